@@ -1,0 +1,85 @@
+//! The operator's side of a node's peer port (8081).
+
+use std::time::Duration;
+
+use crate::report::NodeReport;
+use crate::view::View;
+
+/// The header that carries the cluster's secret: `Authorization: Bearer …`.
+pub fn bearer(secret: &str) -> String {
+    format!("Bearer {secret}")
+}
+
+/// Why a node could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("{url} does not answer: {why}")]
+    Unreachable { url: String, why: String },
+    #[error("{url} answered {status}: {body}")]
+    Refused { url: String, status: u16, body: String },
+    #[error("{url} answered something that cannot be read: {why}")]
+    Unreadable { url: String, why: String },
+}
+
+/// Talks to the peer port of nodes, with the cluster's secret.
+#[derive(Clone)]
+pub struct NodeClient {
+    http: reqwest::Client,
+    secret: String,
+}
+
+impl NodeClient {
+    /// A client whose every call ends within `timeout`.
+    pub fn new(secret: impl Into<String>, timeout: Duration) -> Result<NodeClient, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .tcp_nodelay(true)
+            .no_proxy()
+            .build()?;
+        Ok(NodeClient { http, secret: secret.into() })
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, url: &str) -> Result<bytes::Bytes, NodeError> {
+        let unreachable = |e: reqwest::Error| NodeError::Unreachable { url: url.into(), why: e.to_string() };
+        let response = request
+            .header(http::header::AUTHORIZATION, bearer(&self.secret))
+            .send()
+            .await
+            .map_err(unreachable)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(unreachable)?;
+        if !status.is_success() {
+            let text = String::from_utf8_lossy(&body).chars().take(400).collect();
+            return Err(NodeError::Refused { url: url.into(), status: status.as_u16(), body: text });
+        }
+        Ok(body)
+    }
+
+    /// `GET {base}/peer/report`.
+    pub async fn report(&self, base: &str) -> Result<NodeReport, NodeError> {
+        let url = format!("{base}/peer/report");
+        let body = self.send(self.http.get(&url), &url).await?;
+        serde_json::from_slice(&body).map_err(|e| NodeError::Unreadable { url, why: e.to_string() })
+    }
+
+    /// `GET {base}/peer/view`: the view that the node holds; `None` where it
+    /// holds none (404).
+    pub async fn view(&self, base: &str) -> Result<Option<View>, NodeError> {
+        let url = format!("{base}/peer/view");
+        match self.send(self.http.get(&url), &url).await {
+            Ok(body) => View::decode(&body)
+                .map(Some)
+                .map_err(|e| NodeError::Unreadable { url, why: e.to_string() }),
+            Err(NodeError::Refused { status: 404, .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// `PUT {base}/peer/view`: gives the node a view. 204 when it holds it (or
+    /// held it already), 409 when it refuses it.
+    pub async fn push_view(&self, base: &str, view: &View) -> Result<(), NodeError> {
+        let url = format!("{base}/peer/view");
+        self.send(self.http.put(&url).body(view.encode()), &url).await.map(|_| ())
+    }
+}

@@ -1,0 +1,22 @@
+//! What the node, the operator and the command line share: identifiers, the
+//! view, placement, manifests, and the types that go over the wire.
+//!
+//! Nothing here opens a socket except [`client`], and nothing here knows
+//! Kubernetes. Every type that can be wrong is parsed once, at the edge, by its
+//! constructor; past that point it is right.
+
+pub mod client;
+pub mod http;
+pub mod id;
+pub mod manifest;
+pub mod name;
+pub mod placement;
+pub mod problem;
+pub mod report;
+pub mod view;
+
+pub use id::{Id, Token};
+pub use manifest::{ChunkId, ChunkRef, Manifest, UploadId};
+pub use name::FileName;
+pub use placement::Placement;
+pub use view::{ClusterUid, DiskId, Epoch, Member, Ordinal, Table, Tables, View};

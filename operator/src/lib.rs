@@ -1,0 +1,6 @@
+//! The operator: a `ChordCluster` in, a running cluster out.
+//!
+//! `plan` decides, and knows neither Kubernetes nor processes; the shells around
+//! it (Kubernetes, and processes on one machine) observe and carry out.
+
+pub mod plan;
