@@ -82,6 +82,25 @@ pub struct RingPeer {
     pub node: String,
 }
 
+/// `GET /where?name=`: where each piece of a file is kept, by the view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Where {
+    pub name: String,
+    pub version: u64,
+    pub pieces: Vec<PlacedPiece>,
+}
+
+/// A piece of a file and the nodes that must hold it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlacedPiece {
+    /// `NAME` or `NAME-partN`.
+    pub piece: String,
+    /// Bytes.
+    pub size: u64,
+    /// The primary first.
+    pub owners: Vec<String>,
+}
+
 /// `GET /verify?name=`: every copy of one file checked against its checksums.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verification {

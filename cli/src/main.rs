@@ -1,1 +1,5 @@
-fn main() {}
+//! `chord`: the command line.
+
+fn main() -> std::process::ExitCode {
+    chord::main()
+}

@@ -1,1 +1,20 @@
-//! Placeholder while the workspace is laid out.
+//! One storage node of chord.
+//!
+//! - [`ring`] finds: who is the successor of an id, who is alive.
+//! - [`register`] decides: one value per file name, by single-key consensus.
+//! - [`store`] keeps: registers, chunks and dropped files on one disk.
+//! - [`files`] is the data path: streaming PUT and GET over the owners.
+//! - [`peer`] is what nodes and the operator say to each other, [`http`] what
+//!   clients say.
+//! - [`workers`] bring every copy to where the view wants it.
+
+pub mod config;
+pub mod files;
+pub mod http;
+pub mod local;
+pub mod node;
+pub mod peer;
+pub mod register;
+pub mod ring;
+pub mod store;
+pub mod workers;

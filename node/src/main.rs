@@ -1,1 +1,124 @@
-fn main() {}
+//! The storage node's process.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use chord_api::ClusterUid;
+use chord_node::config::{Args, Durability};
+use chord_node::files::coordinator::Coordinator;
+use chord_node::local::Own;
+use chord_node::node::Node;
+use chord_node::peer::address::AddressBook;
+use chord_node::peer::client::PeerClient;
+use chord_node::store::{self, Store};
+use chord_node::{http, peer, ring};
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CHORD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    if args.log_format == "json" { log.json().init() } else { log.init() }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("chord-node: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chord-node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let ordinal = args.ordinal()?;
+    let secret = std::fs::read_to_string(&args.secret_file)
+        .with_context(|| format!("cannot read the cluster's secret from {}", args.secret_file.display()))?
+        .trim()
+        .to_string();
+    anyhow::ensure!(!secret.is_empty(), "the secret in {} is empty", args.secret_file.display());
+    let options = store::Options {
+        dir: args.data.clone(),
+        capacity: args.capacity,
+        cluster: Some(ClusterUid(args.cluster_uid.clone())),
+        durability: match args.durability {
+            Durability::Durable => store::Durability::Durable,
+            Durability::Relaxed => store::Durability::Relaxed,
+        },
+    };
+    let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
+    let book = match (&args.addresses, &args.client_url, &args.peer_url) {
+        (Some(path), ..) => AddressBook::file(path.clone()),
+        (None, Some(client), Some(peer)) => AddressBook::Pattern { client: client.clone(), peer: peer.clone() },
+        _ => anyhow::bail!("give --addresses, or --peer-url and --client-url"),
+    };
+    let peers = PeerClient::new(secret.clone(), book).context("cannot make an HTTP client")?;
+    let boot = u32::try_from(store.boot()).unwrap_or(u32::MAX);
+    let host = ring::Host::new(ring::Config::new(boot, args.stabilize_every_ms), ordinal);
+    let clients = listen(args.client_listen).await?;
+    let others = listen(args.peer_listen).await?;
+    tracing::info!(name = %args.name, disk = %store.disk(), boot, clients = %args.client_listen, "started");
+    let node = Node::new(args, ordinal, secret, store, peers, host);
+
+    let stop = CancellationToken::new();
+    node.workers.start(&node);
+    let router = http::router_with(
+        Coordinator { node: node.clone() },
+        Own::new(node.clone()),
+        node.metrics.clone(),
+    );
+    let client_port = tokio::spawn(http::serve(clients, router, stop.clone().cancelled_owned()));
+    let peer_port = tokio::spawn(http::serve(others, peer::server::router(node.clone()), stop.clone().cancelled_owned()));
+    wait_for_end(&node).await?;
+    tracing::info!("stopping");
+    stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(25), async {
+        let _ = client_port.await;
+        node.workers.stop().await;
+        let _ = peer_port.await;
+    })
+    .await;
+    node.store.close().await.context("cannot close the disk")?;
+    Ok(())
+}
+
+async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// SIGTERM, Ctrl-C, or the end of standard input where the parent holds it open.
+async fn wait_for_end(node: &Arc<Node>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stdin = node.args.exit_with_stdin;
+    let parent_gone = async move {
+        if !stdin {
+            return std::future::pending::<()>().await;
+        }
+        let (tell, gone) = tokio::sync::oneshot::channel();
+        // A thread of its own: a blocked read of the runtime would hold up the end.
+        std::thread::spawn(move || {
+            let mut sink = [0u8; 64];
+            while matches!(std::io::Read::read(&mut std::io::stdin(), &mut sink), Ok(n) if n > 0) {}
+            let _ = tell.send(());
+        });
+        let _ = gone.await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = parent_gone => {}
+    }
+    Ok(())
+}

@@ -3,4 +3,8 @@
 //! `plan` decides, and knows neither Kubernetes nor processes; the shells around
 //! it (Kubernetes, and processes on one machine) observe and carry out.
 
+pub mod crd;
+pub mod local;
+pub mod nodes;
 pub mod plan;
+pub mod tokens;

@@ -107,7 +107,8 @@ pub enum Stored {
 /// One ordinal, as seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
-    /// A process or pod is there (whether or not it answers).
+    /// A process or pod is there, or is meant to be (an ordinal below the replicas
+    /// of the StatefulSet), whether or not it answers.
     pub running: bool,
     /// The revision it runs with, where the shell knows it.
     pub revision: Option<String>,
@@ -132,12 +133,17 @@ pub struct Memory {
     /// `spec.nodes` when it was last obeyed, so that taking autoscaling out
     /// keeps the members until it changes.
     pub nodes_obeyed: Option<u32>,
-    /// Recommendations in the stabilisation windows: when, how many nodes.
+    /// Recommendations in the stabilisation windows: since when, how many nodes;
+    /// each counts until the next one.
     pub recommendations: Vec<(Millis, u32)>,
     /// Scale events for the policies' rates: when, by how many (negative: in).
     pub scaled: Vec<(Millis, i32)>,
     /// Since when a member has not answered.
     pub silent_since: BTreeMap<Ordinal, Millis>,
+    /// Since when the first of several new nodes has waited for the others.
+    pub joiners_since: Option<Millis>,
+    /// How many members there were when the data had last settled.
+    pub settled_members: Option<u32>,
     /// Last decision, to tell transitions from repeats.
     pub last_decision: Option<(Decision, String, Millis)>,
     /// Last phase.
@@ -153,8 +159,8 @@ pub struct Plan {
     pub view: Option<View>,
     /// What shall be at each ordinal. An ordinal that is not named is left as it is.
     pub slots: BTreeMap<Ordinal, Slot>,
-    /// Nodes to restart (their revision is old, or they are broken): at most one,
-    /// and none while a change is under way.
+    /// Nodes to restart because their revision is old: at most one, and while a
+    /// change is under way only one that is broken anyway.
     pub restart: Vec<Ordinal>,
     /// How many members may be down at once without a range losing its quorum:
     /// the disruption budget (0 while a change or a repair is under way).
@@ -170,9 +176,9 @@ pub struct Plan {
 pub enum Slot {
     /// A node of this revision, with its disk.
     Running { revision: String },
-    /// Nothing; its disk kept or deleted. Only ever planned for an ordinal whose
-    /// disk is in no view and whose node proved an empty inventory, or that never
-    /// was a member.
+    /// Nothing; its disk kept or deleted. Only ever planned for an ordinal that is
+    /// not in the view and whose node proved, at the current stable view, that its
+    /// disk holds nothing; or that has no disk.
     Absent { delete_disk: bool },
 }
 

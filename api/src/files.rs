@@ -1,0 +1,485 @@
+//! The files, for programs: a client of a node's client port (8080).
+//!
+//! Bodies stream both ways and are never held whole. A download says how long
+//! it is before its first byte and fails rather than end short, so that whoever
+//! saves it can tell a whole file from a piece of one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::http::{
+    DrainRequest, FileExists, FileList, LocalFiles, ReplaceRequest, RingState, ScaleRequest, Successor, Verification,
+    Where,
+};
+use crate::name::FileName;
+use crate::problem::{Kind, ProblemBody};
+use crate::report::NodeStatus;
+use crate::view::View;
+
+/// How long a request without a body may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// Checking every copy of one file reads all of them from disk.
+const VERIFY_WITHIN: Duration = Duration::from_secs(3600);
+/// How long a download may stand still.
+const STALLED_AFTER: Duration = Duration::from_secs(120);
+/// The prefix of a file's own metadata.
+const META: &str = "x-chord-meta-";
+/// Counts the versions of a name.
+const VERSION: &str = "x-chord-version";
+
+/// Why a request did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    #[error("{0:?} is no endpoint: it must look like http://127.0.0.1:8080")]
+    Endpoint(String),
+    #[error("cannot {doing}: {url} cannot be reached: {why}")]
+    Unreachable { doing: String, url: String, why: String },
+    #[error("cannot {doing}: {detail}")]
+    Refused { doing: String, status: StatusCode, kind: Option<Kind>, detail: String },
+    #[error("cannot {doing}: the connection broke before the end: {why}")]
+    Broken { doing: String, why: String },
+    #[error("cannot {doing}: the answer cannot be read: {why}")]
+    Unreadable { doing: String, why: String },
+}
+
+impl FilesError {
+    /// What the server said was wrong, where it was one of ours.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            FilesError::Refused { kind, .. } => *kind,
+            _ => None,
+        }
+    }
+
+    /// The status that the server answered with, where it refused.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            FilesError::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// What goes with a file that is stored.
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    /// Bytes, where known beforehand: a full cluster then says so at once, and a
+    /// body that ends short is refused.
+    pub length: Option<u64>,
+    pub content_type: Option<String>,
+    /// Names without `X-Chord-Meta-`, and values.
+    pub meta: Vec<(String, String)>,
+    /// An entity tag without its quotes, or `*`.
+    pub if_match: Option<String>,
+    /// An entity tag without its quotes, or `*`: only if there is no such file.
+    pub if_none_match: Option<String>,
+}
+
+/// What a file that was stored became.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stored {
+    /// False where it took the place of an older version.
+    pub created: bool,
+    /// Without quotes.
+    pub etag: String,
+    pub version: Option<u64>,
+}
+
+/// What of a file is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct GetOptions {
+    /// First byte, and last byte (with it) where it is not the end.
+    pub range: Option<(u64, Option<u64>)>,
+    /// An entity tag without its quotes.
+    pub if_match: Option<String>,
+}
+
+/// What the headers say about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Bytes of the body that comes (of the whole file, unless a range was asked).
+    pub size: Option<u64>,
+    /// Without quotes.
+    pub etag: String,
+    pub version: Option<u64>,
+    /// As an HTTP date.
+    pub last_modified: Option<String>,
+    pub content_type: Option<String>,
+    /// Names without `X-Chord-Meta-`, and values.
+    pub meta: Vec<(String, String)>,
+}
+
+/// A page of names that is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    pub prefix: Option<String>,
+    pub after: Option<String>,
+    pub delimiter: Option<String>,
+    /// 1 to 1 000.
+    pub limit: Option<u32>,
+}
+
+/// Talks to the client port of a cluster or of one node.
+#[derive(Clone, Debug)]
+pub struct FilesClient {
+    http: reqwest::Client,
+    /// Ends what stands still. Not for uploads: to it, a long upload is an answer
+    /// that does not come.
+    reader: reqwest::Client,
+    base: String,
+}
+
+impl FilesClient {
+    /// A client of an endpoint such as `http://127.0.0.1:8080`; `http://` may be
+    /// left out.
+    pub fn new(endpoint: &str) -> Result<FilesClient, FilesError> {
+        let bad = || FilesError::Endpoint(endpoint.to_string());
+        let endpoint = endpoint.trim().trim_end_matches('/');
+        let base = if endpoint.contains("://") { endpoint.to_string() } else { format!("http://{endpoint}") };
+        let parsed = reqwest::Url::parse(&base).map_err(|_| bad())?;
+        if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() || parsed.query().is_some() {
+            return Err(bad());
+        }
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(10))
+                .tcp_nodelay(true)
+                .tcp_keepalive(Duration::from_secs(30))
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+        };
+        let http = builder().build().map_err(|_| bad())?;
+        let reader = builder().read_timeout(STALLED_AFTER).build().map_err(|_| bad())?;
+        Ok(FilesClient { http, reader, base })
+    }
+
+    /// The endpoint.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Where a file is: below `/files/`, or by query where a URL library would
+    /// change its name.
+    pub fn file_url(&self, name: &FileName) -> String {
+        match name.to_path() {
+            Some(path) => format!("{}/files/{path}", self.base),
+            None => format!("{}/file?name={}", self.base, name.to_query()),
+        }
+    }
+
+    /// Stores a file.
+    pub async fn put(
+        &self,
+        name: &FileName,
+        body: reqwest::Body,
+        options: &PutOptions,
+    ) -> Result<Stored, FilesError> {
+        let doing = format!("store {name:?}");
+        let mut request = self.http.put(self.file_url(name)).body(body);
+        if let Some(length) = options.length {
+            request = request.header(header::CONTENT_LENGTH, length);
+        }
+        if let Some(media_type) = &options.content_type {
+            request = request.header(header::CONTENT_TYPE, media_type);
+        }
+        for (key, value) in &options.meta {
+            request = request.header(format!("{META}{key}"), value);
+        }
+        request = condition(request, header::IF_MATCH, options.if_match.as_deref());
+        request = condition(request, header::IF_NONE_MATCH, options.if_none_match.as_deref());
+        let response = self.send(request, &doing).await?;
+        let created = response.status() == StatusCode::CREATED;
+        let info = FileInfo::of(response.headers());
+        // The answer is done only when its body has ended.
+        response.bytes().await.map_err(|e| FilesError::Broken { doing, why: reason(&e) })?;
+        Ok(Stored { created, etag: info.etag, version: info.version })
+    }
+
+    /// Begins to fetch a file.
+    pub async fn get(&self, name: &FileName, options: &GetOptions) -> Result<Download, FilesError> {
+        let doing = format!("fetch {name:?}");
+        let mut request = self.reader.get(self.file_url(name)).header(header::ACCEPT_ENCODING, "identity");
+        if let Some((first, last)) = options.range {
+            let last = last.map(|n| n.to_string()).unwrap_or_default();
+            request = request.header(header::RANGE, format!("bytes={first}-{last}"));
+        }
+        request = condition(request, header::IF_MATCH, options.if_match.as_deref());
+        let response = self.send(request, &doing).await?;
+        let info = FileInfo::of(response.headers());
+        let partial = response.status() == StatusCode::PARTIAL_CONTENT;
+        Ok(Download { response, info, received: 0, doing, partial })
+    }
+
+    /// What there is to know about a file.
+    pub async fn head(&self, name: &FileName) -> Result<FileInfo, FilesError> {
+        let request = self.http.head(self.file_url(name)).timeout(ANSWER_WITHIN);
+        let response = self.send(request, &format!("look up {name:?}")).await?;
+        Ok(FileInfo::of(response.headers()))
+    }
+
+    /// Deletes a file.
+    pub async fn delete(&self, name: &FileName, if_match: Option<&str>) -> Result<(), FilesError> {
+        let request = self.http.delete(self.file_url(name)).timeout(ANSWER_WITHIN);
+        let request = condition(request, header::IF_MATCH, if_match);
+        self.send(request, &format!("delete {name:?}")).await.map(|_| ())
+    }
+
+    /// A page of the files of the cluster.
+    pub async fn list(&self, query: &ListQuery) -> Result<FileList, FilesError> {
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        for (key, value) in [("prefix", &query.prefix), ("after", &query.after), ("delimiter", &query.delimiter)] {
+            if let Some(value) = value {
+                pairs.push((key, value.clone()));
+            }
+        }
+        if let Some(limit) = query.limit {
+            pairs.push(("limit", limit.to_string()));
+        }
+        self.ask("/files", &pairs, "list the files", ANSWER_WITHIN).await
+    }
+
+    /// A page of what the node that answers holds itself.
+    pub async fn list_files(&self, after: Option<&str>, limit: u32) -> Result<LocalFiles, FilesError> {
+        let mut pairs = vec![("limit", limit.to_string())];
+        if let Some(after) = after {
+            pairs.push(("after", after.to_string()));
+        }
+        self.ask("/list_files", &pairs, "list what the node holds", ANSWER_WITHIN).await
+    }
+
+    /// Whether the node that answers holds a file or a part, by the names of
+    /// [`FilesClient::list_files`].
+    pub async fn file_exists(&self, name: &str) -> Result<bool, FilesError> {
+        let pairs = [("filename", name.to_string())];
+        let answer: FileExists = self.ask("/file_exists", &pairs, "ask for a file on the node", ANSWER_WITHIN).await?;
+        Ok(answer.file_exists)
+    }
+
+    /// Leaves a file on the node that answers; its owners take it over later.
+    pub async fn drop_on_node(&self, name: &FileName, body: reqwest::Body) -> Result<(), FilesError> {
+        let doing = format!("leave {name:?} on the node");
+        let Some(path) = name.to_path() else {
+            let detail = "a name with an empty segment, `.` or `..` cannot be a path".to_string();
+            let (status, kind) = (StatusCode::BAD_REQUEST, Some(Kind::InvalidName));
+            return Err(FilesError::Refused { doing, status, kind, detail });
+        };
+        let request = self.http.put(format!("{}/node/files/{path}", self.base)).body(body);
+        self.send(request, &doing).await.map(|_| ())
+    }
+
+    /// Where the ring finds a file's key.
+    pub async fn successor(&self, name: &FileName) -> Result<Successor, FilesError> {
+        let doing = format!("find {name:?} on the ring");
+        self.ask("/ring/successor", &[("name", name.to_string())], &doing, ANSWER_WITHIN).await
+    }
+
+    /// Where each part of a file is kept.
+    pub async fn where_is(&self, name: &FileName) -> Result<Where, FilesError> {
+        let doing = format!("ask where {name:?} is kept");
+        self.ask("/where", &[("name", name.to_string())], &doing, ANSWER_WITHIN).await
+    }
+
+    /// Has every copy of a file checked against its checksums.
+    pub async fn verify(&self, name: &FileName) -> Result<Verification, FilesError> {
+        let doing = format!("verify {name:?}");
+        self.ask("/verify", &[("name", name.to_string())], &doing, VERIFY_WITHIN).await
+    }
+
+    /// The node that answers, and how it sees the others.
+    pub async fn status(&self) -> Result<NodeStatus, FilesError> {
+        self.ask("/status", &[], "ask for the status", ANSWER_WITHIN).await
+    }
+
+    /// The view that the node that answers holds.
+    pub async fn view(&self) -> Result<View, FilesError> {
+        self.ask("/view", &[], "ask for the view", ANSWER_WITHIN).await
+    }
+
+    /// The ring's pointers at the node that answers.
+    pub async fn ring(&self) -> Result<RingState, FilesError> {
+        self.ask("/ring", &[], "ask for the ring", ANSWER_WITHIN).await
+    }
+
+    /// The ChordCluster's status, where `chord up` runs the cluster; `None`
+    /// elsewhere, where the ChordCluster itself has it.
+    pub async fn cluster_status(&self) -> Result<Option<serde_json::Value>, FilesError> {
+        match self.ask("/cluster/status", &[], "ask for the cluster's status", ANSWER_WITHIN).await {
+            Ok(status) => Ok(Some(status)),
+            Err(FilesError::Refused { status: StatusCode::NOT_FOUND | StatusCode::CONFLICT, .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sets the number of nodes (under `chord up`).
+    pub async fn scale(&self, request: &ScaleRequest) -> Result<(), FilesError> {
+        self.tell("/cluster/scale", request, "scale the cluster").await
+    }
+
+    /// Drains a node, or takes that back (under `chord up`).
+    pub async fn drain(&self, request: &DrainRequest) -> Result<(), FilesError> {
+        self.tell("/cluster/drain", request, "drain the node").await
+    }
+
+    /// Gives a disk up as lost (under `chord up`).
+    pub async fn replace(&self, request: &ReplaceRequest) -> Result<(), FilesError> {
+        self.tell("/cluster/replace", request, "replace the disk").await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        pairs: &[(&str, String)],
+        doing: &str,
+        within: Duration,
+    ) -> Result<T, FilesError> {
+        let request = self.http.get(format!("{}{path}", self.base)).query(pairs).timeout(within);
+        let response = self.send(request, doing).await?;
+        let body = response
+            .bytes()
+            .await
+            .map_err(|e| FilesError::Broken { doing: doing.to_string(), why: reason(&e) })?;
+        serde_json::from_slice(&body)
+            .map_err(|e| FilesError::Unreadable { doing: doing.to_string(), why: e.to_string() })
+    }
+
+    async fn tell<T: Serialize>(&self, path: &str, what: &T, doing: &str) -> Result<(), FilesError> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(what).timeout(ANSWER_WITHIN);
+        self.send(request, doing).await.map(|_| ())
+    }
+
+    /// Sends; an answer that is no success becomes an error that says why.
+    async fn send(&self, request: reqwest::RequestBuilder, doing: &str) -> Result<reqwest::Response, FilesError> {
+        let doing = || doing.to_string();
+        let response = request.send().await.map_err(|e| {
+            if e.is_connect() || e.is_timeout() {
+                FilesError::Unreachable { doing: doing(), url: self.base.clone(), why: reason(&e) }
+            } else {
+                FilesError::Broken { doing: doing(), why: reason(&e) }
+            }
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let (kind, detail) = complaint(response).await;
+        Err(FilesError::Refused { doing: doing(), status, kind, detail })
+    }
+}
+
+/// A file on its way here.
+#[derive(Debug)]
+pub struct Download {
+    response: reqwest::Response,
+    info: FileInfo,
+    received: u64,
+    doing: String,
+    partial: bool,
+}
+
+impl Download {
+    /// What the headers said.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// Whether a range comes, and not the whole file.
+    pub fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// The next bytes; `None` only when all that was promised has come.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, FilesError> {
+        let broken = |doing: &str, why: String| FilesError::Broken { doing: doing.to_string(), why };
+        match self.response.chunk().await {
+            Err(e) => Err(broken(&self.doing, reason(&e))),
+            Ok(Some(bytes)) => {
+                self.received += bytes.len() as u64;
+                Ok(Some(bytes))
+            }
+            Ok(None) => match self.info.size {
+                Some(size) if size != self.received => {
+                    Err(broken(&self.doing, format!("{} of {size} bytes came", self.received)))
+                }
+                _ => Ok(None),
+            },
+        }
+    }
+}
+
+impl FileInfo {
+    fn of(headers: &HeaderMap) -> FileInfo {
+        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_string);
+        let meta = headers
+            .iter()
+            .filter_map(|(key, value)| {
+                let key = key.as_str().strip_prefix(META)?;
+                Some((key.to_string(), value.to_str().ok()?.to_string()))
+            })
+            .collect();
+        FileInfo {
+            size: text("content-length").and_then(|v| v.parse().ok()),
+            etag: text("etag").map(|tag| tag.trim_matches('"').to_string()).unwrap_or_default(),
+            version: text(VERSION).and_then(|v| v.parse().ok()),
+            last_modified: text("last-modified"),
+            content_type: text("content-type"),
+            meta,
+        }
+    }
+}
+
+/// A precondition: entity tags are quoted, `*` is not.
+fn condition(
+    request: reqwest::RequestBuilder,
+    header: header::HeaderName,
+    tag: Option<&str>,
+) -> reqwest::RequestBuilder {
+    match tag {
+        None => request,
+        Some("*") => request.header(header, "*"),
+        Some(tag) => request.header(header, format!("\"{}\"", tag.trim_matches('"'))),
+    }
+}
+
+/// What a refusal says: the problem's kind and words, or the start of any body.
+async fn complaint(response: reqwest::Response) -> (Option<Kind>, String) {
+    let status = response.status();
+    let mut response = response;
+    let mut body = Vec::new();
+    while let Ok(Some(bytes)) = response.chunk().await {
+        body.extend_from_slice(&bytes);
+        if body.len() > 64 * 1024 {
+            break;
+        }
+    }
+    if let Ok(problem) = serde_json::from_slice::<ProblemBody>(&body) {
+        let name = problem.kind.strip_prefix("urn:chord:").unwrap_or(&problem.kind).to_string();
+        let detail = if problem.detail.is_empty() { problem.title } else { problem.detail };
+        return (serde_json::from_value(serde_json::Value::String(name)).ok(), detail);
+    }
+    // HEAD has no body to say more.
+    let kind = match status {
+        StatusCode::NOT_FOUND => Some(Kind::NotFound),
+        StatusCode::PRECONDITION_FAILED => Some(Kind::PreconditionFailed),
+        _ => None,
+    };
+    let text: String = String::from_utf8_lossy(&body).trim().chars().take(200).collect();
+    let words = match kind {
+        Some(kind) if text.is_empty() => kind.title().to_string(),
+        _ if text.is_empty() => format!("the server answered {status}"),
+        _ => format!("the server answered {status}: {text}"),
+    };
+    (kind, words)
+}
+
+/// The innermost reason: the outer ones repeat the URL and say no more.
+fn reason(error: &reqwest::Error) -> String {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(next) = inner.source() {
+        inner = next;
+    }
+    inner.to_string()
+}

@@ -1,0 +1,286 @@
+//! The command line as it is typed.
+
+use std::path::PathBuf;
+
+use chord_api::FileName;
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Format;
+
+/// Stores files on a ring of nodes that grows and shrinks with them.
+#[derive(Debug, Parser)]
+#[command(name = "chord", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 a condition does not hold, 5 not available";
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Where the cluster answers [env: CHORD_ENDPOINT] [default: http://127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// How results are written
+    #[arg(short = 'o', long = "output", global = true, value_enum, default_value = "text")]
+    pub output: Format,
+    /// Say more: for put and get, where each part is
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Find the cluster on Kubernetes, in this namespace
+    #[arg(short, long, global = true, help_heading = "Kubernetes")]
+    pub namespace: Option<String>,
+    /// The ChordCluster; may be left out where the namespace has just one
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Kubernetes")]
+    pub cluster: Option<String>,
+    /// The context of the kubeconfig
+    #[arg(long, global = true, help_heading = "Kubernetes")]
+    pub context: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Store files
+    Put(Put),
+    /// Fetch a file
+    Get(Get),
+    /// Write files to standard output
+    Cat(Cat),
+    /// List files
+    Ls(Ls),
+    /// What there is to know about a file
+    Stat(Stat),
+    /// Delete files
+    Rm(Rm),
+    /// Where a file's key is: its id, its owners, the path that the ring took
+    Find(Find),
+    /// The cluster: its phase, its space, what the autoscaler decided
+    Status,
+    /// The nodes, one a line
+    Nodes,
+    /// Draw the ring: the share of each node, and its tokens
+    Ring,
+    /// Check every copy against its checksum: of one file, or of all
+    Verify(Verify),
+    /// Set the number of nodes; refused while autoscaling decides
+    Scale(Scale),
+    /// Move everything off a node, which stays
+    Drain(Drain),
+    /// Give the disk of a node up as lost
+    Replace(Replace),
+    /// Run a cluster on this machine
+    Up(Up),
+    /// Simulate what cannot be built in a moment
+    Sim(Sim),
+}
+
+/// `chord put`.
+///
+/// With one FILE and a NAME the file is stored under NAME. Several FILEs are
+/// stored under their own names. `put a b` is two files where b is a file here,
+/// and NAME b where it is not; `--name` leaves no doubt.
+#[derive(Debug, Args)]
+pub struct Put {
+    /// Files (or folders, with -r); `-` is standard input; last, a name that is no
+    /// file here: what the one FILE is stored as, or, ending in `/`, what goes before
+    /// the names of all
+    #[arg(required = true, value_name = "FILE… [NAME]")]
+    pub paths: Vec<PathBuf>,
+    /// The name to store the one FILE (or folder) under
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<FileName>,
+    /// Folders, with all that is in them
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// The media type that is kept with the file
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// Metadata that is kept with the file
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub meta: Vec<(String, String)>,
+    /// Only if this is the current version
+    #[arg(long, value_name = "ETAG")]
+    pub if_match: Option<String>,
+    /// Only if this is not the current version; `*`: only if there is no such file
+    #[arg(long, value_name = "ETAG")]
+    pub if_none_match: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Get {
+    /// The file (or, with -r, the folder: what its files' names begin with)
+    pub name: String,
+    /// Where to write it; `-` is standard output; left out: here, under the last
+    /// part of its name
+    pub file: Option<PathBuf>,
+    /// Everything below NAME
+    #[arg(short, long)]
+    pub recursive: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Cat {
+    #[arg(required = true)]
+    pub names: Vec<FileName>,
+}
+
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// What the names begin with
+    pub prefix: Option<String>,
+    /// With sizes and times
+    #[arg(short)]
+    pub long: bool,
+    /// Show names only up to this text after the prefix, such as `/`
+    #[arg(short, long)]
+    pub delimiter: Option<String>,
+    /// Begin after this name
+    #[arg(long, value_name = "NAME")]
+    pub after: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct Stat {
+    pub name: FileName,
+}
+
+#[derive(Debug, Args)]
+pub struct Rm {
+    #[arg(required = true)]
+    pub names: Vec<FileName>,
+    /// Everything below each NAME, taken as a folder
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Only if this is the current version
+    #[arg(long, value_name = "ETAG", conflicts_with = "recursive")]
+    pub if_match: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Find {
+    pub name: FileName,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    pub name: Option<FileName>,
+}
+
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// How many nodes there shall be
+    #[arg(value_name = "N")]
+    pub nodes: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Drain {
+    /// The node: `files-1`, or just `1`
+    pub node: String,
+    /// Take the drain back
+    #[arg(long)]
+    pub undo: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Replace {
+    /// The node whose disk is lost (`files-1`, or `1`), or the disk's id
+    pub node: String,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Up {
+    /// A ChordCluster manifest; left out: the one of the folder, else three small nodes
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Where everything is kept
+    #[arg(long, default_value = "./chord-data")]
+    pub dir: PathBuf,
+    /// The port of the one endpoint, on loopback (0: any that is free)
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+}
+
+#[derive(Debug, Args)]
+pub struct Sim {
+    #[command(subcommand)]
+    pub what: SimWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SimWhat {
+    /// How even assigned tokens are, and how little a change moves
+    Placement(SimPlacement),
+    /// How many hops a look-up takes
+    Ring(SimRing),
+}
+
+#[derive(Debug, Args)]
+pub struct SimPlacement {
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub nodes: u32,
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub tokens: u32,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub replication: u8,
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub keys: u64,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct SimRing {
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub nodes: u32,
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub lookups: u32,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
+        _ => Err("metadata is KEY=VALUE".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_behind_the_command() {
+        let cli = Cli::try_parse_from(["chord", "ls", "a/", "-o", "json", "--endpoint", "http://x:1"]).unwrap();
+        assert_eq!(cli.global.output, Format::Json);
+        assert_eq!(cli.global.endpoint.as_deref(), Some("http://x:1"));
+    }
+
+    #[test]
+    fn a_bad_name_is_a_usage_error() {
+        let error = Cli::try_parse_from(["chord", "stat", ""]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_dash_is_an_argument() {
+        let cli = Cli::try_parse_from(["chord", "put", "-", "name"]).unwrap();
+        let Command::Put(put) = cli.command else { panic!("not put") };
+        assert_eq!(put.paths, [PathBuf::from("-"), PathBuf::from("name")]);
+    }
+}

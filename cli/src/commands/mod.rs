@@ -1,0 +1,69 @@
+//! The commands, a module each (or a few that belong together).
+
+mod by_hand;
+mod find;
+mod get;
+mod list;
+mod nodes;
+mod put;
+mod remove;
+mod ring;
+mod sim;
+mod status;
+mod verify;
+
+use std::process::ExitCode;
+
+use crate::args::{Cli, Command};
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::target::Target;
+
+/// How many transfers or checks run side by side when there are many to do.
+const AT_ONCE: usize = 4;
+
+/// The exit code of a program that Ctrl-C ended, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// Runs one command.
+pub async fn run(cli: Cli, plugin: bool, out: Output) -> Result<ExitCode, Failure> {
+    match &cli.command {
+        // These two need no cluster, and `up` has a way of its own to end.
+        Command::Up(args) => {
+            crate::up::run(args, out).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sim(args) => {
+            sim::run(args, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        command => {
+            let target = Target::new(&cli.global, plugin)?;
+            // Dropping the command, rather than dying, takes half-written files away.
+            tokio::select! {
+                result = dispatch(command, &target, out) => result.map(|()| ExitCode::SUCCESS),
+                _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
+            }
+        }
+    }
+}
+
+async fn dispatch(command: &Command, target: &Target, out: Output) -> Result<(), Failure> {
+    match command {
+        Command::Put(args) => put::run(args, target, out).await,
+        Command::Get(args) => get::run(args, target, out).await,
+        Command::Cat(args) => get::cat(args, target).await,
+        Command::Ls(args) => list::run(args, target, out).await,
+        Command::Stat(args) => list::stat(args, target, out).await,
+        Command::Rm(args) => remove::run(args, target, out).await,
+        Command::Find(args) => find::run(args, target, out).await,
+        Command::Status => status::run(target, out).await,
+        Command::Nodes => nodes::run(target, out).await,
+        Command::Ring => ring::run(target, out).await,
+        Command::Verify(args) => verify::run(args, target, out).await,
+        Command::Scale(args) => by_hand::scale(args, target, out).await,
+        Command::Drain(args) => by_hand::drain(args, target, out).await,
+        Command::Replace(args) => by_hand::replace(args, target, out).await,
+        Command::Up(_) | Command::Sim(_) => Err(Failure::failed("this command needs no cluster")),
+    }
+}

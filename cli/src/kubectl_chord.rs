@@ -1,0 +1,5 @@
+//! `kubectl chord`: the same program, which knows by its name that it is a plugin.
+
+fn main() -> std::process::ExitCode {
+    chord::main()
+}

@@ -1,0 +1,113 @@
+//! Which cluster a command is for: an endpoint, or a ChordCluster on Kubernetes.
+
+use chord_api::files::FilesClient;
+use tokio::sync::OnceCell;
+
+use crate::args::Global;
+use crate::exit::Failure;
+use crate::forward::Forward;
+use crate::kubectl::{Cluster, Wanted};
+
+/// Where `chord up` listens, and so what is tried when nothing is said.
+const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:8080";
+
+/// The cluster that a command is for.
+pub struct Target {
+    place: Place,
+}
+
+enum Place {
+    Endpoint(FilesClient),
+    Kubernetes { wanted: Wanted, cluster: OnceCell<Cluster>, reached: OnceCell<(FilesClient, Forward)> },
+}
+
+impl Target {
+    /// Kubernetes where we are kubectl's plugin or an option of Kubernetes is given;
+    /// an endpoint that is named on the command line wins over the first, and
+    /// contradicts the second.
+    pub fn new(global: &Global, plugin: bool) -> Result<Target, Failure> {
+        let named = global.namespace.is_some() || global.cluster.is_some() || global.context.is_some();
+        let place = match &global.endpoint {
+            Some(_) if named => {
+                return Err(Failure::usage(
+                    "--endpoint is one place and --namespace, --cluster, --context are another: give one of them",
+                ));
+            }
+            Some(endpoint) => Place::Endpoint(FilesClient::new(endpoint)?),
+            None if named || plugin => Place::Kubernetes {
+                wanted: Wanted {
+                    namespace: global.namespace.clone(),
+                    cluster: global.cluster.clone(),
+                    context: global.context.clone(),
+                },
+                cluster: OnceCell::new(),
+                reached: OnceCell::new(),
+            },
+            None => {
+                let endpoint = std::env::var("CHORD_ENDPOINT").ok().filter(|e| !e.is_empty());
+                Place::Endpoint(FilesClient::new(endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT))?)
+            }
+        };
+        Ok(Target { place })
+    }
+
+    /// A client of the cluster's files.
+    pub async fn files(&self) -> Result<FilesClient, Failure> {
+        match &self.place {
+            Place::Endpoint(files) => Ok(files.clone()),
+            Place::Kubernetes { reached, .. } => {
+                let reach = async {
+                    let forward = self.connected().await?.forward().await?;
+                    let files = FilesClient::new(&forward.address().to_string())?;
+                    Ok::<_, Failure>((files, forward))
+                };
+                reached.get_or_try_init(|| reach).await.map(|(files, _)| files.clone())
+            }
+        }
+    }
+
+    /// The ChordCluster; `None` where the target is an endpoint.
+    pub async fn cluster(&self) -> Result<Option<&Cluster>, Failure> {
+        match &self.place {
+            Place::Endpoint(_) => Ok(None),
+            Place::Kubernetes { .. } => self.connected().await.map(Some),
+        }
+    }
+
+    async fn connected(&self) -> Result<&Cluster, Failure> {
+        match &self.place {
+            Place::Endpoint(_) => Err(Failure::usage("this is an endpoint, not a ChordCluster on Kubernetes")),
+            Place::Kubernetes { wanted, cluster, .. } => cluster.get_or_try_init(|| Cluster::find(wanted)).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use clap::Parser;
+
+    fn target(line: &[&str], plugin: bool) -> Result<Target, Failure> {
+        let words = ["chord"].iter().chain(line).chain(&["status"]);
+        Target::new(&Cli::try_parse_from(words).unwrap().global, plugin)
+    }
+
+    fn on_kubernetes(target: &Target) -> bool {
+        matches!(target.place, Place::Kubernetes { .. })
+    }
+
+    #[test]
+    fn kubernetes_is_for_the_plugin_and_for_its_options() {
+        assert!(on_kubernetes(&target(&[], true).unwrap()));
+        assert!(on_kubernetes(&target(&["-n", "storage"], false).unwrap()));
+        assert!(!on_kubernetes(&target(&["--endpoint", "http://127.0.0.1:1"], true).unwrap()));
+        assert!(target(&["--endpoint", "http://127.0.0.1:1", "-n", "storage"], false).is_err());
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_is_a_usage_error() {
+        let failure = target(&["--endpoint", "ftp://x"], false).err().unwrap();
+        assert_eq!(failure.code(), Some(crate::exit::Code::Usage));
+    }
+}

@@ -1,0 +1,290 @@
+//! The folder of `chord up`: one supervisor at a time, and what it keeps there.
+//!
+//! ```text
+//! lock              held while any process of the cluster lives
+//! cluster.yaml      the manifest in force
+//! given.yaml        the manifest that was last given with -f
+//! secret            of this cluster, for its own processes
+//! nodes/N/          the disk of node N
+//! operator/         the view, the status, what the operator remembers
+//! run/              ports, and who runs
+//! logs/
+//! ```
+
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use chord_operator::crd::{ChordCluster, parse_manifest};
+use rand::RngCore;
+
+use super::manifest::Kept;
+use crate::exit::Failure;
+
+/// How long processes of a supervisor that was killed may take to end.
+const WAIT_FOR_LOCK: Duration = Duration::from_secs(5);
+
+/// Everything that may lie in the folder.
+const OURS: [&str; 8] = ["lock", "cluster.yaml", "given.yaml", "secret", "nodes", "operator", "run", "logs"];
+
+/// A folder that is ours alone.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    lock: File,
+}
+
+impl Folder {
+    /// Takes the folder for this process.
+    pub async fn take(path: &Path) -> Result<Folder, Failure> {
+        let cannot = |doing: &str, e: std::io::Error| {
+            Failure::failed(format!("cannot {doing} the folder {}: {e}", path.display()))
+        };
+        std::fs::create_dir_all(path).map_err(|e| cannot("make", e))?;
+        let path = path.canonicalize().map_err(|e| cannot("find", e))?;
+        only_ours(&path)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(|e| cannot("lock", e))?;
+        let until = Instant::now() + WAIT_FOR_LOCK;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let owner = std::fs::read_to_string(path.join("run/supervisor.pid")).unwrap_or_default();
+                    let owner = owner.trim();
+                    if runs(owner) || Instant::now() > until {
+                        return Err(Failure::failed(format!(
+                            "the folder {} is in use by another `chord up`{}: stop that one, or choose another --dir",
+                            path.display(),
+                            if owner.is_empty() { String::new() } else { format!(" (process {owner})") },
+                        )));
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(TryLockError::Error(e)) => return Err(cannot("lock", e)),
+            }
+        }
+        let folder = Folder { path, lock };
+        for part in ["nodes", "operator", "run", "logs"] {
+            std::fs::create_dir_all(folder.at(part)).map_err(|e| cannot("make a part of", e))?;
+        }
+        folder.store("run/supervisor.pid", format!("{}\n", std::process::id()).as_bytes())?;
+        Ok(folder)
+    }
+
+    /// Lets every process that is started from here on hold the lock too: it goes
+    /// with the last of them, so that no disk is ever opened twice.
+    pub fn share_lock(&self) -> Result<(), Failure> {
+        rustix::io::fcntl_setfd(&self.lock, rustix::io::FdFlags::empty()).map_err(|e| {
+            Failure::failed(format!("cannot lock the folder {}: {}", self.path.display(), std::io::Error::from(e)))
+        })
+    }
+
+    /// A path in the folder.
+    pub fn at(&self, part: &str) -> PathBuf {
+        self.path.join(part)
+    }
+
+    /// The disk of a node.
+    pub fn disk(&self, ordinal: u32) -> PathBuf {
+        self.at("nodes").join(ordinal.to_string())
+    }
+
+    /// The manifests that were kept; `None` in a new folder.
+    pub fn kept(&self) -> Result<Option<Kept>, Failure> {
+        let Some(current) = self.manifest("cluster.yaml")? else {
+            let disks = std::fs::read_dir(self.at("nodes")).map(|d| d.count()).unwrap_or(0);
+            if disks > 0 {
+                // A new identity would make strangers of the disks.
+                return Err(Failure::failed(format!(
+                    "{} holds disks of nodes but cluster.yaml, which says whose they are, is gone: put it back, or choose another --dir",
+                    self.path.display()
+                )));
+            }
+            return Ok(None);
+        };
+        Ok(Some(Kept { current, given: self.manifest("given.yaml")? }))
+    }
+
+    /// The manifest in force.
+    pub fn current(&self) -> Result<ChordCluster, Failure> {
+        self.manifest("cluster.yaml")?
+            .ok_or_else(|| Failure::failed(format!("{} is gone", self.at("cluster.yaml").display())))
+    }
+
+    fn manifest(&self, part: &str) -> Result<Option<ChordCluster>, Failure> {
+        let path = self.at(part);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Failure::failed(format!("cannot read {}: {e}", path.display()))),
+        };
+        parse_manifest(&text)
+            .map(Some)
+            .map_err(|e| Failure::failed(format!("{} cannot be read:\n{e}", path.display())))
+    }
+
+    /// Stores a manifest.
+    pub fn store_manifest(&self, part: &str, cluster: &ChordCluster) -> Result<(), Failure> {
+        let text = serde_yaml::to_string(cluster)
+            .map_err(|e| Failure::failed(format!("the manifest cannot be written: {e}")))?;
+        self.store(part, text.as_bytes())
+    }
+
+    /// The secret of the cluster's own processes; made at the first start.
+    pub fn secret(&self) -> Result<String, Failure> {
+        let path = self.at("secret");
+        match std::fs::read_to_string(&path) {
+            Ok(secret) if secret.trim().len() >= 32 => return Ok(secret.trim().to_string()),
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(Failure::failed(format!("cannot read {}: {e}", path.display()))),
+        }
+        let mut bytes = [0u8; 32];
+        rand::rng().fill_bytes(&mut bytes);
+        let secret = hex::encode(bytes);
+        self.store("secret", secret.as_bytes())?;
+        Ok(secret)
+    }
+
+    /// Stores a file of the folder whole or not at all, for us alone to read.
+    pub fn store(&self, part: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.at(part);
+        replace(&path, bytes).map_err(|e| Failure::failed(format!("cannot write {}: {e}", path.display())))
+    }
+
+    /// Deletes the disk of a node. It is renamed first, so that half of one is never
+    /// taken for a disk.
+    pub fn delete_disk(&self, ordinal: u32) -> std::io::Result<()> {
+        let doomed = self.at("nodes").join(format!(".deleted-{ordinal}-{}", uuid::Uuid::new_v4().simple()));
+        match std::fs::rename(self.disk(ordinal), &doomed) {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        }
+        remove(&doomed)
+    }
+
+    /// Ends deletions that were cut short.
+    pub fn finish_deletions(&self) {
+        for entry in std::fs::read_dir(self.at("nodes")).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(".deleted-") {
+                let _ = remove(&entry.path());
+            }
+        }
+    }
+}
+
+/// Takes a folder away; of a link just the link, since what it leads to was put
+/// there by somebody.
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.symlink_metadata()?.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+}
+
+/// A folder with other things in it is somebody's: `--dir .` must not scatter ours
+/// among them.
+fn only_ours(path: &Path) -> Result<(), Failure> {
+    if path.join("cluster.yaml").exists() {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(path)
+        .map_err(|e| Failure::failed(format!("cannot read the folder {}: {e}", path.display())))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if !name.to_str().is_some_and(|name| OURS.contains(&name) || name == "lost+found") {
+            return Err(Failure::failed(format!(
+                "the folder {} holds other things ({}): choose an empty or a new one with --dir",
+                path.display(),
+                name.to_string_lossy()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a process of this number runs.
+fn runs(pid: &str) -> bool {
+    pid.parse().ok().and_then(rustix::process::Pid::from_raw).is_some_and(|pid| {
+        // No right to signal it means that it is there.
+        !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+    })
+}
+
+/// Writes beside the place, syncs and renames.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let beside = folder.join(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
+    let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    std::fs::rename(&beside, path)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_has_one_supervisor_and_is_named_when_it_is_busy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let first = Folder::take(&path).await.unwrap();
+        let failure = Folder::take(&path).await.unwrap_err();
+        assert!(failure.to_string().contains("data"), "{failure}");
+        drop(first);
+        assert!(Folder::take(&path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_folder_with_other_things_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
+        let failure = Folder::take(dir.path()).await.unwrap_err();
+        assert!(failure.to_string().contains("thesis.tex"));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+    }
+
+    #[tokio::test]
+    async fn disks_without_their_manifest_stop_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::take(dir.path()).await.unwrap();
+        assert!(folder.kept().unwrap().is_none());
+        std::fs::create_dir(folder.disk(0)).unwrap();
+        assert!(folder.kept().is_err());
+    }
+
+    #[tokio::test]
+    async fn the_secret_stays_and_is_for_us_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::take(dir.path()).await.unwrap();
+        let secret = folder.secret().unwrap();
+        assert_eq!(folder.secret().unwrap(), secret);
+        assert_eq!(secret.len(), 64);
+        let mode = std::fs::metadata(folder.at("secret")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_disk_is_gone_and_only_that_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::take(dir.path()).await.unwrap();
+        for ordinal in [1, 10] {
+            std::fs::create_dir(folder.disk(ordinal)).unwrap();
+            std::fs::write(folder.disk(ordinal).join("chunk"), "x").unwrap();
+        }
+        folder.delete_disk(1).unwrap();
+        folder.delete_disk(1).unwrap();
+        let left: Vec<_> = std::fs::read_dir(folder.at("nodes")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["10"]);
+        assert!(folder.disk(10).join("chunk").exists());
+    }
+}

@@ -1,0 +1,214 @@
+//! Listing: every member's registers in byte order, merged.
+//!
+//! A name is shown by the highest ballot that its owners report. Every range has
+//! to be covered by enough of its owners to meet every quorum; where it is not,
+//! the whole request fails. Names on which the owners disagree are read properly.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chord_api::http::{FileEntry, FileList};
+use chord_api::problem::{Kind, Problem};
+use chord_api::{DiskId, FileName, Id};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::ListQuery;
+use crate::node::{Current, Node};
+use crate::peer::client::PeerError;
+use crate::peer::wire::{Answer, NameFile, NamesPage, Request};
+use crate::register::{Ballot, drive};
+
+/// Names asked of one member at a time.
+const BATCH: u32 = 500;
+/// Tries before a view that keeps changing is an error.
+const TRIES: u32 = 20;
+/// Names that are read properly at a time.
+const READS: usize = 16;
+
+/// A page.
+pub async fn list(node: &Arc<Node>, query: ListQuery) -> Result<FileList, Problem> {
+    let mut out = FileList::default();
+    let mut after = query.after.clone();
+    loop {
+        // Names that collapse into a prefix which is behind us are skipped unread.
+        if let Some(delimiter) = &query.delimiter
+            && let Some(prefix) = common_prefix(&after, &query.prefix, delimiter)
+        {
+            after = past(&prefix);
+        }
+        let (names, upto) = merged(node, &query.prefix, &after).await?;
+        for (name, file) in names {
+            let Some(file) = file else { continue };
+            if out.files.len() + out.prefixes.len() == query.limit {
+                out.next = Some(last_of(&out));
+                return Ok(out);
+            }
+            match query.delimiter.as_ref().and_then(|d| common_prefix(name.as_str(), &query.prefix, d)) {
+                Some(prefix) => {
+                    if out.prefixes.last() != Some(&prefix) && prefix.as_str() > query.after.as_str() {
+                        out.prefixes.push(prefix);
+                    }
+                }
+                None => out.files.push(entry(&name, file)),
+            }
+        }
+        match upto {
+            None => return Ok(out),
+            Some(upto) => after = upto,
+        }
+    }
+}
+
+/// The greatest name or prefix of a page: what comes back as `after`.
+fn last_of(page: &FileList) -> String {
+    let file = page.files.last().map(|f| f.name.as_str());
+    let prefix = page.prefixes.last().map(String::as_str);
+    file.max(prefix).unwrap_or_default().to_string()
+}
+
+/// `name` up to the first delimiter after `prefix`.
+fn common_prefix(name: &str, prefix: &str, delimiter: &str) -> Option<String> {
+    let rest = name.strip_prefix(prefix)?;
+    let at = rest.find(delimiter)?;
+    Some(name[..prefix.len() + at + delimiter.len()].to_string())
+}
+
+/// A string after every name that starts with `prefix`, for `after`: names are
+/// UTF-8, and no name holds a code point above the greatest.
+fn past(prefix: &str) -> String {
+    format!("{prefix}{}", char::MAX)
+}
+
+fn entry(name: &FileName, file: NameFile) -> FileEntry {
+    FileEntry {
+        name: name.as_str().to_string(),
+        size: file.size,
+        etag: file.etag,
+        modified: rfc3339(file.modified_ms),
+        content_type: file.content_type,
+    }
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+fn rfc3339(ms: u64) -> String {
+    let at = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    format!("{:.3}", at.unwrap_or_default())
+}
+
+type Merged = (Vec<(FileName, Option<NameFile>)>, Option<String>);
+
+/// Names after `after` from all members, and up to where they are complete.
+async fn merged(node: &Arc<Node>, prefix: &str, after: &str) -> Result<Merged, Problem> {
+    let mut why = String::new();
+    for attempt in 0..TRIES {
+        let Some(current) = node.current() else { break };
+        match pages(node, &current, prefix, after).await {
+            Ok(pages) => return resolve(node, &current, pages).await,
+            Err(failed) => why = failed,
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20 << attempt.min(4))).await;
+    }
+    Err(Problem::new(
+        Kind::NoQuorum,
+        format!("the listing would not be complete: {why}; try again"),
+    ))
+}
+
+/// One page of every member that is needed; `Err` where a range is not covered.
+async fn pages(
+    node: &Arc<Node>,
+    current: &Arc<Current>,
+    prefix: &str,
+    after: &str,
+) -> Result<BTreeMap<DiskId, NamesPage>, String> {
+    // In a joint view every decision still has a quorum in the old table.
+    let old = &current.placements.old;
+    let mut asked: FuturesUnordered<_> = old
+        .table()
+        .live()
+        .map(|m| async move {
+            let request = Request::Names { prefix: prefix.into(), after: after.into(), limit: BATCH };
+            (m.disk, node.ask(current, m.ordinal, m.disk, request).await)
+        })
+        .collect();
+    let mut pages = BTreeMap::new();
+    let mut why = String::new();
+    while let Some((disk, answer)) = asked.next().await {
+        match answer {
+            Ok(Answer::Names(page)) => {
+                pages.insert(disk, page);
+            }
+            Ok(_) => why = "a member answered something else".into(),
+            Err(error @ PeerError::Refused(..)) if drive::refused_for_view(&error) => return Err(error.to_string()),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    let needed = old.table().blocking();
+    for (_, owners) in old.ranges() {
+        if owners.iter().filter(|m| pages.contains_key(&m.disk)).count() < needed {
+            return Err(why);
+        }
+    }
+    Ok(pages)
+}
+
+/// Merges pages: the highest ballot of each name, disagreements read properly.
+async fn resolve(node: &Arc<Node>, current: &Current, pages: BTreeMap<DiskId, NamesPage>) -> Result<Merged, Problem> {
+    // Beyond the last name of a page that has more, that member's names are unknown.
+    let upto: Option<FileName> =
+        pages.values().filter(|p| p.more).filter_map(|p| p.names.last().map(|n| n.name.clone())).min();
+    let mut names: BTreeMap<FileName, Vec<(DiskId, Ballot, Option<NameFile>)>> = BTreeMap::new();
+    for (disk, page) in &pages {
+        for entry in &page.names {
+            if upto.as_ref().is_some_and(|upto| entry.name > *upto) {
+                break;
+            }
+            names.entry(entry.name.clone()).or_default().push((*disk, entry.ballot, entry.file.clone()));
+        }
+    }
+    let resolved = futures::stream::iter(names).map(|(name, mut reports)| {
+        let node = node.clone();
+        let answered =
+            current.placements.old.owners(&Id::of_file(&name)).filter(|m| pages.contains_key(&m.disk)).count();
+        async move {
+            reports.sort_by_key(|(_, ballot, _)| *ballot);
+            let agree = reports.len() >= answered && reports.windows(2).all(|w| w[0].1 == w[1].1);
+            if agree {
+                return Ok((name, reports.pop().and_then(|(_, _, file)| file)));
+            }
+            let value = drive::read(&node, &name).await?;
+            let file = value.and_then(|v| v.current).map(|m| NameFile {
+                size: m.size,
+                etag: m.etag,
+                modified_ms: m.modified_ms,
+                content_type: m.content_type,
+            });
+            Ok::<_, Problem>((name, file))
+        }
+    });
+    let all: Vec<Result<_, Problem>> = resolved.buffered(READS).collect().await;
+    let names = all.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok((names, upto.map(String::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_rfc_3339() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(951_782_400_123), "2000-02-29T00:00:00.123Z");
+        assert_eq!(rfc3339(1_795_305_600_000), "2026-11-22T00:00:00.000Z");
+    }
+
+    #[test]
+    fn prefixes_end_with_their_delimiter() {
+        assert_eq!(common_prefix("a/b/c", "", "/").as_deref(), Some("a/"));
+        assert_eq!(common_prefix("a/b/c", "a/", "/").as_deref(), Some("a/b/"));
+        assert_eq!(common_prefix("a/b", "a/", "/"), None);
+        assert_eq!(common_prefix("x--y", "", "--").as_deref(), Some("x--"));
+        assert!(past("a/") > "a/\u{10fffe}".to_string());
+    }
+}

@@ -1,0 +1,81 @@
+//! The data path: what the client port asks of it.
+
+pub mod coordinator;
+mod get;
+mod list;
+pub mod put;
+mod verify;
+
+use std::future::Future;
+use std::ops::Range;
+
+use bytes::Bytes;
+use chord_api::http::{FileList, Verification};
+use chord_api::problem::Problem;
+use chord_api::{FileName, Manifest};
+use futures::stream::BoxStream;
+
+use crate::register::Condition;
+
+/// A body: pieces as they come. An `Err` ends it: the request was broken off, a
+/// digest does not match (in), or a copy could not be read to its end (out).
+pub type Body = BoxStream<'static, Result<Bytes, Problem>>;
+
+/// A file to be stored.
+pub struct Put {
+    pub name: FileName,
+    pub content_type: Option<String>,
+    /// Lower-case names after `x-chord-meta-`, and values; checked.
+    pub meta: Vec<(String, String)>,
+    /// `Content-Length`, where the request has one.
+    pub length: Option<u64>,
+    pub condition: Condition,
+}
+
+/// What a PUT did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutDone {
+    pub version: u64,
+    /// Without quotes.
+    pub etag: String,
+    pub replaced: bool,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    pub prefix: String,
+    /// Names after this one, in byte order; empty: from the start.
+    pub after: String,
+    /// 1 to 1 000.
+    pub limit: usize,
+    pub delimiter: Option<String>,
+}
+
+/// The data path as the client port sees it; errors are ready to be answered.
+pub trait Files: Clone + Send + Sync + 'static {
+    /// The current version, linearizable; `None` where there is none.
+    fn stat(&self, name: &FileName) -> impl Future<Output = Result<Option<Manifest>, Problem>> + Send;
+
+    /// The bytes `range` of a version that `stat` gave (within its size).
+    fn read(&self, name: &FileName, manifest: &Manifest, range: Range<u64>) -> Body;
+
+    /// Whether a PUT could be taken now, before its body is asked for:
+    /// conditions (412 with the current tag) and space (507).
+    fn admit(&self, put: &Put) -> impl Future<Output = Result<(), Problem>> + Send;
+
+    /// Stores a body; the conditions are evaluated again, exactly, at the commit.
+    fn put(&self, put: Put, body: Body) -> impl Future<Output = Result<PutDone, Problem>> + Send;
+
+    /// Deletes; `NotFound` where there is nothing.
+    fn delete(&self, name: &FileName, condition: Condition) -> impl Future<Output = Result<u64, Problem>> + Send;
+
+    /// A page of names.
+    fn list(&self, query: ListQuery) -> impl Future<Output = Result<FileList, Problem>> + Send;
+
+    /// Every copy checked.
+    fn verify(&self, name: &FileName) -> impl Future<Output = Result<Verification, Problem>> + Send;
+
+    /// Keeps a body on this node, whoever owns it.
+    fn drop_here(&self, put: Put, body: Body) -> impl Future<Output = Result<(), Problem>> + Send;
+}

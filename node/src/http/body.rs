@@ -1,0 +1,304 @@
+//! Bodies on their way through: what a client sends as the data path takes it,
+//! and what the data path gives as HTTP sends it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::EXPECT;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use chord_api::problem::Problem;
+use futures::{Stream, StreamExt};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::digest::Checker;
+use super::metrics::{InFlight, Metrics};
+use super::problem::invalid;
+use crate::files;
+
+/// How long a client may send nothing in the middle of a body.
+const SILENCE: Duration = Duration::from_secs(60);
+/// What is read of a body that nobody wants, so that its connection can be kept.
+const UNWANTED_BYTES: u64 = 64 * 1024;
+const UNWANTED_TIME: Duration = Duration::from_millis(250);
+
+/// The body of a request until somebody takes it, and whether it was read to its
+/// end, without which the connection cannot carry another request.
+pub(super) struct Upload {
+    body: Option<Body>,
+    ended: Arc<AtomicBool>,
+    /// The client waits for a word before it sends.
+    waits: bool,
+}
+
+impl Upload {
+    pub(super) fn new(body: Body, headers: &HeaderMap) -> Upload {
+        let ended = Arc::new(AtomicBool::new(body.is_end_stream()));
+        Upload { body: Some(body), ended, waits: headers.contains_key(EXPECT) }
+    }
+
+    /// The length, where the request gives one (also without a body: 0).
+    pub(super) fn length(&self) -> Option<u64> {
+        self.body.as_ref().and_then(|body| body.size_hint().exact())
+    }
+
+    /// Takes the body for the data path. The first poll is what sends `100
+    /// Continue` to a client that waits for it.
+    pub(super) fn take(&mut self, checker: Checker, metrics: Metrics) -> files::Body {
+        let length = self.length();
+        Incoming {
+            body: self.body.take().unwrap_or_default(),
+            checker: Some(checker),
+            length,
+            got: 0,
+            silence: None,
+            ended: self.ended.clone(),
+            metrics,
+        }
+        .boxed()
+    }
+
+    /// Whether the body was read to its end, with a right digest.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Called when the answer stands: whether the connection can be kept. A short
+    /// body that nobody took is read away for that.
+    pub(super) async fn settle(&mut self) -> bool {
+        if self.ended() {
+            return true;
+        }
+        let Some(mut body) = self.body.take() else { return false };
+        if self.waits || body.size_hint().lower() > UNWANTED_BYTES {
+            return false;
+        }
+        let drained = tokio::time::timeout(UNWANTED_TIME, async {
+            let mut left = UNWANTED_BYTES;
+            while let Some(frame) = next_frame(&mut body).await {
+                let Ok(frame) = frame else { return false };
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let Some(less) = left.checked_sub(bytes) else { return false };
+                left = less;
+            }
+            true
+        });
+        drained.await.unwrap_or(false)
+    }
+
+    /// All of a body of at most `limit` bytes.
+    pub(super) async fn whole(&mut self, limit: usize) -> Result<Bytes, Problem> {
+        use chord_api::problem::Kind;
+        let length = self.length().unwrap_or(0);
+        if length > limit as u64 {
+            return Err(Problem::new(Kind::TooLarge, format!("the body has {length} bytes, at most {limit} are read")));
+        }
+        let body = self.body.take().unwrap_or_default();
+        let read = tokio::time::timeout(SILENCE, axum::body::to_bytes(body, limit)).await;
+        match read {
+            Ok(Ok(bytes)) => {
+                self.ended.store(true, Ordering::Release);
+                Ok(bytes)
+            }
+            Ok(Err(_)) => Err(Problem::new(Kind::TooLarge, format!("the body broke off, or has more than {limit} bytes"))),
+            Err(_) => Err(silent(0)),
+        }
+    }
+}
+
+async fn next_frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
+    std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+}
+
+fn silent(got: u64) -> Problem {
+    let detail = format!("nothing came for {} s after {got} bytes of the body; nothing is stored", SILENCE.as_secs());
+    invalid(detail).with_status(StatusCode::REQUEST_TIMEOUT)
+}
+
+/// A request's body as the data path sees it. It ends with `None` only if it
+/// came in full and matches its digests.
+struct Incoming {
+    body: Body,
+    /// `None` when the end has been seen, good or bad.
+    checker: Option<Checker>,
+    length: Option<u64>,
+    got: u64,
+    silence: Option<Pin<Box<Sleep>>>,
+    ended: Arc<AtomicBool>,
+    metrics: Metrics,
+}
+
+impl Incoming {
+    fn fail(&mut self, problem: Problem) -> Poll<Option<Result<Bytes, Problem>>> {
+        self.checker = None;
+        Poll::Ready(Some(Err(problem)))
+    }
+
+    /// The verdict, once.
+    fn finish(&mut self) -> Result<(), Problem> {
+        if let Some(mut checker) = self.checker.take() {
+            self.ended.store(true, Ordering::Release);
+            checker.finish()?;
+        }
+        Ok(())
+    }
+}
+
+impl Stream for Incoming {
+    type Item = Result<Bytes, Problem>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            let got = this.got;
+            let Some(checker) = &mut this.checker else { return Poll::Ready(None) };
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(SILENCE)));
+                ready!(silence.as_mut().poll(cx));
+                return this.fail(silent(got));
+            };
+            this.silence = None;
+            match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        checker.update(&data);
+                        this.got += data.len() as u64;
+                        this.metrics.received(data.len());
+                        // Who knows the length may not ask for more after the last
+                        // byte: so the verdict comes before it.
+                        if this.length == Some(this.got)
+                            && let Err(problem) = this.finish()
+                        {
+                            return this.fail(problem);
+                        }
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                    Err(other) => {
+                        if let Some(fields) = other.trailers_ref()
+                            && let Err(problem) = checker.trailer(fields)
+                        {
+                            // The trailer is the end of the message.
+                            this.ended.store(true, Ordering::Release);
+                            return this.fail(problem);
+                        }
+                    }
+                },
+                Some(Err(error)) => {
+                    let detail = format!("the body broke off after {got} bytes: {error}; nothing is stored, send it again");
+                    return this.fail(invalid(detail));
+                }
+                None => {
+                    return match this.finish() {
+                        Ok(()) => Poll::Ready(None),
+                        Err(problem) => this.fail(problem),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// A response's body of a length that is known: a body that ends before, goes on
+/// after, or fails breaks the connection, so that no client takes it for whole.
+pub(super) struct Exact {
+    /// The piece that was waited for before the head was sent.
+    first: Option<Bytes>,
+    rest: files::Body,
+    left: u64,
+}
+
+impl Exact {
+    /// Waits for the first piece, so that a fault before it is still a problem.
+    pub(super) async fn begin(mut body: files::Body, length: u64) -> Result<Body, Problem> {
+        if length == 0 {
+            return Ok(Body::empty());
+        }
+        let first = body.next().await.transpose()?;
+        Ok(Body::new(Exact { first, rest: body, left: length }))
+    }
+}
+
+/// Why the connection is broken.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Problem(#[from] Problem),
+    #[error("the body ended {0} bytes early")]
+    Short(u64),
+    #[error("the body has more bytes than the file")]
+    Long,
+}
+
+impl HttpBody for Exact {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        let this = self.get_mut();
+        if this.left == 0 {
+            return Poll::Ready(None);
+        }
+        let piece = match this.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => ready!(this.rest.poll_next_unpin(cx)),
+        };
+        let checked = match piece {
+            Some(Ok(bytes)) => match this.left.checked_sub(bytes.len() as u64) {
+                Some(left) => {
+                    this.left = left;
+                    Ok(bytes)
+                }
+                None => Err(Fault::Long),
+            },
+            Some(Err(problem)) => Err(Fault::Problem(problem)),
+            None => Err(Fault::Short(this.left)),
+        };
+        Poll::Ready(Some(checked.map(Frame::data).map_err(|fault| {
+            tracing::warn!(error = %fault, "a response breaks off");
+            fault.into()
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Counts what is sent of a body, and its request as in flight until then.
+pub(super) struct Counted {
+    pub(super) body: Body,
+    pub(super) metrics: Metrics,
+    pub(super) _in_flight: InFlight,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.metrics.sent(data.len());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,30 @@
+//! `DELETE` of a file.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use chord_api::FileName;
+use chord_api::problem::Problem;
+use tokio::sync::Semaphore;
+
+use super::conditions;
+use super::problem::VERSION;
+use super::put::to_the_end;
+use crate::files::Files;
+
+/// `DELETE /files/{name}`; answers with the version that the deletion is.
+pub(super) async fn delete<F: Files>(
+    files: &F,
+    changes: &Arc<Semaphore>,
+    name: FileName,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Problem> {
+    let condition = conditions::parse(headers)?;
+    let files = files.clone();
+    let version = to_the_end(changes, async move { files.delete(&name, condition).await }).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(VERSION, HeaderValue::from(version));
+    Ok(response)
+}

@@ -1,0 +1,36 @@
+//! The client port: HTTP as clients speak it, over the data path ([`crate::files`])
+//! and what this node itself knows ([`Local`]).
+//!
+//! Everything a client sends is parsed here, once, into plain values: the name
+//! (`name`), the preconditions (`conditions`), the range (`range`), the digests
+//! (`digest`) and the metadata (`meta`). The handlers (`put`, `get`, `delete`,
+//! `list`, `own`) put these together; `routes` finds the handler, counts and
+//! logs; `server` and `io` run the connections.
+
+mod body;
+mod conditions;
+mod delete;
+mod digest;
+mod get;
+mod io;
+mod list;
+mod local;
+mod meta;
+pub mod metrics;
+mod name;
+mod openapi;
+mod own;
+mod problem;
+mod put;
+mod query;
+mod range;
+mod routes;
+mod server;
+mod structured;
+#[cfg(test)]
+mod tests;
+
+pub use local::Local;
+pub use metrics::Metrics;
+pub use routes::{router, router_with};
+pub use server::{Limits, serve, serve_with};

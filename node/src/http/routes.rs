@@ -1,0 +1,244 @@
+//! Which request goes where. The paths are compared raw: a file's name is
+//! whatever stands behind its prefix, and no library may tidy it before.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONNECTION;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, Response};
+use chord_api::FileName;
+use chord_api::problem::{Kind, Problem};
+use futures::FutureExt;
+use tokio::sync::Semaphore;
+
+use super::body::{Counted, Upload};
+use super::local::Local;
+use super::metrics::Metrics;
+use super::query::Query;
+use super::{delete, get, list, name, openapi, own, problem, put};
+use crate::files::Files;
+
+/// Every resource of the client port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    File,
+    FileByQuery,
+    Files,
+    ListFiles,
+    FileExists,
+    Successor,
+    Ring,
+    View,
+    Status,
+    Verify,
+    Where,
+    DropHere,
+    Scale,
+    Drain,
+    Replace,
+    ClusterStatus,
+    Livez,
+    Readyz,
+    Metrics,
+    OpenApi,
+}
+
+const FILE: &str = "/files/";
+const DROP_HERE: &str = "/node/files/";
+
+impl Route {
+    pub(super) const ALL: [Route; 20] = [
+        Route::File,
+        Route::FileByQuery,
+        Route::Files,
+        Route::ListFiles,
+        Route::FileExists,
+        Route::Successor,
+        Route::Ring,
+        Route::View,
+        Route::Status,
+        Route::Verify,
+        Route::Where,
+        Route::DropHere,
+        Route::Scale,
+        Route::Drain,
+        Route::Replace,
+        Route::ClusterStatus,
+        Route::Livez,
+        Route::Readyz,
+        Route::Metrics,
+        Route::OpenApi,
+    ];
+
+    /// The path, with `{name}` for the rest of it.
+    pub(super) fn template(self) -> &'static str {
+        match self {
+            Route::File => "/files/{name}",
+            Route::FileByQuery => "/file",
+            Route::Files => "/files",
+            Route::ListFiles => "/list_files",
+            Route::FileExists => "/file_exists",
+            Route::Successor => "/ring/successor",
+            Route::Ring => "/ring",
+            Route::View => "/view",
+            Route::Status => "/status",
+            Route::Verify => "/verify",
+            Route::Where => "/where",
+            Route::DropHere => "/node/files/{name}",
+            Route::Scale => "/cluster/scale",
+            Route::Drain => "/cluster/drain",
+            Route::Replace => "/cluster/replace",
+            Route::ClusterStatus => "/cluster/status",
+            Route::Livez => "/livez",
+            Route::Readyz => "/readyz",
+            Route::Metrics => "/metrics",
+            Route::OpenApi => "/openapi.json",
+        }
+    }
+
+    /// Its methods, as `Allow` gives them.
+    pub(super) fn allow(self) -> &'static str {
+        match self {
+            Route::File | Route::FileByQuery => "GET, HEAD, PUT, DELETE",
+            Route::DropHere => "PUT",
+            Route::Scale | Route::Drain | Route::Replace => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    /// The resource of a raw path, and what stands behind its prefix.
+    fn find(path: &str) -> Option<(Route, &str)> {
+        if let Some(raw) = path.strip_prefix(FILE) {
+            return Some((Route::File, raw));
+        }
+        if let Some(raw) = path.strip_prefix(DROP_HERE) {
+            return Some((Route::DropHere, raw));
+        }
+        Route::ALL.into_iter().find(|route| route.template() == path).map(|route| (route, ""))
+    }
+}
+
+/// The client port over a data path and a node.
+#[derive(Clone)]
+struct Port<F, L> {
+    files: F,
+    local: L,
+    metrics: Metrics,
+    changes: Arc<Semaphore>,
+}
+
+/// The client port, with counters of its own.
+pub fn router<F: Files, L: Local>(files: F, local: L) -> Router {
+    router_with(files, local, Metrics::default())
+}
+
+/// The client port, with counters that somebody else reads too.
+pub fn router_with<F: Files, L: Local>(files: F, local: L, metrics: Metrics) -> Router {
+    let port = Port { files, local, metrics, changes: Arc::new(Semaphore::new(put::MAX_CHANGES)) };
+    Router::new().fallback(move |request: Request<Body>| {
+        let port = port.clone();
+        async move { port.answer(request).await }
+    })
+}
+
+impl<F: Files, L: Local> Port<F, L> {
+    /// Answers a request, whatever happens.
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let begun = Instant::now();
+        let in_flight = self.metrics.begin();
+        let (parts, body) = request.into_parts();
+        let mut upload = Upload::new(body, &parts.headers);
+        let mut response = match AssertUnwindSafe(self.handle(&parts, &mut upload)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(problem)) => problem::response(&problem),
+            Err(_) => {
+                tracing::error!(method = %parts.method, path = parts.uri.path(), "a handler panicked");
+                self.metrics.panicked();
+                problem::panicked(&parts.method)
+            }
+        };
+        if !upload.settle().await {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let took = begun.elapsed();
+        self.metrics.answered(&parts.method, response.status(), took);
+        tracing::debug!(
+            method = %parts.method,
+            uri = %parts.uri,
+            status = response.status().as_u16(),
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        let metrics = self.metrics;
+        response.map(|body| Body::new(Counted { body, metrics, _in_flight: in_flight }))
+    }
+
+    async fn handle(&self, parts: &Parts, upload: &mut Upload) -> Result<Response<Body>, Problem> {
+        let path = parts.uri.path();
+        let Some((route, raw)) = Route::find(path) else {
+            return Err(Problem::new(Kind::NotFound, "there is nothing at this path; /openapi.json says what there is"));
+        };
+        if !route.allow().split(", ").any(|method| method == parts.method.as_str()) {
+            return Ok(problem::wrong_method(&parts.method, route.allow()));
+        }
+        let query = Query::new(parts.uri.query());
+        let (files, local) = (&self.files, &self.local);
+        match route {
+            Route::File => self.file(name::from_raw_path(raw)?, parts, upload).await,
+            Route::FileByQuery => self.file(name::from_query(&query, "name")?, parts, upload).await,
+            Route::DropHere => {
+                let name = name::from_raw_path(raw)?;
+                put::drop_here(files, &self.changes, &self.metrics, name, &parts.headers, upload).await
+            }
+            Route::Files => list::files(files, query).await,
+            Route::ListFiles => list::list_files(local, query).await,
+            Route::FileExists => list::file_exists(local, query).await,
+            Route::Successor => own::successor(local, query).await,
+            Route::Ring => own::json(&local.ring().await),
+            Route::View => own::view(local).await,
+            Route::Status => own::json(&local.status().await),
+            Route::Verify => own::json(&files.verify(&name::from_query(&query, "name")?).await?),
+            Route::Where => own::json(&local.place(&name::from_query(&query, "name")?).await?),
+            Route::Scale | Route::Drain | Route::Replace | Route::ClusterStatus => {
+                // A HEAD is answered as its GET; the body falls away on the wire.
+                let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+                own::supervisor(local, method, path, upload).await
+            }
+            Route::Livez => Ok(own::typed("text/plain; charset=utf-8", "alive\n")),
+            Route::Readyz => own::readyz(local),
+            Route::Metrics => Ok(own::metrics(local, &self.metrics).await),
+            Route::OpenApi => Ok(own::typed("application/json", openapi::DOCUMENT)),
+        }
+    }
+
+    async fn file(&self, name: FileName, parts: &Parts, upload: &mut Upload) -> Result<Response<Body>, Problem> {
+        let headers = &parts.headers;
+        match parts.method {
+            Method::PUT => put::put(&self.files, &self.changes, &self.metrics, name, headers, upload).await,
+            Method::DELETE => delete::delete(&self.files, &self.changes, name, headers).await,
+            Method::HEAD => get::get(&self.files, &name, headers, true).await,
+            _ => get::get(&self.files, &name, headers, false).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_raw() {
+        assert_eq!(Route::find("/files"), Some((Route::Files, "")));
+        assert_eq!(Route::find("/files/"), Some((Route::File, "")));
+        assert_eq!(Route::find("/files//a/../b%2F"), Some((Route::File, "/a/../b%2F")));
+        assert_eq!(Route::find("/files/{name}"), Some((Route::File, "{name}")));
+        assert_eq!(Route::find("/node/files/a/b"), Some((Route::DropHere, "a/b")));
+        for none in ["", "/", "//files/a", "/status/", "/Status", "/node/files", "/ring/", "/file/a", "/%66iles/a", "*"] {
+            assert_eq!(Route::find(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The node's shared state: its disk, the view it acts by, and its way to the
+//! others. Everything that runs in the process holds an `Arc` of it.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chord_api::placement::Placements;
+use chord_api::report::{Copies, Inventory, NodeReport, Sync};
+use chord_api::view::{ViewHash, ViewRef};
+use chord_api::{ClusterUid, DiskId, FileName, Ordinal, UploadId, View};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::config::Args;
+use crate::http::Metrics;
+use crate::peer::client::{PeerClient, PeerError};
+use crate::peer::wire::{Answer, Call, Header, Refusal, Request};
+use crate::register::OpId;
+use crate::ring;
+use crate::store::Store;
+use crate::workers::Workers;
+
+/// Bytes of chunks that uploads may hold in memory together.
+const UPLOAD_MEMORY: usize = 192 << 20;
+/// Names with a missing copy that are remembered; past it a full pass finds them.
+const MAX_DEBTS: usize = 10_000;
+
+/// A view made ready for use.
+#[derive(Debug)]
+pub struct Current {
+    pub view: View,
+    pub reference: ViewRef,
+    pub placements: Placements,
+}
+
+impl Current {
+    /// Prepares a view.
+    pub fn new(view: View) -> Current {
+        Current { reference: view.reference(), placements: Placements::new(&view), view }
+    }
+}
+
+/// A node. Cheap to share.
+pub struct Node {
+    pub args: Args,
+    pub name: String,
+    pub ordinal: Ordinal,
+    pub cluster: ClusterUid,
+    pub store: Store,
+    pub peers: PeerClient,
+    pub ring: Mutex<ring::Host>,
+    pub workers: Workers,
+    pub metrics: Metrics,
+    pub secret: String,
+    view: watch::Sender<Option<Arc<Current>>>,
+    /// One adoption at a time.
+    adopting: tokio::sync::Mutex<()>,
+    refused_view: Mutex<Option<String>>,
+    operations: AtomicU64,
+    /// Uploads that this process streams.
+    pub uploads: Mutex<HashSet<UploadId>>,
+    pub upload_memory: Arc<Semaphore>,
+    debts: Mutex<Debts>,
+    pub debts_changed: Notify,
+    /// Uploads whose chunks may be garbage, by name.
+    pub reap: Mutex<BTreeMap<(FileName, UploadId), std::time::Instant>>,
+    pub sync: Mutex<Option<Sync>>,
+    pub copies: Mutex<Option<Copies>>,
+    pub primary_files: AtomicU64,
+    /// When this process started; the ring's clock counts from here.
+    pub started: std::time::Instant,
+    /// Since when this process has known the view in force.
+    pub view_since: Mutex<Option<(ViewRef, std::time::Instant)>>,
+}
+
+#[derive(Default)]
+struct Debts {
+    queue: VecDeque<FileName>,
+    known: HashSet<FileName>,
+    /// More names had debts than are remembered.
+    overflowed: bool,
+}
+
+/// Why a view was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewRefused {
+    #[error("it is of cluster {0}, this disk belongs to {1}")]
+    OtherCluster(ClusterUid, ClusterUid),
+    #[error("it has epoch {0}, this node is at {1} already")]
+    Old(u64, u64),
+    #[error("it has epoch {epoch} with other content ({given}) than the one held ({held})")]
+    Conflict { epoch: u64, given: ViewHash, held: ViewHash },
+    #[error("its parent {given} is not the view {held} that this node holds")]
+    Unchained { given: ViewHash, held: ViewHash },
+    #[error("it could not be kept on disk: {0}")]
+    Disk(String),
+}
+
+impl Node {
+    /// Puts the parts together.
+    pub fn new(
+        args: Args,
+        ordinal: Ordinal,
+        secret: String,
+        store: Store,
+        peers: PeerClient,
+        ring: ring::Host,
+    ) -> Arc<Node> {
+        let held = store.view().map(|view| Arc::new(Current::new((*view).clone())));
+        let (view, _) = watch::channel(held);
+        Arc::new(Node {
+            name: args.name.clone(),
+            cluster: ClusterUid(args.cluster_uid.clone()),
+            args,
+            ordinal,
+            store,
+            peers,
+            ring: Mutex::new(ring),
+            workers: Workers::default(),
+            metrics: Metrics::default(),
+            secret,
+            view,
+            adopting: tokio::sync::Mutex::new(()),
+            refused_view: Mutex::new(None),
+            operations: AtomicU64::new(0),
+            uploads: Mutex::new(HashSet::new()),
+            upload_memory: Arc::new(Semaphore::new(UPLOAD_MEMORY)),
+            debts: Mutex::new(Debts::default()),
+            debts_changed: Notify::new(),
+            reap: Mutex::new(BTreeMap::new()),
+            sync: Mutex::new(None),
+            copies: Mutex::new(None),
+            primary_files: AtomicU64::new(0),
+            started: std::time::Instant::now(),
+            view_since: Mutex::new(None),
+        })
+    }
+
+    /// This node's disk.
+    pub fn disk(&self) -> DiskId {
+        self.store.disk()
+    }
+
+    /// The view in force here.
+    pub fn current(&self) -> Option<Arc<Current>> {
+        self.view.borrow().clone()
+    }
+
+    /// Told of every new view.
+    pub fn watch_view(&self) -> watch::Receiver<Option<Arc<Current>>> {
+        self.view.subscribe()
+    }
+
+    /// Whether this name with this disk is in the current or the next table.
+    pub fn is_member(&self) -> bool {
+        self.current().is_some_and(|c| c.view.has(self.ordinal, self.disk()))
+    }
+
+    /// The name of a node.
+    pub fn name_of(&self, ordinal: Ordinal) -> String {
+        self.args.name_of(ordinal)
+    }
+
+    /// A new operation id.
+    pub fn next_operation(&self) -> OpId {
+        OpId {
+            disk: self.disk(),
+            boot: self.store.boot(),
+            counter: self.operations.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Takes a view if it is newer, of this cluster, and chained where that can be
+    /// seen. It is on disk when this returns, and what it takes from this node
+    /// votes no more.
+    pub async fn adopt(&self, view: View) -> Result<(), ViewRefused> {
+        let _one = self.adopting.lock().await;
+        let held = self.current();
+        if view.cluster != self.cluster {
+            return Err(self.refuse(ViewRefused::OtherCluster(view.cluster, self.cluster.clone())));
+        }
+        let given = view.reference();
+        if let Some(held) = &held {
+            let at = held.reference;
+            if given == at {
+                return Ok(());
+            }
+            if given.epoch == at.epoch {
+                return Err(self.refuse(ViewRefused::Conflict {
+                    epoch: given.epoch.0,
+                    given: given.hash,
+                    held: at.hash,
+                }));
+            }
+            if given.epoch < at.epoch {
+                return Err(ViewRefused::Old(given.epoch.0, at.epoch.0));
+            }
+            if given.epoch.0 == at.epoch.0 + 1 && view.parent != at.hash {
+                return Err(self.refuse(ViewRefused::Unchained { given: view.parent, held: at.hash }));
+            }
+        }
+        let next = Arc::new(Current::new(view));
+        let me = self.disk();
+        let contiguous = held.as_ref().is_some_and(|h| h.reference.epoch.0 + 1 == given.epoch.0);
+        let (before, after) = (held.clone(), next.clone());
+        // Rule 3: a range that is lost, or that is gained anew, votes with nothing
+        // of what lies here from before; the old contents become hints.
+        let keeps = move |key: &chord_api::Id| {
+            let owns = |p: &chord_api::Placement| p.owners(key).any(|m| m.disk == me);
+            if owns(&after.placements.old) {
+                return true;
+            }
+            let gaining = after.placements.new.as_ref().is_some_and(owns);
+            let had = contiguous && before.as_ref().is_some_and(|b| b.placements.all().any(owns));
+            gaining && had
+        };
+        let stored = next.view.clone();
+        self.store
+            .transact(move |txn| {
+                txn.move_to_hints(|key| !keeps(key))?;
+                txn.clear_promises()?;
+                txn.set_view(&stored)
+            })
+            .await
+            .map_err(|e| ViewRefused::Disk(e.to_string()))?;
+        tracing::info!(
+            epoch = given.epoch.0,
+            state = next.view.state(),
+            member = next.view.has(self.ordinal, me),
+            "took a view"
+        );
+        *self.sync.lock().unwrap_or_else(|p| p.into_inner()) = Some(Sync {
+            epoch: given.epoch,
+            hash: given.hash,
+            settled: next.view.stable().is_some(),
+            pending: 0,
+            waiting: None,
+        });
+        self.view.send_replace(Some(next));
+        Ok(())
+    }
+
+    fn refuse(&self, why: ViewRefused) -> ViewRefused {
+        tracing::warn!(%why, "refused a view");
+        *self.refused_view.lock().unwrap_or_else(|p| p.into_inner()) = Some(why.to_string());
+        why
+    }
+
+    /// Brings this node and another to the newer of their views.
+    pub async fn reconcile_views(&self, with: Ordinal, theirs: Option<ViewRef>) {
+        let ours = self.current();
+        let newer = match (&ours, theirs) {
+            (Some(ours), Some(theirs)) => theirs.epoch > ours.reference.epoch,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if newer {
+            match self.peers.view(with).await {
+                Ok(view) => {
+                    if let Err(error) = self.adopt(view).await {
+                        tracing::debug!(%error, from = with.0, "did not take a view");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "cannot fetch a newer view"),
+            }
+        } else if let Some(ours) = ours
+            && theirs.is_none_or(|theirs| theirs.epoch < ours.reference.epoch)
+            && let Err(error) = self.peers.push_view(with, &ours.view).await
+        {
+            tracing::debug!(%error, "cannot pass a view on");
+        }
+    }
+
+    /// Asks a member, this node itself without a detour. A member at another view
+    /// is brought to the newer one before the refusal is returned.
+    pub async fn ask(
+        self: &Arc<Node>,
+        current: &Current,
+        to: Ordinal,
+        disk: DiskId,
+        request: Request,
+    ) -> Result<Answer, PeerError> {
+        let header = Header { cluster: self.cluster.clone(), view: current.reference, to: disk, from: self.ordinal };
+        if disk == self.disk() {
+            let reply = crate::peer::handle::handle(self, Call { header, request }).await;
+            return reply.map_err(|refusal| PeerError::Refused(to, refusal));
+        }
+        let result = self.peers.call(to, &Call { header, request }).await;
+        if let Err(PeerError::Refused(_, Refusal::OtherView(theirs))) = &result {
+            self.reconcile_views(to, *theirs).await;
+        }
+        result
+    }
+
+    /// Remembers that a copy of something of this name is missing.
+    pub fn owe(&self, name: &FileName) {
+        let mut debts = self.debts.lock().unwrap_or_else(|p| p.into_inner());
+        if debts.known.contains(name) {
+            return;
+        }
+        if debts.queue.len() >= MAX_DEBTS {
+            debts.overflowed = true;
+            return;
+        }
+        debts.known.insert(name.clone());
+        debts.queue.push_back(name.clone());
+        drop(debts);
+        self.debts_changed.notify_one();
+    }
+
+    /// The next name with a debt.
+    pub fn next_debt(&self) -> Option<FileName> {
+        let mut debts = self.debts.lock().unwrap_or_else(|p| p.into_inner());
+        let name = debts.queue.pop_front()?;
+        debts.known.remove(&name);
+        Some(name)
+    }
+
+    /// Names with debts, and whether more were dropped than remembered.
+    pub fn debts(&self) -> (usize, bool) {
+        let debts = self.debts.lock().unwrap_or_else(|p| p.into_inner());
+        (debts.queue.len(), debts.overflowed)
+    }
+
+    /// A full pass begins: it will find what was not remembered.
+    pub fn forget_debt_overflow(&self) {
+        self.debts.lock().unwrap_or_else(|p| p.into_inner()).overflowed = false;
+    }
+
+    /// What is on the disk; an error counts as something, never as nothing.
+    fn inventory(&self) -> Inventory {
+        match self.store.counts() {
+            Ok(c) => Inventory {
+                registers: c.registers,
+                hints: c.hints,
+                chunks: c.chunks,
+                dropped: c.dropped,
+            },
+            Err(error) => {
+                tracing::error!(%error, "cannot count what is on the disk");
+                Inventory { registers: 1, hints: 1, chunks: 1, dropped: 1 }
+            }
+        }
+    }
+
+    /// What the operator is told.
+    pub fn report(&self) -> NodeReport {
+        let current = self.current();
+        let reference = current.as_ref().map(|c| c.reference);
+        let none = ViewRef { epoch: chord_api::Epoch(0), hash: ViewHash::NONE };
+        let at = reference.unwrap_or(none);
+        let sync = self.sync.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let copies = self.copies.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let (debts, overflowed) = self.debts();
+        NodeReport {
+            name: self.name.clone(),
+            ordinal: self.ordinal,
+            disk: self.disk(),
+            cluster: current.as_ref().map(|c| c.view.cluster.clone()),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            boot: self.store.boot(),
+            view: reference,
+            ready: self.is_member(),
+            space: self.store.space(),
+            files: self.primary_files.load(Ordering::Relaxed),
+            inventory: self.inventory(),
+            sync: sync.filter(|s| s.epoch == at.epoch && s.hash == at.hash).unwrap_or(Sync {
+                epoch: at.epoch,
+                hash: at.hash,
+                settled: false,
+                pending: 0,
+                waiting: Some("it has just started".into()),
+            }),
+            copies: copies.map_or(Copies { epoch: chord_api::Epoch(0), complete: false, missing: 0 }, |c| Copies {
+                complete: c.complete && debts == 0 && !overflowed,
+                missing: c.missing.max(debts as u64),
+                ..c
+            }),
+            refused_view: self.refused_view.lock().unwrap_or_else(|p| p.into_inner()).clone(),
+        }
+    }
+}
+
+/// Milliseconds since the Unix epoch, for what people see.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}

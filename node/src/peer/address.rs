@@ -1,0 +1,127 @@
+//! Where the other nodes are: a pattern that names them (their DNS names on
+//! Kubernetes) or a file that lists them (processes on one machine).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use chord_api::Ordinal;
+use serde::Deserialize;
+
+/// The base URLs of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub client: String,
+    pub peer: String,
+}
+
+/// Finds nodes by their ordinals.
+pub enum AddressBook {
+    /// `{ordinal}` stands for the number.
+    Pattern { client: String, peer: String },
+    File(Mutex<AddressFile>),
+}
+
+/// A list in a file, and what was read of it.
+pub struct AddressFile {
+    path: PathBuf,
+    seen: Option<SystemTime>,
+    looked: Option<Instant>,
+    known: BTreeMap<Ordinal, Address>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    nodes: BTreeMap<String, ListedNode>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedNode {
+    client_url: String,
+    peer_url: String,
+}
+
+/// The file is looked at no more often than this.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+impl AddressBook {
+    /// A book over a file of the form `{"nodes":{"0":{"clientUrl":…,"peerUrl":…}}}`.
+    pub fn file(path: PathBuf) -> AddressBook {
+        AddressBook::File(Mutex::new(AddressFile { path, seen: None, looked: None, known: BTreeMap::new() }))
+    }
+
+    /// Where a node is, as far as is known.
+    pub fn find(&self, ordinal: Ordinal) -> Option<Address> {
+        match self {
+            AddressBook::Pattern { client, peer } => {
+                let fill = |pattern: &str| pattern.replace("{ordinal}", &ordinal.to_string());
+                Some(Address { client: fill(client), peer: fill(peer) })
+            }
+            AddressBook::File(file) => {
+                let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                file.refresh();
+                file.known.get(&ordinal).cloned()
+            }
+        }
+    }
+}
+
+impl AddressFile {
+    /// Reads the file again if it changed; what cannot be read leaves what was known.
+    fn refresh(&mut self) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let changed = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
+        if changed.is_some() && changed == self.seen {
+            return;
+        }
+        let Ok(text) = std::fs::read(&self.path) else { return };
+        match serde_json::from_slice::<Listed>(&text) {
+            Ok(listed) => {
+                self.seen = changed;
+                self.known = listed
+                    .nodes
+                    .into_iter()
+                    .filter_map(|(ordinal, node)| {
+                        let address = Address { client: node.client_url, peer: node.peer_url };
+                        Some((Ordinal(ordinal.parse().ok()?), address))
+                    })
+                    .collect();
+            }
+            Err(error) => tracing::warn!(path = %self.path.display(), %error, "cannot read the list of nodes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_filled_in() {
+        let book = AddressBook::Pattern {
+            client: "http://files-{ordinal}.n.svc:8080".into(),
+            peer: "http://files-{ordinal}.n.svc:8081".into(),
+        };
+        assert_eq!(book.find(Ordinal(7)).unwrap().peer, "http://files-7.n.svc:8081");
+    }
+
+    #[test]
+    fn a_half_written_file_leaves_what_was_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nodes.json");
+        std::fs::write(&path, r#"{"nodes":{"1":{"clientUrl":"http://a","peerUrl":"http://b","pid":3}}}"#).unwrap();
+        let mut file = AddressFile { path: path.clone(), seen: None, looked: None, known: BTreeMap::new() };
+        file.refresh();
+        assert_eq!(file.known[&Ordinal(1)].peer, "http://b");
+        std::fs::write(&path, r#"{"nodes":{"#).unwrap();
+        file.looked = None;
+        file.seen = None;
+        file.refresh();
+        assert_eq!(file.known.len(), 1);
+    }
+}

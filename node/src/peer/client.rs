@@ -1,0 +1,253 @@
+//! Asking other nodes: one HTTP client, one set of time limits.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chord_api::client::bearer;
+use chord_api::manifest::Root;
+use chord_api::report::NodeReport;
+use chord_api::view::ViewRef;
+use chord_api::{ChunkId, DiskId, Ordinal, View};
+use futures::{Stream, StreamExt};
+
+use super::address::{Address, AddressBook};
+use super::wire::{Call, ChunkHeader, Refusal, Reply, RingExchange};
+
+/// How long one small exchange may take.
+pub const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// How long a chunk may take from its first byte to its receipt.
+const CHUNK_LIMIT: Duration = Duration::from_secs(60);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a node could not be asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PeerError {
+    #[error("node {0} has no known address")]
+    NoAddress(Ordinal),
+    #[error("node {0} does not answer: {1}")]
+    Unreachable(Ordinal, String),
+    #[error("node {0} refuses: {1}")]
+    Refused(Ordinal, Refusal),
+    #[error("node {0} answered what cannot be understood: {1}")]
+    Unreadable(Ordinal, String),
+}
+
+/// What was last heard of another node.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub at: Instant,
+    pub disk: DiskId,
+    pub boot: u64,
+    pub view: ViewRef,
+    /// Bytes that clients may still write there.
+    pub available: u64,
+}
+
+/// Talks to the peer ports of other nodes.
+pub struct PeerClient {
+    http: reqwest::Client,
+    secret: String,
+    book: AddressBook,
+    heard: Mutex<BTreeMap<Ordinal, Heard>>,
+}
+
+/// A chunk's blocks as a holder sent them, not yet verified.
+pub struct RawBlocks {
+    pub hashes: Vec<[u8; 32]>,
+    pub data: Bytes,
+}
+
+impl PeerClient {
+    /// A client for one cluster.
+    pub fn new(secret: String, book: AddressBook) -> Result<PeerClient, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .tcp_nodelay(true)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .no_proxy()
+            .build()?;
+        Ok(PeerClient { http, secret, book, heard: Mutex::new(BTreeMap::new()) })
+    }
+
+    /// Where a node is.
+    pub fn address(&self, ordinal: Ordinal) -> Option<Address> {
+        self.book.find(ordinal)
+    }
+
+    /// What was last heard of a node.
+    pub fn heard(&self, ordinal: Ordinal) -> Option<Heard> {
+        self.heard.lock().unwrap_or_else(|p| p.into_inner()).get(&ordinal).cloned()
+    }
+
+    /// Takes note of news from a node.
+    pub fn note(&self, exchange: &RingExchange) {
+        let heard = Heard {
+            at: Instant::now(),
+            disk: exchange.disk,
+            boot: exchange.boot,
+            view: exchange.view,
+            available: exchange.available,
+        };
+        self.heard.lock().unwrap_or_else(|p| p.into_inner()).insert(exchange.from, heard);
+    }
+
+    fn url(&self, to: Ordinal, path: &str) -> Result<String, PeerError> {
+        let address = self.book.find(to).ok_or(PeerError::NoAddress(to))?;
+        Ok(format!("{}{path}", address.peer))
+    }
+
+    async fn send(&self, to: Ordinal, request: reqwest::RequestBuilder) -> Result<reqwest::Response, PeerError> {
+        let response = request
+            .header(http::header::AUTHORIZATION, bearer(&self.secret))
+            .send()
+            .await
+            .map_err(|e| PeerError::Unreachable(to, describe(&e)))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.bytes().await.unwrap_or_default();
+        match rmp_serde::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Err(PeerError::Refused(to, refusal)),
+            Err(_) => Err(PeerError::Unreadable(to, format!("HTTP {status}"))),
+        }
+    }
+
+    async fn exchange<T: serde::de::DeserializeOwned>(
+        &self,
+        to: Ordinal,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, PeerError> {
+        let url = self.url(to, path)?;
+        let response = self.send(to, self.http.post(url).timeout(CALL_LIMIT).body(body)).await?;
+        let bytes = response.bytes().await.map_err(|e| PeerError::Unreachable(to, describe(&e)))?;
+        rmp_serde::from_slice(&bytes).map_err(|e| PeerError::Unreadable(to, e.to_string()))
+    }
+
+    /// One request and its answer.
+    pub async fn call(&self, to: Ordinal, call: &Call) -> Result<super::wire::Answer, PeerError> {
+        let body = encode(to, call)?;
+        self.exchange::<Reply>(to, "/peer/call", body).await?.map_err(|refusal| PeerError::Refused(to, refusal))
+    }
+
+    /// One exchange of ring messages.
+    pub async fn ring(&self, to: Ordinal, exchange: &RingExchange) -> Result<RingExchange, PeerError> {
+        let body = encode(to, exchange)?;
+        self.exchange(to, "/peer/ring", body).await
+    }
+
+    /// The view that a node holds.
+    pub async fn view(&self, from: Ordinal) -> Result<View, PeerError> {
+        let url = self.url(from, "/peer/view")?;
+        let response = self.send(from, self.http.get(url).timeout(CALL_LIMIT)).await?;
+        let bytes = response.bytes().await.map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
+        View::decode(&bytes).map_err(|e| PeerError::Unreadable(from, e.to_string()))
+    }
+
+    /// Gives a node a view.
+    pub async fn push_view(&self, to: Ordinal, view: &View) -> Result<(), PeerError> {
+        let url = self.url(to, "/peer/view")?;
+        self.send(to, self.http.put(url).timeout(CALL_LIMIT).body(view.encode())).await.map(|_| ())
+    }
+
+    /// A node's report.
+    pub async fn report(&self, from: Ordinal) -> Result<NodeReport, PeerError> {
+        let url = self.url(from, "/peer/report")?;
+        let response = self.send(from, self.http.get(url).timeout(CALL_LIMIT)).await?;
+        let bytes = response.bytes().await.map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
+        serde_json::from_slice(&bytes).map_err(|e| PeerError::Unreadable(from, e.to_string()))
+    }
+
+    /// Stores a chunk: the pieces are its payload. Success is a receipt.
+    pub async fn put_chunk(&self, to: Ordinal, header: &ChunkHeader, pieces: Vec<Bytes>) -> Result<(), PeerError> {
+        let url = self.url(to, "/peer/chunk")?;
+        let head = hex::encode(encode(to, header)?);
+        let body = futures::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+        let request = self
+            .http
+            .put(url)
+            .timeout(CHUNK_LIMIT)
+            .header("x-chord-chunk", head)
+            .header(http::header::CONTENT_LENGTH, header.chunk.size)
+            .body(reqwest::Body::wrap_stream(body));
+        self.send(to, request).await.map(|_| ())
+    }
+
+    /// Blocks `from..upto` of a chunk, with all its block hashes.
+    pub async fn get_blocks(
+        &self,
+        holder: Ordinal,
+        chunk: ChunkId,
+        blocks: std::ops::Range<u32>,
+        hashes: usize,
+    ) -> Result<RawBlocks, PeerError> {
+        let path = format!("/peer/chunk/{}/{}?from={}&upto={}", chunk.upload, chunk.part, blocks.start, blocks.end);
+        let url = self.url(holder, &path)?;
+        let response = self.send(holder, self.http.get(url).timeout(CHUNK_LIMIT)).await?;
+        let limit = hashes * 32 + blocks.len() * chord_api::manifest::BLOCK_BYTES;
+        let mut body = collect(holder, response.bytes_stream(), limit).await?;
+        if body.len() < hashes * 32 {
+            return Err(PeerError::Unreadable(holder, "the chunk's answer is too short".into()));
+        }
+        let head = body.split_to(hashes * 32);
+        let hashes = head
+            .chunks_exact(32)
+            .map(|c| {
+                let mut hash = [0u8; 32];
+                hash.copy_from_slice(c);
+                hash
+            })
+            .collect();
+        Ok(RawBlocks { hashes, data: body })
+    }
+}
+
+/// Verifies blocks against the root that the manifest names.
+pub fn verify_blocks(blocks: &RawBlocks, root: Root, range: std::ops::Range<u32>) -> Result<(), String> {
+    if Root::of_blocks(&blocks.hashes) != root {
+        return Err("its block hashes do not match the manifest".into());
+    }
+    let wanted = blocks.hashes.get(range.start as usize..range.end as usize).unwrap_or_default();
+    let mut got = blocks.data.chunks(chord_api::manifest::BLOCK_BYTES);
+    for hash in wanted {
+        match got.next() {
+            Some(block) if blake3::hash(block).as_bytes() == hash => {}
+            _ => return Err("a block does not match its hash".into()),
+        }
+    }
+    if got.next().is_some() { Err("it sent more than was asked".into()) } else { Ok(()) }
+}
+
+async fn collect(
+    from: Ordinal,
+    mut body: impl Stream<Item = reqwest::Result<Bytes>> + Unpin,
+    limit: usize,
+) -> Result<Bytes, PeerError> {
+    let mut out = bytes::BytesMut::with_capacity(limit.min(4 << 20));
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
+        if out.len() + piece.len() > limit {
+            return Err(PeerError::Unreadable(from, "it sent more than was asked".into()));
+        }
+        out.extend_from_slice(&piece);
+    }
+    Ok(out.freeze())
+}
+
+fn encode<T: serde::Serialize>(to: Ordinal, value: &T) -> Result<Vec<u8>, PeerError> {
+    rmp_serde::to_vec_named(value).map_err(|e| PeerError::Unreadable(to, format!("cannot encode: {e}")))
+}
+
+/// The error with its causes: reqwest's own text leaves them out.
+fn describe(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,344 @@
+//! Answering other nodes: the acceptor's side of registers, receipts for chunks,
+//! and hints.
+
+use std::sync::Arc;
+
+use chord_api::manifest::{PlacedChunk, Root};
+use chord_api::{ChunkId, FileName, Id, Ordinal};
+
+use super::wire::{Answer, Call, ChunkState, NameEntry, NameFile, NamesPage, Refusal, Reply, Request};
+use crate::node::{Current, Node};
+use crate::register::acceptor::{Promise, Vote, accepts, grants};
+use crate::register::{Ballot, Value};
+use crate::store::{ChunkError, ChunkMeta, StoreError, Tier};
+
+/// The most names or chunks in one request.
+const MAX_BATCH: usize = 4096;
+
+/// Answers one call.
+pub async fn handle(node: &Arc<Node>, call: Call) -> Reply {
+    let Call { header, request } = call;
+    if header.cluster != node.cluster {
+        return Err(Refusal::OtherCluster);
+    }
+    if header.to != node.disk() {
+        return Err(Refusal::OtherDisk(node.disk()));
+    }
+    let current = node.current();
+    let current = match current {
+        Some(current) if current.reference == header.view => Some(current),
+        other if request.needs_view() => return Err(Refusal::OtherView(other.map(|c| c.reference))),
+        other => other,
+    };
+    match (request, current) {
+        (Request::Prepare { name, ballot }, Some(current)) => prepare(node, &current, name, ballot).await,
+        (Request::Accept { name, ballot, value }, Some(current)) => {
+            accept(node, &current, name, ballot, value).await
+        }
+        (Request::Read { name, with_value }, Some(current)) => read(node, &current, name, with_value).await,
+        (Request::Ballots { names }, Some(current)) => ballots(node, &current, names).await,
+        (Request::Names { prefix, after, limit }, Some(current)) => {
+            names(node, &current, prefix, after, limit).await
+        }
+        (Request::HasChunks { chunks }, Some(current)) => has_chunks(node, &current, chunks).await,
+        (Request::Ensure { name, chunk, committed, sources }, Some(current)) => {
+            ensure(node, &current, name, chunk, committed, sources).await
+        }
+        (Request::Committed { chunks }, _) => {
+            if chunks.len() > MAX_BATCH {
+                return Err(Refusal::Failed(format!("at most {MAX_BATCH} chunks at a time")));
+            }
+            node.store.chunk_set_committed(chunks).await.map_err(failed)?;
+            Ok(Answer::Done)
+        }
+        (Request::Reap { name, upload }, _) => {
+            crate::workers::reaper::expect(node, name, upload);
+            Ok(Answer::Done)
+        }
+        (Request::UploadActive { upload, boot }, _) => {
+            let active = boot == node.store.boot()
+                && node.uploads.lock().unwrap_or_else(|p| p.into_inner()).contains(&upload);
+            Ok(Answer::Active(active))
+        }
+        (Request::VerifyChunk { chunk }, _) => match node.store.chunk_verify(chunk).await {
+            Ok(_) => Ok(Answer::Checked(ChunkState::Whole)),
+            Err(ChunkError::Missing) => Ok(Answer::Checked(ChunkState::Missing)),
+            Err(ChunkError::Damaged(_)) => Ok(Answer::Checked(ChunkState::Damaged)),
+            Err(e) => Err(Refusal::Failed(e.to_string())),
+        },
+        (_, None) => Err(Refusal::OtherView(None)),
+    }
+}
+
+fn failed(error: StoreError) -> Refusal {
+    match error {
+        StoreError::Full(_) => Refusal::Full,
+        other => Refusal::Failed(other.to_string()),
+    }
+}
+
+/// Whether this disk owns a key in either table.
+pub fn owns(node: &Node, current: &Current, key: &Id) -> bool {
+    let me = node.disk();
+    current.placements.owners(key).iter().any(|m| m.disk == me)
+}
+
+fn check_owner(node: &Node, current: &Current, name: &FileName) -> Result<(), Refusal> {
+    if owns(node, current, &Id::of_file(name)) { Ok(()) } else { Err(Refusal::NotOwner) }
+}
+
+/// The view may have changed between the check and the writer's turn: what is
+/// written is written under the view that the request names, or not at all.
+fn same_view(held: Option<Arc<chord_api::View>>, current: &Current) -> Result<(), StoreError> {
+    match held {
+        Some(view) if view.epoch == current.reference.epoch => Ok(()),
+        _ => Err(StoreError::Refused("the view has changed".into())),
+    }
+}
+
+async fn stale(node: &Node, error: StoreError) -> Refusal {
+    match error {
+        StoreError::Refused(_) => Refusal::OtherView(node.current().map(|c| c.reference)),
+        other => failed(other),
+    }
+}
+
+async fn prepare(node: &Arc<Node>, current: &Arc<Current>, name: FileName, ballot: Ballot) -> Reply {
+    check_owner(node, current, &name)?;
+    if ballot.epoch != current.reference.epoch {
+        return Err(Refusal::OtherView(Some(current.reference)));
+    }
+    let view = current.clone();
+    let promise = node
+        .store
+        .transact(move |txn| {
+            same_view(txn.view(), &view)?;
+            let accepted = txn.register(&name)?;
+            let promised = txn.promise(&name)?;
+            Ok(match grants(promised, accepted.as_ref().map(|(b, _)| *b), ballot) {
+                Ok(()) => {
+                    txn.set_promise(&name, ballot)?;
+                    Promise::Promised { accepted }
+                }
+                Err(promised) => Promise::Rejected { promised },
+            })
+        })
+        .await;
+    match promise {
+        Ok(promise) => Ok(Answer::Promise(promise)),
+        Err(error) => Err(stale(node, error).await),
+    }
+}
+
+async fn accept(
+    node: &Arc<Node>,
+    current: &Arc<Current>,
+    name: FileName,
+    ballot: Ballot,
+    value: Value,
+) -> Reply {
+    check_owner(node, current, &name)?;
+    if ballot.epoch != current.reference.epoch {
+        return Err(Refusal::OtherView(Some(current.reference)));
+    }
+    let view = current.clone();
+    let vote = node
+        .store
+        .transact(move |txn| {
+            same_view(txn.view(), &view)?;
+            let accepted = txn.register(&name)?.map(|(b, _)| b);
+            let promised = txn.promise(&name)?;
+            Ok(match accepts(promised, accepted, ballot) {
+                Ok(()) => {
+                    txn.set_promise(&name, ballot)?;
+                    txn.set_register(&name, ballot, &value)?;
+                    Vote::Accepted
+                }
+                Err(promised) => Vote::Rejected { promised },
+            })
+        })
+        .await;
+    match vote {
+        Ok(vote) => Ok(Answer::Vote(vote)),
+        Err(error) => Err(stale(node, error).await),
+    }
+}
+
+async fn read(node: &Arc<Node>, current: &Arc<Current>, name: FileName, with_value: bool) -> Reply {
+    check_owner(node, current, &name)?;
+    let view = current.clone();
+    let found = node
+        .store
+        .read(move |txn| {
+            same_view(txn.view(), &view)?;
+            txn.register(&name)
+        })
+        .await;
+    match found {
+        Ok(None) => Ok(Answer::Read { ballot: None, value: None }),
+        Ok(Some((ballot, value))) => {
+            Ok(Answer::Read { ballot: Some(ballot), value: with_value.then_some(value) })
+        }
+        Err(error) => Err(stale(node, error).await),
+    }
+}
+
+async fn ballots(node: &Arc<Node>, current: &Arc<Current>, names: Vec<FileName>) -> Reply {
+    if names.len() > MAX_BATCH {
+        return Err(Refusal::Failed(format!("at most {MAX_BATCH} names at a time")));
+    }
+    let view = current.clone();
+    let found = node
+        .store
+        .read(move |txn| {
+            same_view(txn.view(), &view)?;
+            names.iter().map(|name| Ok(txn.register(name)?.map(|(b, _)| b))).collect()
+        })
+        .await;
+    match found {
+        Ok(ballots) => Ok(Answer::Ballots(ballots)),
+        Err(error) => Err(stale(node, error).await),
+    }
+}
+
+async fn names(node: &Arc<Node>, current: &Arc<Current>, prefix: String, after: String, limit: u32) -> Reply {
+    let limit = (limit as usize).min(MAX_BATCH);
+    let after = FileName::new(after).ok();
+    let view = current.clone();
+    let page = node
+        .store
+        .read(move |txn| {
+            same_view(txn.view(), &view)?;
+            txn.list(&prefix, after.as_ref(), limit)
+        })
+        .await;
+    match page {
+        Ok(page) => Ok(Answer::Names(NamesPage {
+            more: page.next.is_some(),
+            names: page
+                .items
+                .into_iter()
+                .map(|listed| NameEntry {
+                    name: listed.name,
+                    ballot: listed.ballot,
+                    file: listed.current.map(|file| NameFile {
+                        size: file.size,
+                        etag: file.etag,
+                        modified_ms: file.modified_ms,
+                        content_type: file.content_type,
+                    }),
+                })
+                .collect(),
+        })),
+        Err(error) => Err(stale(node, error).await),
+    }
+}
+
+async fn has_chunks(node: &Arc<Node>, current: &Current, chunks: Vec<ChunkId>) -> Reply {
+    if chunks.len() > MAX_BATCH {
+        return Err(Refusal::Failed(format!("at most {MAX_BATCH} chunks at a time")));
+    }
+    if !current.view.has(node.ordinal, node.disk()) {
+        return Err(Refusal::NotOwner);
+    }
+    let mut has = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        has.push(node.store.chunk_has(chunk).await.map_err(failed)?.is_some());
+    }
+    Ok(Answer::Has(has))
+}
+
+async fn ensure(
+    node: &Arc<Node>,
+    current: &Current,
+    name: FileName,
+    chunk: PlacedChunk,
+    committed: bool,
+    sources: Vec<Ordinal>,
+) -> Reply {
+    if !owns(node, current, &chunk.key) {
+        return Err(Refusal::NotOwner);
+    }
+    if node.store.chunk_has(chunk.id).await.map_err(failed)?.is_some() {
+        if committed {
+            node.store.chunk_set_committed(vec![chunk.id]).await.map_err(failed)?;
+        }
+        return Ok(Answer::Done);
+    }
+    let meta = meta_of(name, &chunk, committed);
+    super::fetch::pull(node, meta, &sources).await?;
+    Ok(Answer::Done)
+}
+
+/// The chunk's entry on disk.
+pub fn meta_of(name: FileName, chunk: &PlacedChunk, committed: bool) -> ChunkMeta {
+    ChunkMeta { id: chunk.id, name, key: chunk.key, size: chunk.size, root: chunk.root, committed }
+}
+
+/// Takes a chunk's payload piece by piece; `Ok` is a receipt.
+pub async fn store_chunk<E: std::fmt::Display>(
+    node: &Arc<Node>,
+    meta: ChunkMeta,
+    tier: Tier,
+    mut body: impl futures::Stream<Item = Result<bytes::Bytes, E>> + Unpin,
+) -> Result<(), Refusal> {
+    use futures::StreamExt;
+    let mut writer = node.store.chunk_writer(meta, tier).map_err(chunk_failed)?;
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|e| Refusal::Failed(format!("the chunk broke off: {e}")))?;
+        writer.write(piece).await.map_err(chunk_failed)?;
+    }
+    writer.finish().await.map_err(chunk_failed)
+}
+
+/// Tells the sender what was wrong with a chunk.
+pub fn chunk_failed(error: ChunkError) -> Refusal {
+    match error {
+        ChunkError::Store(StoreError::Full(_)) => Refusal::Full,
+        other => Refusal::Failed(other.to_string()),
+    }
+}
+
+/// The root of a payload in pieces, without copying them together.
+pub fn root_of(pieces: &[bytes::Bytes]) -> Root {
+    let block = chord_api::manifest::BLOCK_BYTES;
+    let mut hashes = Vec::new();
+    let mut hasher = blake3::Hasher::new();
+    let mut filled = 0usize;
+    for piece in pieces {
+        let mut rest = &piece[..];
+        while !rest.is_empty() {
+            let take = rest.len().min(block - filled);
+            hasher.update(&rest[..take]);
+            filled += take;
+            rest = &rest[take..];
+            if filled == block {
+                hashes.push(*hasher.finalize().as_bytes());
+                hasher.reset();
+                filled = 0;
+            }
+        }
+    }
+    if filled > 0 {
+        hashes.push(*hasher.finalize().as_bytes());
+    }
+    Root::of_blocks(&hashes)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_root_does_not_depend_on_how_the_payload_is_cut() {
+        let payload: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+        let whole = Root::of(&payload).0;
+        for cut in [1usize, 7, 65_536, 65_537, 131_072, 199_999] {
+            let pieces = [Bytes::copy_from_slice(&payload[..cut]), Bytes::copy_from_slice(&payload[cut..])];
+            assert_eq!(root_of(&pieces), whole, "cut at {cut}");
+        }
+        assert_eq!(root_of(&[]), Root::of(&[]).0);
+    }
+}

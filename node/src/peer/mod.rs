@@ -1,0 +1,9 @@
+//! The peer port (8081): what nodes and the operator say to each other. Every
+//! request carries the cluster's secret.
+
+pub mod address;
+pub mod client;
+pub mod fetch;
+pub mod handle;
+pub mod server;
+pub mod wire;

@@ -1,0 +1,163 @@
+//! What nodes say to each other on the peer port, as MessagePack.
+//!
+//! Everything that counts for safety carries the view it is meant for and the
+//! disk it is meant for; a receiver of another view, or on another disk, says so
+//! and does nothing.
+
+use chord_api::manifest::PlacedChunk;
+use chord_api::view::ViewRef;
+use chord_api::{ChunkId, ClusterUid, DiskId, FileName, Ordinal, UploadId};
+use serde::{Deserialize, Serialize};
+
+use crate::register::acceptor::{Promise, Vote};
+use crate::register::{Ballot, Value};
+
+/// The header of every request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub cluster: ClusterUid,
+    /// The view that the sender acts by.
+    pub view: ViewRef,
+    /// The disk that is meant.
+    pub to: DiskId,
+    pub from: Ordinal,
+}
+
+/// A request with its header.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    pub header: Header,
+    pub request: Request,
+}
+
+/// What one node asks another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// First phase. Needs the view.
+    Prepare { name: FileName, ballot: Ballot },
+    /// Second phase. Needs the view.
+    Accept { name: FileName, ballot: Ballot, value: Value },
+    /// The accepted ballot, with the value if asked for. Needs the view.
+    Read { name: FileName, with_value: bool },
+    /// The accepted ballots of several names. Needs the view.
+    Ballots { names: Vec<FileName> },
+    /// Registers in byte order of their names. Needs the view.
+    Names { prefix: String, after: String, limit: u32 },
+    /// Which of these chunks are whole on disk. Needs the view: an answer is a receipt.
+    HasChunks { chunks: Vec<ChunkId> },
+    /// Hold this chunk: fetch it from one of `sources` where it is missing. Needs
+    /// the view: success is a receipt.
+    Ensure { name: FileName, chunk: PlacedChunk, committed: bool, sources: Vec<Ordinal> },
+    /// These chunks belong to a committed version. A hint.
+    Committed { chunks: Vec<ChunkId> },
+    /// An upload of this name ended or was replaced: its chunks may be garbage.
+    /// A hint: the holder finds out by itself.
+    Reap { name: FileName, upload: UploadId },
+    /// Whether this node, in this boot, still streams an upload.
+    UploadActive { upload: UploadId, boot: u64 },
+    /// Read a chunk from disk and check it.
+    VerifyChunk { chunk: ChunkId },
+}
+
+impl Request {
+    /// Whether the receiver has to be at exactly the sender's view.
+    pub fn needs_view(&self) -> bool {
+        !matches!(
+            self,
+            Request::Committed { .. }
+                | Request::Reap { .. }
+                | Request::UploadActive { .. }
+                | Request::VerifyChunk { .. }
+        )
+    }
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    Promise(Promise),
+    Vote(Vote),
+    Read { ballot: Option<Ballot>, value: Option<Value> },
+    Ballots(Vec<Option<Ballot>>),
+    Names(NamesPage),
+    Has(Vec<bool>),
+    Active(bool),
+    Checked(ChunkState),
+    Done,
+}
+
+/// A page of one node's registers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NamesPage {
+    pub names: Vec<NameEntry>,
+    /// Whether there are more after the last of these.
+    pub more: bool,
+}
+
+/// A register without its contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameEntry {
+    pub name: FileName,
+    pub ballot: Ballot,
+    /// `None`: deleted, or not committed.
+    pub file: Option<NameFile>,
+}
+
+/// What a listing shows of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameFile {
+    pub size: u64,
+    pub etag: String,
+    pub modified_ms: u64,
+    pub content_type: Option<String>,
+}
+
+/// What became of a copy on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChunkState {
+    Whole,
+    Missing,
+    Damaged,
+}
+
+/// Why a node did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    #[error("it is at view {0:?}")]
+    OtherView(Option<ViewRef>),
+    #[error("it is another disk: {0}")]
+    OtherDisk(DiskId),
+    #[error("it belongs to another cluster")]
+    OtherCluster,
+    #[error("it does not own that key in this view")]
+    NotOwner,
+    #[error("its disk is full")]
+    Full,
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What goes back over the wire.
+pub type Reply = Result<Answer, Refusal>;
+
+/// The header of a chunk's upload, in `X-Chord-Chunk`, as hexadecimal MessagePack.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChunkHeader {
+    pub header: Header,
+    pub name: FileName,
+    pub chunk: PlacedChunk,
+    pub committed: bool,
+}
+
+/// One exchange of the ring: its messages, and news that ride along.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RingExchange {
+    pub cluster: ClusterUid,
+    pub from: Ordinal,
+    pub disk: DiskId,
+    pub boot: u64,
+    pub view: ViewRef,
+    /// Bytes that clients may still write here.
+    pub available: u64,
+    pub messages: Vec<crate::ring::Envelope>,
+}

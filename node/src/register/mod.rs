@@ -1,0 +1,16 @@
+//! Registers: one value per file name, on the R owners of the name, changed by
+//! single-key consensus (CASPaxos; Rystsov, "CASPaxos: Replicated State Machines
+//! without logs", 2018). No log and no leader.
+
+pub mod acceptor;
+pub mod ballot;
+pub mod condition;
+pub mod drive;
+pub mod electorate;
+pub mod proposer;
+pub mod value;
+
+pub use ballot::Ballot;
+pub use condition::{Condition, Tags};
+pub use electorate::{Electorate, Voter};
+pub use value::{Change, NewFile, OpId, Outcome, Pending, Value};

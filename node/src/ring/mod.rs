@@ -1,0 +1,30 @@
+//! The Chord ring: finds the successor of an id, and knows who is alive.
+//!
+//! A sans-IO core: every part is a plain value with a `step`, without clock,
+//! socket or randomness, so that the node, the simulator and the model checker
+//! run the same code. The ring stays outside safety: nothing is lost when it is
+//! wrong, and what decides who must hold a file is the view.
+//!
+//! - [`core`]: one virtual node, after Zave's corrected protocol.
+//! - [`fingers`]: its far pointers, which make look-ups short.
+//! - [`lookup`]: an iterative look-up, driven by the one who asks.
+//! - [`host`]: all virtual nodes of one storage node, timing, liveness.
+//! - [`message`]: what goes over the wire.
+//! - [`invariant`]: what must hold of a whole ring.
+//! - [`sim`]: many hosts in virtual time, with faults.
+
+pub mod circle;
+pub mod core;
+pub mod fingers;
+pub mod host;
+pub mod invariant;
+pub mod lookup;
+pub mod message;
+pub mod sim;
+#[cfg(test)]
+mod tests;
+
+pub use self::core::{Action, Event, Note, Rules, Vnode, Who};
+pub use self::host::{Config, Host, HostAction, Received};
+pub use self::lookup::{Found, Lookup, LookupFailed, Next};
+pub use self::message::{Envelope, Message, Peer, RequestId, Route, Standing};

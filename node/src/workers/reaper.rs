@@ -1,0 +1,189 @@
+//! The reaper: takes garbage away. A chunk goes only when a *decided* register of
+//! its name is present and names its upload neither as current nor as pending
+//! (rule 7); where there is no register the chunk stays. Uploads whose
+//! coordinator says that it does not stream them any more are expired first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chord_api::placement::Range;
+use chord_api::{ChunkId, FileName, Id, UploadId};
+
+use crate::node::{Current, Node};
+use crate::peer::wire::{Answer, Request};
+use crate::register::drive;
+use crate::register::proposer::Proposer;
+use crate::register::{Change, Pending};
+
+/// Its name in the status.
+pub const NAME: &str = "reaper";
+/// How long garbage is left for readers that are in the middle of it.
+const GRACE: Duration = Duration::from_secs(10);
+/// Names that are remembered; past it the full pass finds them.
+const MAX_EXPECTED: usize = 100_000;
+const BATCH: usize = 256;
+
+/// An upload of this name may be garbage: looked into after the grace.
+pub fn expect(node: &Node, name: FileName, upload: UploadId) {
+    let mut reap = node.reap.lock().unwrap_or_else(|p| p.into_inner());
+    if reap.len() < MAX_EXPECTED {
+        reap.entry((name, upload)).or_insert_with(Instant::now);
+    }
+}
+
+/// Runs until the node stops.
+pub async fn run(node: Arc<Node>) {
+    let every = Duration::from_millis(node.args.replicate_every_ms.max(1_000));
+    let mut last_pass = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        reap_expected(&node).await;
+        if last_pass.elapsed() >= every {
+            last_pass = Instant::now();
+            find_uncommitted(&node).await;
+            if let Some(current) = node.current() {
+                expire_abandoned(&node, &current).await;
+            }
+            node.workers.count(NAME, 0, 0);
+        }
+    }
+}
+
+async fn reap_expected(node: &Arc<Node>) {
+    let due: Vec<(FileName, UploadId)> = {
+        let reap = node.reap.lock().unwrap_or_else(|p| p.into_inner());
+        reap.iter().filter(|(_, at)| at.elapsed() >= GRACE).map(|(k, _)| k.clone()).take(BATCH).collect()
+    };
+    for (name, upload) in due {
+        let finished = reap(node, &name, upload).await;
+        let mut reap = node.reap.lock().unwrap_or_else(|p| p.into_inner());
+        if finished {
+            reap.remove(&(name, upload));
+        } else if let Some(at) = reap.get_mut(&(name, upload)) {
+            *at = Instant::now();
+        }
+    }
+}
+
+/// Whether nothing is left to find out about this upload.
+async fn reap(node: &Arc<Node>, name: &FileName, upload: UploadId) -> bool {
+    let mine = match chunks_of(node, name, upload).await {
+        Ok(mine) if mine.is_empty() => return true,
+        Ok(mine) => mine,
+        Err(error) => {
+            node.workers.say(NAME, "failed", error);
+            return false;
+        }
+    };
+    match drive::read(node, name).await {
+        Ok(Some(value)) if value.names_upload(&upload) => {
+            if value.pending.iter().all(|p| p.upload != upload) {
+                let _ = node.store.chunk_set_committed(mine).await;
+            }
+            true
+        }
+        Ok(Some(_)) => {
+            for chunk in &mine {
+                match node.store.chunk_remove(*chunk).await {
+                    Ok(_) => node.workers.count(NAME, 1, 0),
+                    Err(error) => {
+                        node.workers.say(NAME, "failed", error.to_string());
+                        return false;
+                    }
+                }
+            }
+            node.workers.say(NAME, "idle", "no garbage is known");
+            true
+        }
+        Ok(None) => {
+            node.workers.say(NAME, "waiting", format!("{name:?} has no register: its chunks are kept"));
+            true
+        }
+        Err(problem) => {
+            node.workers.say(NAME, "waiting", problem.to_string());
+            false
+        }
+    }
+}
+
+async fn chunks_of(node: &Node, name: &FileName, upload: UploadId) -> Result<Vec<ChunkId>, String> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = node.store.chunks_of(name.clone(), after, BATCH).await.map_err(|e| e.to_string())?;
+        found.extend(page.items.iter().map(|c| c.id).filter(|id| id.upload == upload));
+        after = page.next;
+        if after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Every upload on this disk is looked into: its news may have been missed.
+async fn find_uncommitted(node: &Arc<Node>) {
+    let mut after = None;
+    let mut last: Option<(FileName, UploadId)> = None;
+    loop {
+        let Ok(page) = node.store.chunks_by_name(after, BATCH).await else { return };
+        let mut asked: BTreeMap<FileName, Vec<UploadId>> = BTreeMap::new();
+        for chunk in page.items {
+            let this = (chunk.name, chunk.id.upload);
+            if last.as_ref() != Some(&this) {
+                asked.entry(this.0.clone()).or_default().push(this.1);
+                last = Some(this);
+            }
+        }
+        for (name, uploads) in asked {
+            // One read a name; only what looks like garbage is looked into again.
+            if let Ok(Some(value)) = drive::read(node, &name).await {
+                for upload in uploads.into_iter().filter(|u| !value.names_upload(u)) {
+                    expect(node, name.clone(), upload);
+                }
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return;
+        }
+    }
+}
+
+/// Pending uploads whose coordinator is gone are taken out of their registers.
+async fn expire_abandoned(node: &Arc<Node>, current: &Arc<Current>) {
+    let whole = Range { after: Id([0; 20]), upto: Id([0; 20]) };
+    let mut after: Option<(Id, FileName)> = None;
+    loop {
+        let from = after.clone();
+        let Ok(page) = node.store.read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH)).await else {
+            return;
+        };
+        for register in page.items {
+            for pending in &register.value.pending {
+                if abandoned(node, current, pending).await {
+                    let change = Change::Expire { upload: pending.upload };
+                    if drive::run(node, &register.name, Proposer::new(change), None).await.is_ok() {
+                        tracing::info!(name = %register.name, upload = %pending.upload, "expired an abandoned upload");
+                        expect(node, register.name.clone(), pending.upload);
+                    }
+                }
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return;
+        }
+    }
+}
+
+/// Whether nobody streams an upload any more. A coordinator that does not answer
+/// may still be at it.
+async fn abandoned(node: &Arc<Node>, current: &Arc<Current>, pending: &Pending) -> bool {
+    let members = current.view.members();
+    let Some(member) = members.iter().find(|m| m.disk == pending.disk) else {
+        // Its disk is in no view: what it streams cannot be committed by a member.
+        return true;
+    };
+    let request = Request::UploadActive { upload: pending.upload, boot: pending.boot };
+    matches!(node.ask(current, member.ordinal, member.disk, request).await, Ok(Answer::Active(false)))
+}

@@ -1,0 +1,200 @@
+//! The ring's shell: carries the messages of [`crate::ring`] over HTTP, tells it
+//! who the members are, and lets news of views and disks ride along.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chord_api::{Id, Ordinal};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use crate::node::{Current, Node};
+use crate::peer::wire::{Refusal, RingExchange};
+use crate::ring::host::Members;
+use crate::ring::{Envelope, Found, Host, HostAction, LookupFailed, Next};
+
+const NAME: &str = "ring";
+/// The longest sleep between two ticks; short, so that time does what it should.
+const LONGEST: Duration = Duration::from_millis(500);
+/// How often members are asked for news that the ring itself does not carry.
+const GOSSIP_EVERY: Duration = Duration::from_secs(2);
+/// Members that are asked at a time.
+const GOSSIP_AT_ONCE: usize = 8;
+
+fn with_ring<T>(node: &Node, work: impl FnOnce(&mut Host, u64) -> T) -> T {
+    let now = node.started.elapsed().as_millis() as u64;
+    work(&mut node.ring.lock().unwrap_or_else(|p| p.into_inner()), now)
+}
+
+/// Runs until the node stops.
+pub async fn run(node: Arc<Node>) {
+    let mut view = node.watch_view();
+    // A view that was on the disk already is not the first: the node joins anew.
+    let mut fresh = node.current().is_none();
+    let mut gossiped = Instant::now() - GOSSIP_EVERY;
+    let mut turn = 0usize;
+    loop {
+        let latest = view.borrow_and_update().clone();
+        if let Some(current) = latest {
+            let first = fresh && current.reference.epoch.0 == 1;
+            let mine: Vec<_> = current
+                .view
+                .members()
+                .into_iter()
+                .filter(|m| m.disk == node.disk())
+                .flat_map(|m| m.tokens.clone())
+                .collect();
+            let members = Members::of_view(&current.view);
+            let actions = with_ring(&node, |ring, now| ring.set_members(now, &mine, &members, first));
+            fresh = false;
+            send(&node, &current, actions).await;
+            node.workers.say(NAME, "working", format!("{} virtual nodes", mine.len()));
+        }
+        let Some(current) = node.current() else {
+            node.workers.say(NAME, "waiting", "for a view");
+            if view.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let actions = with_ring(&node, Host::tick);
+        send(&node, &current, actions).await;
+        if gossiped.elapsed() >= GOSSIP_EVERY {
+            gossiped = Instant::now();
+            gossip(&node, &current, &mut turn).await;
+        }
+        let next = with_ring(&node, |ring, now| ring.next_tick().saturating_sub(now));
+        let wait = Duration::from_millis(next.max(20)).min(LONGEST);
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+fn exchange(node: &Node, current: &Current, messages: Vec<Envelope>) -> RingExchange {
+    RingExchange {
+        cluster: node.cluster.clone(),
+        from: node.ordinal,
+        disk: node.disk(),
+        boot: node.store.boot(),
+        view: current.reference,
+        available: node.store.space().available,
+        messages,
+    }
+}
+
+/// Carries batches out, and what comes of their answers, until nothing is left
+/// or enough has been said for one tick.
+async fn send(node: &Arc<Node>, current: &Current, actions: Vec<HostAction>) {
+    let mut actions = actions;
+    for _ in 0..4 {
+        if actions.is_empty() {
+            return;
+        }
+        let mut sent: FuturesUnordered<_> =
+            actions.into_iter().map(|HostAction::Send { to, messages }| one(node, current, to, messages)).collect();
+        actions = Vec::new();
+        while let Some(more) = sent.next().await {
+            actions.extend(more);
+        }
+    }
+    // What is left waits for the time-outs of the ring itself.
+    for HostAction::Send { to, .. } in actions {
+        tracing::trace!(to = to.0, "a batch is left for later");
+    }
+}
+
+async fn one(node: &Arc<Node>, current: &Current, to: Ordinal, messages: Vec<Envelope>) -> Vec<HostAction> {
+    match node.peers.ring(to, &exchange(node, current, messages)).await {
+        Ok(answer) => {
+            node.peers.note(&answer);
+            if answer.view != current.reference {
+                node.reconcile_views(to, Some(answer.view)).await;
+            }
+            with_ring(node, |ring, now| ring.receive(now, to, answer.messages)).actions
+        }
+        Err(error) => {
+            tracing::trace!(%error, "the ring cannot reach a node");
+            with_ring(node, |ring, now| ring.unreachable(now, to))
+        }
+    }
+}
+
+/// Answers a batch of another node.
+pub async fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchange, Refusal> {
+    if batch.cluster != node.cluster {
+        return Err(Refusal::OtherCluster);
+    }
+    let Some(current) = node.current() else { return Err(Refusal::OtherView(None)) };
+    if !current.view.members().iter().any(|m| m.ordinal == batch.from && m.disk == batch.disk) {
+        // News from somebody that this node's view does not know: one of the two
+        // views is old.
+        if batch.view.epoch > current.reference.epoch {
+            let (node, from, theirs) = (node.clone(), batch.from, batch.view);
+            node.clone().workers.background(async move { node.reconcile_views(from, Some(theirs)).await });
+        }
+        return Ok(exchange(node, &current, Vec::new()));
+    }
+    node.peers.note(&batch);
+    if batch.view.epoch > current.reference.epoch {
+        let (node, from, theirs) = (node.clone(), batch.from, batch.view);
+        node.clone().workers.background(async move { node.reconcile_views(from, Some(theirs)).await });
+    }
+    let received = with_ring(node, |ring, now| ring.receive(now, batch.from, batch.messages));
+    if !received.actions.is_empty() {
+        let (node, current) = (node.clone(), current.clone());
+        node.clone().workers.background(async move { send(&node, &current, received.actions).await });
+    }
+    Ok(exchange(node, &current, received.replies))
+}
+
+/// Asks some members in turn for their news, so that liveness, space and views
+/// are known of nodes that the ring's own messages do not reach.
+async fn gossip(node: &Arc<Node>, current: &Current, turn: &mut usize) {
+    let members: BTreeMap<Ordinal, _> = current
+        .view
+        .members()
+        .into_iter()
+        .filter(|m| m.disk != node.disk())
+        .map(|m| (m.ordinal, m.disk))
+        .collect();
+    let all: Vec<Ordinal> = members.into_keys().collect();
+    if all.is_empty() {
+        return;
+    }
+    let some: Vec<Ordinal> =
+        (0..all.len().min(GOSSIP_AT_ONCE)).map(|i| all[(*turn + i) % all.len()]).collect();
+    *turn = (*turn + some.len()) % all.len();
+    let mut asked: FuturesUnordered<_> =
+        some.into_iter().map(|to| one(node, current, to, Vec::new())).collect();
+    while let Some(actions) = asked.next().await {
+        if !actions.is_empty() {
+            send(node, current, actions).await;
+        }
+    }
+}
+
+/// Finds the successor of an id through the ring, whatever the view says.
+pub async fn lookup(node: &Arc<Node>, id: Id) -> Result<Found, LookupFailed> {
+    let mut lookup = with_ring(node, |ring, _| ring.lookup(id));
+    loop {
+        match lookup.next() {
+            Next::Done(found) => return found,
+            Next::Ask(peer) => {
+                let Some(current) = node.current() else { return Err(LookupFailed::Nobody) };
+                let ask = with_ring(node, |ring, _| ring.ask(id, peer));
+                let asked = ask.to;
+                let reply = match node.peers.ring(peer.ordinal, &exchange(node, &current, vec![ask])).await {
+                    Ok(answer) => answer.messages.into_iter().map(|e| e.message).find(|m| m.is_reply()),
+                    Err(_) => {
+                        with_ring(node, |ring, now| ring.unreachable(now, peer.ordinal));
+                        None
+                    }
+                };
+                lookup.reply(asked, reply);
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The scrub: reads every chunk on this disk now and then, slowly, and owes what
+//! is damaged or gone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::node::Node;
+use crate::store::ChunkError;
+
+const NAME: &str = "scrub";
+/// It rests this many times as long as it read.
+const REST: u32 = 20;
+/// The pause between two full passes.
+const BETWEEN: Duration = Duration::from_secs(3600);
+
+/// Runs until the node stops.
+pub async fn run(node: Arc<Node>) {
+    loop {
+        node.workers.say(NAME, "working", "reading every chunk");
+        if let Err(why) = pass(&node).await {
+            node.workers.say(NAME, "failed", why);
+        } else {
+            node.workers.say(NAME, "idle", "every chunk has been read");
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+async fn pass(node: &Arc<Node>) -> Result<(), String> {
+    let mut after = None;
+    loop {
+        let page = node.store.chunks_after(after, 64).await.map_err(|e| e.to_string())?;
+        for chunk in page.items {
+            let began = Instant::now();
+            match node.store.chunk_verify(chunk.id).await {
+                Ok(_) => node.workers.count(NAME, 1, 0),
+                Err(ChunkError::Missing | ChunkError::Damaged(_)) => {
+                    tracing::warn!(name = %chunk.name, chunk = %chunk.id, "a copy is damaged or gone");
+                    node.workers.count(NAME, 0, 1);
+                    node.owe(&chunk.name);
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+            tokio::time::sleep((began.elapsed() * REST).max(Duration::from_millis(50))).await;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The step from the resource to what is wanted: checked once more (an object may
+//! be older than the schema that guards it now), parsed, and with what was pinned
+//! when the cluster was formed.
+
+use chord_api::ClusterUid;
+use serde::Serialize;
+
+use crate::crd::node_settings::revision_of;
+use crate::crd::pod::Resources;
+use crate::crd::{BadSpec, ChordCluster, Image, NodeSettings, Pod, schema};
+use crate::plan;
+
+/// What is wanted of a cluster, with nothing left to look up.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub plan: plan::Spec,
+    pub settings: NodeSettings,
+    /// The full reference of the nodes' image.
+    pub image: String,
+}
+
+/// What was settled when the cluster was formed, as it is kept beside the view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pinned {
+    pub image: Option<String>,
+    pub cluster: Option<ClusterUid>,
+}
+
+/// Everything that is wrong with a resource, by its schema.
+pub fn check(cluster: &ChordCluster) -> Vec<BadSpec> {
+    match serde_json::to_value(cluster) {
+        Ok(object) => schema::check(&schema::with_defaults(&object), None),
+        Err(e) => vec![BadSpec::new("the resource", e)],
+    }
+}
+
+/// What is wanted of a checked cluster.
+pub fn wanted(cluster: &ChordCluster, pinned: &Pinned, default_image: &str) -> Result<Wanted, BadSpec> {
+    let mut plan = plan::Spec::try_from(cluster)?;
+    if let Some(uid) = &pinned.cluster {
+        plan.cluster = uid.clone();
+    }
+    let settings = NodeSettings::new(&cluster.spec)?;
+    let image = image(&cluster.spec.image, pinned.image.as_deref(), default_image);
+    plan.revision = revision(&settings, &image, &cluster.spec.image, &cluster.spec.pod);
+    Ok(Wanted { plan, settings, image })
+}
+
+/// What a node's revision is made of: what a user asked for, and the image. What
+/// the operator adds to a pod of its own accord is left out, so that another
+/// version of the operator restarts nothing by itself; a pod that is made anew
+/// gets it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Revision<'a> {
+    settings: &'a NodeSettings,
+    image: &'a str,
+    pull_policy: Option<&'static str>,
+    resources: &'a Resources,
+    pod: Pod,
+}
+
+fn revision(settings: &NodeSettings, image: &str, spec: &Image, pod: &Pod) -> String {
+    // Labels and annotations matter to those who look at pods, not to the node.
+    let inner = Pod { labels: Default::default(), annotations: Default::default(), ..pod.clone() };
+    revision_of(&Revision {
+        settings,
+        image,
+        pull_policy: spec.pull_policy.map(crate::crd::PullPolicy::name),
+        resources: &pod.resources,
+        pod: inner,
+    })
+}
+
+/// The image to run: what the spec says; what it leaves open, as it was pinned.
+fn image(spec: &Image, pinned: Option<&str>, default: &str) -> String {
+    let base = pinned.unwrap_or(default);
+    if spec.repository.is_empty() && spec.tag.is_empty() {
+        return base.to_string();
+    }
+    let (base_repository, base_tag) = split(base);
+    let repository = if spec.repository.is_empty() { base_repository } else { &spec.repository };
+    // A tag or digest that was pinned in one repository says nothing of another.
+    let tag = match (spec.tag.is_empty(), spec.repository.is_empty()) {
+        (false, _) => spec.tag.as_str(),
+        (true, true) => base_tag,
+        (true, false) if repository == base_repository => base_tag,
+        (true, false) => split(default).1,
+    };
+    let sign = if tag.starts_with("sha256:") { '@' } else { ':' };
+    format!("{repository}{sign}{tag}")
+}
+
+fn split(image: &str) -> (&str, &str) {
+    if let Some((repository, digest)) = image.split_once('@') {
+        return (repository, digest);
+    }
+    let name_from = image.rfind('/').map_or(0, |i| i + 1);
+    match image[name_from..].find(':') {
+        Some(i) => (&image[..name_from + i], &image[name_from + i + 1..]),
+        None => (image, "latest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::{ChordClusterSpec, parse_manifest};
+
+    const DEFAULT: &str = "docker.io/chord/chord-node:2.0";
+
+    fn spec(repository: &str, tag: &str) -> Image {
+        Image { repository: repository.into(), tag: tag.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn what_the_spec_leaves_open_stays_as_it_was_pinned() {
+        let pinned = Some("docker.io/chord/chord-node:1.0");
+        assert_eq!(image(&spec("", ""), None, DEFAULT), DEFAULT);
+        assert_eq!(image(&spec("", ""), pinned, DEFAULT), "docker.io/chord/chord-node:1.0");
+        assert_eq!(image(&spec("", "1.5"), pinned, DEFAULT), "docker.io/chord/chord-node:1.5");
+        assert_eq!(image(&spec("mine:5000/node", ""), pinned, DEFAULT), "mine:5000/node:2.0");
+        assert_eq!(image(&spec("", ""), Some("mine:5000/node:2.0"), DEFAULT), "mine:5000/node:2.0");
+        assert_eq!(image(&spec("mine:5000/node", ""), Some("mine:5000/node:1.1"), DEFAULT), "mine:5000/node:1.1");
+        assert_eq!(image(&spec("r/n", "sha256:ab"), None, DEFAULT), "r/n@sha256:ab");
+    }
+
+    fn cluster() -> ChordCluster {
+        let mut cluster = parse_manifest(
+            "{apiVersion: chord.storage/v1alpha1, kind: ChordCluster, metadata: {name: files}, spec: {}}",
+        )
+        .unwrap();
+        cluster.metadata.uid = Some("u1".into());
+        cluster
+    }
+
+    #[test]
+    fn another_operator_restarts_nothing() {
+        let pinned = Pinned { image: Some("r/n:1".into()), cluster: Some(ClusterUid("u0".into())) };
+        let before = wanted(&cluster(), &pinned, "r/n:1").unwrap();
+        let after = wanted(&cluster(), &pinned, "r/n:2").unwrap();
+        assert_eq!(before.plan.revision, after.plan.revision);
+        assert_eq!(after.image, "r/n:1");
+        assert_eq!(after.plan.cluster.0, "u0");
+    }
+
+    #[test]
+    fn what_changes_a_pod_changes_its_revision() {
+        let revision = |change: &dyn Fn(&mut ChordClusterSpec)| {
+            let mut cluster = cluster();
+            change(&mut cluster.spec);
+            wanted(&cluster, &Pinned::default(), DEFAULT).unwrap().plan.revision
+        };
+        let base = revision(&|_| {});
+        assert_ne!(base, revision(&|s| s.image.tag = "3".into()));
+        assert_ne!(base, revision(&|s| s.pod.priority_class_name = "high".into()));
+        assert_ne!(base, revision(&|s| s.migrate_every.0 = "5m".into()));
+        assert_eq!(base, revision(&|s| s.pod.labels = [("a".into(), "b".into())].into()));
+        assert_eq!(base, revision(&|s| s.nodes = 7));
+    }
+
+    #[test]
+    fn a_resource_from_before_the_rules_is_told_what_is_wrong() {
+        let mut cluster = cluster();
+        assert_eq!(check(&cluster), []);
+        cluster.spec.replication = 5;
+        assert!(check(&cluster)[0].problem.contains("replication"));
+    }
+}

@@ -1,0 +1,182 @@
+//! The local shell: the operator of a cluster of processes on one machine.
+//!
+//! `chord up` starts it as a child and plays the kubelet; the two speak through
+//! the files of [`files`]. A round reads them, asks the nodes, plans, and carries
+//! the plan out. It may be killed at any point: every file is replaced whole, and
+//! to do a round again does no harm.
+
+pub mod files;
+mod round;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use chord_api::client::NodeClient;
+use kube::ResourceExt;
+
+use self::files::{Nodes, Paths, Slots, StatusFile, read_json};
+use self::store::StoredView;
+use crate::crd::{ChordCluster, parse_manifest, status::ConditionNow};
+use crate::nodes;
+use crate::plan::{self, Memory, Millis, Spec};
+
+/// How long a node has to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Rounds are this far apart at most: on one machine asking costs little.
+const ROUND_MS: u64 = 1_000;
+
+/// And this far at least.
+const ROUND_AT_LEAST_MS: u64 = 200;
+
+/// Runs the operator of the cluster in `dir` until `shutdown`.
+pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
+    let paths = Paths::new(dir);
+    std::fs::create_dir_all(paths.operator())
+        .with_context(|| format!("making the folder {}", paths.operator().display()))?;
+    let _lock = store::lock(&paths)?;
+    let secret = std::fs::read_to_string(paths.secret())
+        .with_context(|| format!("reading the cluster's secret, {}", paths.secret().display()))?;
+    let client = NodeClient::new(secret.trim(), ANSWER_WITHIN).context("making the client for the nodes")?;
+    let mut operator = Operator { paths, client, wanted: None };
+    tokio::pin!(shutdown);
+    loop {
+        let pause = tokio::select! {
+            _ = &mut shutdown => return Ok(()),
+            done = operator.round() => match done {
+                Ok(again_ms) => again_ms.clamp(ROUND_AT_LEAST_MS, ROUND_MS),
+                Err(e) => {
+                    tracing::error!("{e:#}; trying again");
+                    ROUND_MS
+                }
+            },
+        };
+        tokio::select! {
+            _ = &mut shutdown => return Ok(()),
+            () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+        }
+    }
+}
+
+struct Operator {
+    paths: Paths,
+    client: NodeClient,
+    /// The last manifest that was right, with its text.
+    wanted: Option<Wanted>,
+}
+
+struct Wanted {
+    text: Vec<u8>,
+    cluster: ChordCluster,
+    spec: Spec,
+}
+
+impl Operator {
+    /// Reads the manifest. One that is wrong is not obeyed: the last right one is,
+    /// and what is wrong is returned.
+    fn read_manifest(&mut self) -> anyhow::Result<Option<String>> {
+        let path = self.paths.manifest();
+        let text = store::read(&path)?.with_context(|| format!("reading {}: there is none", path.display()))?;
+        if self.wanted.as_ref().is_some_and(|wanted| wanted.text == text) {
+            return Ok(None);
+        }
+        let parsed = std::str::from_utf8(&text).map_err(anyhow::Error::from).and_then(|yaml| {
+            let cluster = parse_manifest(yaml)?;
+            let spec = Spec::try_from(&cluster)?;
+            Ok((cluster, spec))
+        });
+        match parsed {
+            Ok((cluster, spec)) => {
+                self.wanted = Some(Wanted { text, cluster, spec });
+                Ok(None)
+            }
+            Err(e) if self.wanted.is_some() => Ok(Some(format!("{}: {e:#}", path.display()))),
+            Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
+        }
+    }
+
+    /// One round; returns after how many milliseconds to look again.
+    async fn round(&mut self) -> anyhow::Result<u64> {
+        let invalid = self.read_manifest()?;
+        let wanted = self.wanted.as_ref().context("no manifest has been read")?;
+        let paths = &self.paths;
+        let stored = StoredView::read(paths)?;
+        let running: Nodes = read_json(&paths.nodes())?.unwrap_or_default();
+        let slots: Slots = read_json(&paths.slots())?.unwrap_or_default();
+        let memory = read_memory(paths);
+        let previous: Option<StatusFile> = read_json(&paths.status()).unwrap_or_default();
+        let now = now();
+
+        let targets = round::targets(&running);
+        let reports = nodes::observe_nodes(&self.client, &targets).await;
+        let known = stored.parse();
+        let held = nodes::held_views(&self.client, &targets, &reports, &known).await;
+        let observed = round::observed(known, &running, &slots, &reports, held);
+
+        let (plan, next) = plan::plan(&wanted.spec, &observed, &memory, now);
+
+        if let Some(view) = &plan.view {
+            stored.advance(paths, view)?;
+            tracing::info!("view {} ({}) is stored", view.epoch, view.state());
+        }
+        let in_force = match (&plan.view, &observed.stored) {
+            (Some(view), _) => Some(view),
+            (None, plan::Stored::View(view)) if view.cluster == wanted.spec.cluster => Some(&**view),
+            (None, _) => None,
+        };
+        if let Some(view) = in_force {
+            for (ordinal, e) in nodes::push_view(&self.client, &targets, &reports, view).await {
+                tracing::warn!("node {ordinal} did not take view {}: {e}", view.epoch);
+            }
+        }
+        store::replace_json(&paths.slots(), &round::merged(slots, &plan, &running))?;
+        if next != memory {
+            store::replace_json(&paths.memory(), &next)?;
+        }
+        let extra = invalid.map(|message| ConditionNow {
+            kind: "InvalidSpec".into(),
+            status: true,
+            reason: "Refused".into(),
+            message: format!("{message}; the last right one is obeyed"),
+        });
+        let name = wanted.cluster.name_any();
+        let status = round::status_file(&wanted.cluster, &plan, &observed, &running, previous.as_ref(), extra, now);
+        if previous.as_ref() != Some(&status) {
+            store::replace_json(&paths.status(), &status)?;
+        }
+        for event in &plan.events {
+            match event.warning {
+                true => tracing::warn!("{name}: {}: {}", event.reason, event.message),
+                false => tracing::info!("{name}: {}: {}", event.reason, event.message),
+            }
+        }
+        store::append_events(&paths.events(), &round::event_lines(&plan.events, now))?;
+        Ok(if plan.view.is_some() { ROUND_AT_LEAST_MS } else { plan.again_ms })
+    }
+}
+
+/// What the planner remembers. Memory that cannot be read is lost memory: the
+/// planner holds, and nothing else depends on it.
+fn read_memory(paths: &Paths) -> Memory {
+    match read_json(&paths.memory()) {
+        Ok(memory) => memory.unwrap_or_default(),
+        Err(e) => {
+            tracing::warn!("{e:#}; going on without memory");
+            Memory::default()
+        }
+    }
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What runs, by ordinal, for those who ask from outside of a round.
+pub fn running(paths: &Paths) -> anyhow::Result<BTreeMap<chord_api::Ordinal, files::NodeProcess>> {
+    Ok(read_json::<Nodes>(&paths.nodes())?.unwrap_or_default().nodes)
+}

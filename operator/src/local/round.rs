@@ -1,0 +1,166 @@
+//! Between files and the planner's values: pure functions of one round.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chord_api::{Ordinal, View};
+use kube::ResourceExt;
+
+use super::files::{DesiredSlot, EventLine, NodeLine, Nodes, Slots, StatusFile};
+use crate::crd::status::{ConditionNow, Context, time};
+use crate::crd::{ChordCluster, ChordClusterStatus};
+use crate::nodes::Reports;
+use crate::plan::{Event, Millis, Node, Observed, Plan, Slot, Stored};
+
+/// Whom to ask, and where.
+pub fn targets(running: &Nodes) -> Vec<(Ordinal, String)> {
+    let asked = running.nodes.iter().filter(|(_, node)| node.pid.is_some());
+    asked.filter_map(|(ordinal, node)| Some((*ordinal, node.peer_url.clone()?))).collect()
+}
+
+/// What the planner sees.
+pub fn observed(
+    stored: Stored,
+    running: &Nodes,
+    slots: &Slots,
+    reports: &Reports,
+    held: Vec<(View, BTreeSet<Ordinal>)>,
+) -> Observed {
+    let meant = |o: &Ordinal| matches!(slots.slots.get(o), Some(DesiredSlot::Running { .. }));
+    let ordinals: BTreeSet<Ordinal> =
+        running.nodes.keys().copied().chain(slots.slots.keys().copied().filter(meant)).collect();
+    let nodes = ordinals
+        .into_iter()
+        .map(|ordinal| {
+            let process = running.nodes.get(&ordinal).cloned().unwrap_or_default();
+            let answer = reports.get(&ordinal);
+            let node = Node {
+                running: process.pid.is_some() || meant(&ordinal),
+                revision: process.pid.and(process.revision),
+                disk_exists: process.disk_exists,
+                terminating: process.pid.is_some()
+                    && matches!(slots.slots.get(&ordinal), Some(DesiredSlot::Absent { .. })),
+                zone: None,
+                report: answer.and_then(|a| a.as_ref().ok()).cloned(),
+                trouble: process.trouble.or_else(|| answer.and_then(|a| a.as_ref().err()).map(ToString::to_string)),
+            };
+            (ordinal, node)
+        })
+        .collect();
+    Observed { stored, nodes, held }
+}
+
+/// The slots to be written: the plan's over those before it. A node keeps the
+/// revision that it runs with until the plan restarts it.
+pub fn merged(before: Slots, plan: &Plan, running: &Nodes) -> Slots {
+    let process = |ordinal: &Ordinal| running.nodes.get(ordinal);
+    let mut slots = before.slots;
+    slots.retain(|ordinal, slot| match slot {
+        DesiredSlot::Running { .. } => true,
+        DesiredSlot::Absent { delete_disk } => {
+            process(ordinal).is_some_and(|p| p.pid.is_some() || (*delete_disk && p.disk_exists))
+        }
+    });
+    for (ordinal, slot) in &plan.slots {
+        let desired = match slot {
+            Slot::Absent { delete_disk } => DesiredSlot::Absent { delete_disk: *delete_disk },
+            Slot::Running { revision } => {
+                let present = process(ordinal).filter(|p| p.pid.is_some()).and_then(|p| p.revision.clone());
+                let revision = match present {
+                    Some(present) if !plan.restart.contains(ordinal) => present,
+                    _ => revision.clone(),
+                };
+                DesiredSlot::Running { revision }
+            }
+        };
+        slots.insert(*ordinal, desired);
+    }
+    Slots { slots }
+}
+
+/// What `status.json` says after this round.
+pub fn status_file(
+    cluster: &ChordCluster,
+    plan: &Plan,
+    observed: &Observed,
+    running: &Nodes,
+    previous: Option<&StatusFile>,
+    extra: Option<ConditionNow>,
+    now: Millis,
+) -> StatusFile {
+    let name = cluster.name_any();
+    let extra: Vec<ConditionNow> = extra.into_iter().collect();
+    let context = Context {
+        name: &name,
+        generation: cluster.metadata.generation.unwrap_or(1),
+        selector: String::new(),
+        extra: &extra,
+        previous: previous.map(|p| &p.status),
+        now,
+    };
+    StatusFile {
+        status: ChordClusterStatus::build(&plan.status, &context),
+        nodes: node_lines(cluster, plan, observed, running),
+    }
+}
+
+fn node_lines(cluster: &ChordCluster, plan: &Plan, observed: &Observed, running: &Nodes) -> Vec<NodeLine> {
+    let name = cluster.name_any();
+    // Outside the view a node either waits to join it or has left it.
+    let stays = |o: &Ordinal| o.0 < plan.status.desired_nodes && !cluster.spec.drained.contains(&o.0);
+    let view = match (&plan.view, &observed.stored) {
+        (Some(view), _) => Some(view),
+        (None, Stored::View(view)) => Some(&**view),
+        (None, _) => None,
+    };
+    let members: BTreeMap<Ordinal, bool> = view
+        .map(|view| view.members().iter().map(|m| (m.ordinal, m.out)).collect())
+        .unwrap_or_default();
+    let shown = observed.nodes.iter().filter(|(o, node)| node.running || members.contains_key(o));
+    shown
+        .map(|(ordinal, node)| {
+            let report = node.report.as_ref();
+            let process = running.nodes.get(ordinal);
+            NodeLine {
+                name: format!("{name}-{ordinal}"),
+                address: process.and_then(|p| p.client_url.clone()),
+                state: state(*ordinal, node, view, stays(ordinal)).to_string(),
+                used: report.map_or(0, |r| r.space.used),
+                capacity: report.map_or(0, |r| r.space.capacity),
+                files: report.map_or(0, |r| r.files),
+                pid: process.and_then(|p| p.pid),
+            }
+        })
+        .collect()
+}
+
+/// One word for what a node is.
+fn state(ordinal: Ordinal, node: &Node, view: Option<&View>, stays: bool) -> &'static str {
+    let Some(view) = view else { return if node.report.is_some() { "Joining" } else { "Down" } };
+    let (old, new) = (view.old().member(ordinal), view.new_table().member(ordinal));
+    let Some(report) = &node.report else {
+        return if new.or(old).is_some_and(|m| m.out) { "Out" } else { "Down" };
+    };
+    match (old, new) {
+        (_, Some(member)) if member.out => "Out",
+        (Some(old), Some(new)) if new.disk == report.disk && old.disk == new.disk => {
+            if report.ready { "Ready" } else { "Joining" }
+        }
+        (_, Some(_)) => "Joining",
+        (Some(_), None) => "Leaving",
+        (None, None) if stays => "Joining",
+        (None, None) => "Leaving",
+    }
+}
+
+/// Events as lines.
+pub fn event_lines(events: &[Event], now: Millis) -> Vec<EventLine> {
+    events
+        .iter()
+        .map(|event| EventLine {
+            at: time(now).0.to_string(),
+            kind: if event.warning { "Warning" } else { "Normal" }.into(),
+            reason: event.reason.into(),
+            message: event.message.clone(),
+        })
+        .collect()
+}

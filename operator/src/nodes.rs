@@ -1,0 +1,113 @@
+//! Talking to the nodes: the steps that both shells share.
+//!
+//! Asks every node for its report, fetches the views that differ from the stored
+//! one, and gives the stored view to nodes that hold an older one. What to make
+//! of it is the planner's business; nothing here decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chord_api::client::{NodeClient, NodeError};
+use chord_api::report::NodeReport;
+use chord_api::view::ViewRef;
+use chord_api::{Ordinal, View};
+use futures::StreamExt;
+
+use crate::plan::Stored;
+
+/// How many nodes are asked at the same time.
+const AT_ONCE: usize = 32;
+
+/// How many different views are fetched in one round, the newest first: more
+/// would say nothing that these do not.
+const VIEWS_AT_MOST: usize = 8;
+
+/// What every node said.
+pub type Reports = BTreeMap<Ordinal, Result<NodeReport, NodeError>>;
+
+/// Asks every target for its report.
+pub async fn observe_nodes(client: &NodeClient, targets: &[(Ordinal, String)]) -> Reports {
+    futures::stream::iter(targets)
+        .map(|(ordinal, url)| async move { (*ordinal, client.report(url).await) })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
+
+/// The views that should be fetched, newest first, each with who holds it: those
+/// of a newer epoch than the stored view or with its number and other content,
+/// and all of them where no view could be read.
+fn views_to_fetch(reports: &Reports, stored: &Stored) -> Vec<(ViewRef, BTreeSet<Ordinal>)> {
+    let known = match stored {
+        Stored::View(view) => Some(view.reference()),
+        Stored::Missing | Stored::Unreadable(_) => None,
+    };
+    let mut found: Vec<(ViewRef, BTreeSet<Ordinal>)> = Vec::new();
+    for (ordinal, report) in reports {
+        let Some(held) = report.as_ref().ok().and_then(|r| r.view) else { continue };
+        if known.is_some_and(|known| held == known || held.epoch < known.epoch) {
+            continue;
+        }
+        match found.iter_mut().find(|(other, _)| *other == held) {
+            Some((_, holders)) => {
+                holders.insert(*ordinal);
+            }
+            None => found.push((held, BTreeSet::from([*ordinal]))),
+        }
+    }
+    found.sort_by_key(|(held, _)| std::cmp::Reverse((held.epoch, held.hash.0)));
+    found.truncate(VIEWS_AT_MOST);
+    found
+}
+
+/// Fetches the views that nodes hold and that are not the stored one, each with
+/// the ordinals that report it. A view that no holder hands over as it was
+/// reported is left out; the planner then sees that something newer is reported
+/// and waits.
+pub async fn held_views(
+    client: &NodeClient,
+    targets: &[(Ordinal, String)],
+    reports: &Reports,
+    stored: &Stored,
+) -> Vec<(View, BTreeSet<Ordinal>)> {
+    let wanted = views_to_fetch(reports, stored);
+    let mut views = Vec::with_capacity(wanted.len());
+    for (reference, holders) in wanted {
+        for (_, url) in targets.iter().filter(|(ordinal, _)| holders.contains(ordinal)) {
+            match client.view(url).await {
+                Ok(Some(view)) if view.reference() == reference => {
+                    views.push((view, holders));
+                    break;
+                }
+                // It took another view since it reported; the next round sees that.
+                Ok(_) => {}
+                Err(e) => tracing::warn!("view {} cannot be fetched: {e}", reference.epoch),
+            }
+        }
+    }
+    views
+}
+
+/// Whether a node that reported so should be given this view.
+fn lacks(report: &NodeReport, view: &View) -> bool {
+    report.cluster.as_ref().is_none_or(|cluster| *cluster == view.cluster)
+        && report.view.is_none_or(|held| held.epoch < view.epoch)
+}
+
+/// Gives the view to every node that answered and holds an older one or none;
+/// returns the nodes that did not take it.
+pub async fn push_view(
+    client: &NodeClient,
+    targets: &[(Ordinal, String)],
+    reports: &Reports,
+    view: &View,
+) -> Vec<(Ordinal, NodeError)> {
+    let lacking = targets
+        .iter()
+        .filter(|(ordinal, _)| matches!(reports.get(ordinal), Some(Ok(report)) if lacks(report, view)));
+    futures::stream::iter(lacking)
+        .map(|(ordinal, url)| async move { client.push_view(url, view).await.err().map(|e| (*ordinal, e)) })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await
+}

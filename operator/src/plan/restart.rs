@@ -1,0 +1,68 @@
+//! Which node to restart for its new revision, and how many may be down.
+
+use chord_api::Ordinal;
+
+use super::change::is_joint;
+use super::facts::Cluster;
+use super::types::{Node, Observed, Spec};
+
+fn is_old(spec: &Spec, node: &Node) -> bool {
+    node.running && node.revision.as_ref().is_some_and(|revision| *revision != spec.revision)
+}
+
+/// A node of an old revision that does not work anyway: restarting it costs
+/// nothing and may be what heals it.
+pub fn broken(spec: &Spec, observed: &Observed) -> Option<Ordinal> {
+    if observed.nodes.values().any(|n| n.terminating) {
+        return None;
+    }
+    let broken = |n: &Node| is_old(spec, n) && n.report.is_none() && n.trouble.is_some();
+    observed.nodes.iter().find(|(_, n)| broken(n)).map(|(o, _)| *o)
+}
+
+/// The next node to restart; one at a time, and a working one only while every
+/// range has all its copies.
+pub fn next(cluster: &Cluster) -> Option<Ordinal> {
+    let (spec, observed) = (cluster.spec, cluster.observed);
+    if let Some(ordinal) = broken(spec, observed) {
+        return Some(ordinal);
+    }
+    if observed.nodes.values().any(|n| n.terminating || (n.running && n.report.is_none())) || !whole(cluster) {
+        return None;
+    }
+    observed.nodes.iter().rev().find(|(_, n)| is_old(spec, n)).map(|(o, _)| *o)
+}
+
+/// Whether the view is stable, all members answer and are ready at it, and every
+/// range was found to have all its copies.
+fn whole(cluster: &Cluster) -> bool {
+    !is_joint(&cluster.view)
+        && cluster.view.old().live().all(|member| {
+            cluster.here(member).is_some_and(|r| {
+                r.ready
+                    && r.view == Some(cluster.reference)
+                    && r.copies.epoch == cluster.reference.epoch
+                    && r.copies.complete
+                    && r.copies.missing == 0
+            })
+        })
+}
+
+/// How many members may be taken down at once so that every range keeps its
+/// quorum: none during a change or while copies are known to be missing.
+pub fn disruptions_allowed(cluster: &Cluster) -> u32 {
+    let table = cluster.view.old();
+    if is_joint(&cluster.view) {
+        return 0;
+    }
+    let mut down = 0;
+    for member in table.live() {
+        match cluster.here(member) {
+            Some(report) if report.copies.missing > 0 => return 0,
+            Some(report) if report.ready => {}
+            _ => down += 1,
+        }
+    }
+    let spare = usize::from(table.replication) - table.quorum();
+    u32::try_from(spare.saturating_sub(down)).unwrap_or(0)
+}
