@@ -1,0 +1,38 @@
+# What one runs in this repository. `make help` lists it.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+SEEDS ?= 1000
+
+.PHONY: help up test check e2e soak bench fmt
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
+
+up: ## builds, and runs a cluster on this machine in the foreground
+	@scripts/toolchain.sh
+	$(CARGO) build --release --locked -p chord -p chord-node -p chord-operator
+	exec target/release/chord up -f examples/laptop.yaml
+
+test: ## every suite in its short form, the ones on a real Kubernetes too
+	@scripts/test.sh
+
+check: ## format, lints, unit tests
+	@scripts/toolchain.sh
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked
+
+fmt: ## formats the code
+	$(CARGO) fmt --all
+
+e2e: ## the suites on a real Kubernetes
+	@scripts/e2e.sh kube
+
+soak: ## the simulations in their long form: SEEDS=1000
+	CHORD_SEEDS=$(SEEDS) $(CARGO) test --release --workspace --locked -- --nocapture sim
+
+bench: ## figures of the data path, to target/bench
+	@scripts/bench.sh
+
+include e2e/cluster/cluster.mk

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Every suite in its short form: format and lints, unit tests, the suites on local
+# processes, the suites on a real Kubernetes. Ends with one line
+# `N passed, N failed, N skipped`. A suite that cannot run says why and counts as
+# skipped; with CI=true that is a failure.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+mkdir -p target
+tally=$PWD/target/tally
+: >"$tally"
+failed_to_run=0
+
+note() { # PASSED FAILED SKIPPED
+  echo "$1 $2 $3" >>"$tally"
+}
+
+step() { # NAME COMMAND…
+  local name=$1
+  shift
+  echo "== $name"
+  "$@"
+}
+
+scripts/toolchain.sh || exit 1
+
+if step "format" cargo fmt --all --check; then note 1 0 0; else note 0 1 0; fi
+if step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings; then note 1 0 0; else note 0 1 0; fi
+
+echo "== unit tests"
+log=target/unit-tests.log
+cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" | grep -vE '^test .* ok$|^$|^running 0 tests'
+[ "${PIPESTATUS[0]}" = 0 ] || failed_to_run=1
+awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }
+     END { print passed + 0, failed + 0, skipped + 0 }' "$log" >>"$tally"
+if [ "$failed_to_run" = 1 ] && ! grep -q '^test result: FAILED' "$log"; then
+  note 0 1 0 # it did not even build
+fi
+
+for stage in local kube; do
+  echo "== end to end: $stage"
+  scripts/e2e.sh "$stage" --tally "$tally"
+  case $? in
+    0 | 1) ;;
+    3) if [ "${CI:-}" = true ]; then note 0 1 0; else note 0 0 1; fi ;;
+    *) note 0 1 0 ;;
+  esac
+done
+
+read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$tally")
+if [ "${CI:-}" = true ] && [ "$skipped" -gt 0 ]; then
+  echo "with CI=true a skipped case is a failure"
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ] && { [ "${CI:-}" != true ] || [ "$skipped" = 0 ]; }
