@@ -5,6 +5,7 @@
 
 pub mod crd;
 pub mod local;
+pub mod kube;
 pub mod nodes;
 pub mod plan;
 pub mod tokens;

@@ -26,11 +26,13 @@ pub type Reports = BTreeMap<Ordinal, Result<NodeReport, NodeError>>;
 
 /// Asks every target for its report.
 pub async fn observe_nodes(client: &NodeClient, targets: &[(Ordinal, String)]) -> Reports {
-    futures::stream::iter(targets)
-        .map(|(ordinal, url)| async move { (*ordinal, client.report(url).await) })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await
+    // The futures are made in a loop, not in a closure of the stream: so the whole
+    // can be sent between threads.
+    let mut asked = Vec::with_capacity(targets.len());
+    for (ordinal, url) in targets {
+        asked.push(async move { (*ordinal, client.report(url).await) });
+    }
+    futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await
 }
 
 /// The views that should be fetched, newest first, each with who holds it: those
@@ -101,13 +103,13 @@ pub async fn push_view(
     reports: &Reports,
     view: &View,
 ) -> Vec<(Ordinal, NodeError)> {
-    let lacking = targets
-        .iter()
-        .filter(|(ordinal, _)| matches!(reports.get(ordinal), Some(Ok(report)) if lacks(report, view)));
-    futures::stream::iter(lacking)
-        .map(|(ordinal, url)| async move { client.push_view(url, view).await.err().map(|e| (*ordinal, e)) })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(std::future::ready)
-        .collect()
-        .await
+    let mut given = Vec::new();
+    for (ordinal, url) in targets {
+        if matches!(reports.get(ordinal), Some(Ok(report)) if lacks(report, view)) {
+            given.push(async move { (*ordinal, client.push_view(url, view).await) });
+        }
+    }
+    let answers: Vec<(Ordinal, Result<(), NodeError>)> =
+        futures::stream::iter(given).buffer_unordered(AT_ONCE).collect().await;
+    answers.into_iter().filter_map(|(ordinal, answer)| Some((ordinal, answer.err()?))).collect()
 }

@@ -1,18 +1,16 @@
 //! `chord status`: what the ChordCluster's status says, or, where only nodes can be
 //! asked, what follows from their reports.
 
+use chord_api::files::FilesClient;
 use chord_api::report::{MemberStatus, NodeStatus};
 use chord_operator::crd::ChordClusterStatus;
 use chord_operator::crd::status::{StorageStatus, ViewStatus};
 use chord_operator::crd::units::human_bytes;
-use serde_json::Value;
+use chord_operator::local::files::StatusFile;
 
 use crate::exit::{Code, Failure};
 use crate::output::Output;
 use crate::target::Target;
-
-/// What the supervisor of `chord up` adds to the status: its processes.
-pub const PROCESSES: &str = "processes";
 
 pub async fn run(target: &Target, out: Output) -> Result<(), Failure> {
     if let Some(cluster) = target.cluster().await? {
@@ -22,26 +20,19 @@ pub async fn run(target: &Target, out: Output) -> Result<(), Failure> {
         return out.show(&status, || lines(&status));
     }
     let files = target.files().await?;
-    match files.cluster_status().await? {
-        Some(mut value) => {
-            if let Value::Object(map) = &mut value {
-                map.remove(PROCESSES);
-            }
-            if out.is_json() {
-                return out.json(&value);
-            }
-            let status: ChordClusterStatus = serde_json::from_value(value)
-                .map_err(|e| Failure::failed(format!("the cluster's status cannot be read: {e}")))?;
-            for line in lines(&status) {
-                out.line(line)?;
-            }
-            Ok(())
-        }
-        None => {
-            let status = derived(&files.status().await?);
-            out.show(&status, || lines(&status))
-        }
-    }
+    let status = match supervised(&files).await? {
+        Some(file) => file.status,
+        None => derived(&files.status().await?),
+    };
+    out.show(&status, || lines(&status))
+}
+
+/// What the operator of `chord up` knows; `None` where nothing like it is there.
+pub async fn supervised(files: &FilesClient) -> Result<Option<StatusFile>, Failure> {
+    let Some(value) = files.cluster_status().await? else { return Ok(None) };
+    serde_json::from_value(value)
+        .map(Some)
+        .map_err(|e| Failure::failed(format!("the cluster's status cannot be read: {e}")))
 }
 
 /// The status as far as one node knows it.
@@ -124,7 +115,7 @@ fn lines(status: &ChordClusterStatus) -> Vec<String> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     pub fn report(ordinal: u32, used: u64) -> Value {
         json!({

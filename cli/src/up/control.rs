@@ -14,16 +14,15 @@ use chord_api::client::bearer;
 use chord_api::http::{DrainRequest, ReplaceRequest, ScaleRequest};
 use chord_api::problem::{Kind, Problem};
 use chord_operator::crd::ChordCluster;
+use chord_operator::local::files::StatusFile;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, watch};
 
 use super::folder::Folder;
 use super::manifest;
 use super::nodes::Seen;
-use crate::commands::nodes::Process;
-use crate::commands::status::PROCESSES;
 
 /// The longest request.
 const BODY_BYTES: usize = 64 * 1024;
@@ -86,35 +85,22 @@ async fn replace(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Res
     told(changed.await)
 }
 
-/// The operator's status, and which process is which node.
+/// The operator's status file; of the pids only we know which are true now.
 async fn status(State(control): State<Arc<Control>>) -> Response {
     let path = control.folder.at("operator/status.json");
-    let mut status = match tokio::fs::read(&path).await {
-        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-        Err(_) => Value::Null,
+    let mut status: StatusFile = match tokio::fs::read(&path).await {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+        Err(_) => StatusFile::default(),
     };
-    if !status.is_object() {
-        status = json!({"phase": "Pending"});
+    if status.status.phase.is_empty() {
+        status.status.phase = "Pending".to_string();
     }
-    let drained = control.folder.current().map(|c| c.spec.drained).unwrap_or_default();
-    let wanted = status["desiredNodes"].as_u64();
-    let processes: BTreeMap<String, Process> = control
-        .nodes
-        .borrow()
-        .iter()
-        .map(|(ordinal, seen)| {
-            let process = Process {
-                ordinal: *ordinal,
-                address: format!("http://127.0.0.1:{}", seen.ports.client),
-                pid: seen.pid,
-                drained: drained.contains(ordinal),
-                leaving: wanted.is_some_and(|n| n > 0 && u64::from(*ordinal) >= n),
-            };
-            (seen.name.clone(), process)
-        })
-        .collect();
-    status[PROCESSES] = json!(processes);
-    axum::Json(status).into_response()
+    let seen = control.nodes.borrow();
+    let pids: BTreeMap<&str, Option<u32>> = seen.values().map(|s| (s.name.as_str(), s.pid)).collect();
+    for node in &mut status.nodes {
+        node.pid = pids.get(node.name.as_str()).copied().flatten();
+    }
+    axum::Json(&status).into_response()
 }
 
 impl Control {
@@ -159,6 +145,7 @@ mod tests {
     use super::super::ports::Ports;
     use super::*;
     use chord_api::problem::ProblemBody;
+    use serde_json::Value;
 
     struct Served {
         url: String,
@@ -223,12 +210,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_status_names_the_processes() {
+    async fn the_status_has_the_pids_of_now() {
         let served = served("{nodes: 3}").await;
-        let request = served.http.get(format!("{}/status", served.url)).bearer_auth("s");
-        let status: Value = serde_json::from_slice(&request.send().await.unwrap().bytes().await.unwrap()).unwrap();
-        assert_eq!(status["phase"], "Pending");
-        assert_eq!(status["processes"]["files-1"]["pid"], 9);
-        assert_eq!(status["processes"]["files-1"]["address"], "http://127.0.0.1:7");
+        let ask = async || {
+            let request = served.http.get(format!("{}/status", served.url)).bearer_auth("s");
+            serde_json::from_slice::<Value>(&request.send().await.unwrap().bytes().await.unwrap()).unwrap()
+        };
+        assert_eq!(ask().await["status"]["phase"], "Pending");
+        let file = json!({"status": {"phase": "Ready"}, "nodes": [{"name": "files-0", "pid": 1}, {"name": "files-1"}]});
+        served.folder.store("operator/status.json", file.to_string().as_bytes()).unwrap();
+        let status = ask().await;
+        assert_eq!(status["status"]["phase"], "Ready");
+        assert_eq!(status["nodes"][0].get("pid"), None, "it runs no more");
+        assert_eq!(status["nodes"][1]["pid"], 9);
     }
 }

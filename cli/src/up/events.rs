@@ -3,18 +3,10 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use chord_operator::local::files::EventLine;
 
 /// Bytes read in one go.
 const AT_ONCE: u64 = 256 * 1024;
-
-/// A line of the operator's, as far as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Event {
-    #[serde(default)]
-    pub warning: bool,
-    pub message: String,
-}
 
 /// Reads what is added to a file.
 #[derive(Debug)]
@@ -31,7 +23,7 @@ impl Follow {
     }
 
     /// The whole lines that were added.
-    pub fn read(&mut self) -> Vec<Event> {
+    pub fn read(&mut self) -> Vec<EventLine> {
         let Ok(mut file) = std::fs::File::open(&self.path) else { return Vec::new() };
         let length = file.metadata().map(|m| m.len()).unwrap_or(0);
         if length < self.at {
@@ -58,19 +50,28 @@ mod tests {
     use super::*;
     use std::io::Write;
 
+    fn line(message: &str) -> String {
+        format!("{{\"at\":\"2026-01-02T03:04:05Z\",\"type\":\"Normal\",\"reason\":\"R\",\"message\":\"{message}\"}}\n")
+    }
+
+    fn told(follow: &mut Follow) -> Vec<String> {
+        follow.read().into_iter().map(|event| event.message).collect()
+    }
+
     #[test]
     fn only_what_is_added_in_whole_lines_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
-        std::fs::write(&path, "{\"message\":\"old\"}\n").unwrap();
+        std::fs::write(&path, line("old")).unwrap();
         let mut follow = Follow::from_end(path.clone());
         let mut file = std::fs::File::options().append(true).open(&path).unwrap();
-        file.write_all(b"{\"message\":\"one\",\"warning\":true}\nnoise\n{\"mess").unwrap();
-        assert_eq!(follow.read(), [Event { warning: true, message: "one".into() }]);
-        assert_eq!(follow.read(), []);
-        file.write_all(b"age\":\"two\"}\n").unwrap();
-        assert_eq!(follow.read()[0].message, "two");
-        std::fs::write(&path, "{\"message\":\"anew\"}\n").unwrap();
-        assert_eq!(follow.read()[0].message, "anew");
+        let (two, half) = (line("two"), line("two").len() / 2);
+        file.write_all(format!("{}noise\n{}", line("one"), &two[..half]).as_bytes()).unwrap();
+        assert_eq!(told(&mut follow), ["one"]);
+        assert!(told(&mut follow).is_empty());
+        file.write_all(&two.as_bytes()[half..]).unwrap();
+        assert_eq!(told(&mut follow), ["two"]);
+        std::fs::write(&path, line("anew")).unwrap();
+        assert_eq!(told(&mut follow), ["anew"]);
     }
 }

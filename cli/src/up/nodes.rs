@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chord_api::Ordinal;
 use chord_operator::crd::to_plan::cluster_uid;
 use chord_operator::crd::{ChordCluster, NodeSettings};
-use chord_operator::local::files::{NodeProcess, NodesFile, SlotWanted, SlotsFile};
+use chord_operator::local::files::{DesiredSlot, NodeProcess, Nodes as NodesFile, Slots};
 use kube::ResourceExt;
 
 use super::folder::Folder;
@@ -47,14 +48,14 @@ enum State<'a> {
 
 /// An ordinal of which the operator says nothing is left as it is. A disk is
 /// deleted only when nothing runs on it.
-fn next(state: State<'_>, wanted: Option<&SlotWanted>) -> Step {
+fn next(state: State<'_>, wanted: Option<&DesiredSlot>) -> Step {
     match (state, wanted) {
-        (State::Idle { due: true, .. }, Some(SlotWanted::Running { .. })) => Step::Start,
-        (State::Idle { disk: true, .. }, Some(SlotWanted::Absent { delete_disk: true })) => Step::DeleteDisk,
-        (State::Running { revision }, Some(SlotWanted::Running { revision: wanted })) if revision != wanted => {
+        (State::Idle { due: true, .. }, Some(DesiredSlot::Running { .. })) => Step::Start,
+        (State::Idle { disk: true, .. }, Some(DesiredSlot::Absent { delete_disk: true })) => Step::DeleteDisk,
+        (State::Running { revision }, Some(DesiredSlot::Running { revision: wanted })) if revision != wanted => {
             Step::Stop
         }
-        (State::Running { .. }, Some(SlotWanted::Absent { .. })) => Step::Stop,
+        (State::Running { .. }, Some(DesiredSlot::Absent { .. })) => Step::Stop,
         (State::Stopping { overdue: true }, _) => Step::Kill,
         _ => Step::Nothing,
     }
@@ -70,6 +71,8 @@ struct Slot {
     killed: bool,
     not_before: Option<Instant>,
     backoff: Backoff,
+    /// Why it does not run.
+    trouble: Option<String>,
 }
 
 /// A node as the rest of the supervisor sees it.
@@ -124,7 +127,7 @@ impl Nodes {
                 Step::Stop => self.stop(ordinal, now),
                 Step::Kill => self.kill(ordinal),
                 Step::Start => {
-                    if let Some(SlotWanted::Running { revision }) = wanted.get(&ordinal) {
+                    if let Some(DesiredSlot::Running { revision }) = wanted.get(&ordinal) {
                         self.start(ordinal, revision, now)?;
                     }
                 }
@@ -204,12 +207,12 @@ impl Nodes {
 
     /// What the operator wants. A file that is not there (yet) or cannot be read
     /// wants nothing, and so changes nothing.
-    fn wanted(&mut self) -> BTreeMap<u32, SlotWanted> {
+    fn wanted(&mut self) -> BTreeMap<u32, DesiredSlot> {
         let path = self.folder.at("operator/slots.json");
         match read(&path) {
             Ok(None) => BTreeMap::new(),
-            Ok(Some(bytes)) => match serde_json::from_slice::<SlotsFile>(&bytes) {
-                Ok(file) => file.slots,
+            Ok(Some(bytes)) => match serde_json::from_slice::<Slots>(&bytes) {
+                Ok(file) => file.slots.into_iter().map(|(ordinal, slot)| (ordinal.0, slot)).collect(),
                 Err(e) => {
                     self.say.warn_once(&format!("{} cannot be read: {e}: nodes stay as they are", path.display()));
                     BTreeMap::new()
@@ -223,7 +226,7 @@ impl Nodes {
     }
 
     /// Notes a process that has ended.
-    fn reap(&mut self, ordinal: u32, wanted: Option<&SlotWanted>, now: Instant) {
+    fn reap(&mut self, ordinal: u32, wanted: Option<&DesiredSlot>, now: Instant) {
         let name = self.name(ordinal);
         let log = self.log(ordinal);
         let Some(slot) = self.slots.get_mut(&ordinal) else { return };
@@ -235,13 +238,14 @@ impl Nodes {
         if slot.kill_at.take().is_some() {
             slot.not_before = None;
             slot.backoff = Backoff::default();
-            if matches!(wanted, Some(SlotWanted::Absent { .. })) {
+            if matches!(wanted, Some(DesiredSlot::Absent { .. })) {
                 self.say.line(&format!("{name} has left"));
             }
             return;
         }
         let delay = slot.backoff.next(steady);
         slot.not_before = Some(now + delay);
+        slot.trouble = Some(format!("its process ended: {status}"));
         self.say.warn(&format!(
             "{name} ended ({status}) and is started again in {:.1} s; see {}",
             delay.as_secs_f64(),
@@ -265,10 +269,14 @@ impl Nodes {
                 slot.revision = revision.to_string();
                 slot.kill_at = None;
                 slot.not_before = None;
+                slot.trouble = None;
             }
             Err(why) => {
                 self.say.warn(&format!("cannot start {name}: {why}"));
                 self.pause(ordinal, now);
+                if let Some(slot) = self.slots.get_mut(&ordinal) {
+                    slot.trouble = Some(format!("it cannot be started: {why}"));
+                }
             }
         }
         self.publish()
@@ -340,16 +348,22 @@ impl Nodes {
         let all: BTreeSet<u32> = disks.iter().chain(self.slots.keys()).copied().collect();
         for ordinal in all {
             let slot = self.slots.get(&ordinal);
-            let url = |port: Option<u16>| port.map(|p| format!("http://127.0.0.1:{p}")).unwrap_or_default();
-            let ports = self.ports.get(ordinal);
+            let running = slot.filter(|s| s.process.is_some());
+            let url = |port: u16| Some(format!("http://127.0.0.1:{port}"));
+            // Every entry has addresses: readers may rely on it.
+            let ports = match self.ports.get(ordinal) {
+                Some(ports) => ports,
+                None => self.ports.claim(ordinal).map_err(|e| Failure::failed(e.to_string()))?.0,
+            };
             file.nodes.insert(
-                ordinal,
+                Ordinal(ordinal),
                 NodeProcess {
-                    pid: slot.and_then(|s| s.process.as_ref()).map(Process::pid),
-                    client_url: url(ports.map(|p| p.client)),
-                    peer_url: url(ports.map(|p| p.peer)),
-                    revision: slot.filter(|s| s.process.is_some()).map(|s| s.revision.clone()),
+                    pid: running.and_then(|s| s.process.as_ref()).map(Process::pid),
+                    client_url: url(ports.client),
+                    peer_url: url(ports.peer),
+                    revision: running.map(|s| s.revision.clone()),
                     disk_exists: disks.contains(&ordinal),
+                    trouble: slot.and_then(|s| s.trouble.clone()),
                 },
             );
         }
@@ -377,14 +391,14 @@ fn read(path: &std::path::Path) -> std::io::Result<Option<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    fn running(revision: &str) -> SlotWanted {
-        SlotWanted::Running { revision: revision.into() }
+    fn running(revision: &str) -> DesiredSlot {
+        DesiredSlot::Running { revision: revision.into() }
     }
 
     #[test]
     fn a_disk_is_deleted_only_when_it_is_wanted_and_nothing_runs() {
-        let delete = SlotWanted::Absent { delete_disk: true };
-        let keep = SlotWanted::Absent { delete_disk: false };
+        let delete = DesiredSlot::Absent { delete_disk: true };
+        let keep = DesiredSlot::Absent { delete_disk: false };
         let idle = State::Idle { due: true, disk: true };
         assert_eq!(next(idle, Some(&delete)), Step::DeleteDisk);
         assert_eq!(next(idle, Some(&keep)), Step::Nothing);
@@ -410,7 +424,7 @@ mod tests {
 
     #[test]
     fn what_does_not_end_is_ended() {
-        let absent = SlotWanted::Absent { delete_disk: false };
+        let absent = DesiredSlot::Absent { delete_disk: false };
         assert_eq!(next(State::Stopping { overdue: false }, Some(&absent)), Step::Nothing);
         assert_eq!(next(State::Stopping { overdue: true }, Some(&absent)), Step::Kill);
         assert_eq!(next(State::Stopping { overdue: true }, Some(&running("r"))), Step::Kill);

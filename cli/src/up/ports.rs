@@ -41,7 +41,7 @@ impl Book {
         {
             return Ok((ports, false));
         }
-        let mut next = || self.pick(ordinal);
+        let next = || self.pick(ordinal);
         let client = next()?;
         let mut peer = next()?;
         while peer == client {

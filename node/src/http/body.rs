@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::header::EXPECT;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
-use chord_api::problem::Problem;
+use chord_api::problem::{Kind, Problem};
 use futures::{Stream, StreamExt};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
@@ -93,10 +93,12 @@ impl Upload {
 
     /// All of a body of at most `limit` bytes.
     pub(super) async fn whole(&mut self, limit: usize) -> Result<Bytes, Problem> {
-        use chord_api::problem::Kind;
         let length = self.length().unwrap_or(0);
         if length > limit as u64 {
-            return Err(Problem::new(Kind::TooLarge, format!("the body has {length} bytes, at most {limit} are read")));
+            return Err(Problem::new(
+                Kind::TooLarge,
+                format!("the body has {length} bytes, at most {limit} are read"),
+            ));
         }
         let body = self.body.take().unwrap_or_default();
         let read = tokio::time::timeout(SILENCE, axum::body::to_bytes(body, limit)).await;
@@ -105,7 +107,17 @@ impl Upload {
                 self.ended.store(true, Ordering::Release);
                 Ok(bytes)
             }
-            Ok(Err(_)) => Err(Problem::new(Kind::TooLarge, format!("the body broke off, or has more than {limit} bytes"))),
+            Ok(Err(error)) => {
+                let mut causes =
+                    std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+                Err(match causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+                    true => Problem::new(
+                        Kind::TooLarge,
+                        format!("the body has more than the {limit} bytes that are read"),
+                    ),
+                    false => invalid(format!("the body broke off: {error}")),
+                })
+            }
             Err(_) => Err(silent(0)),
         }
     }
@@ -116,7 +128,8 @@ async fn next_frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>
 }
 
 fn silent(got: u64) -> Problem {
-    let detail = format!("nothing came for {} s after {got} bytes of the body; nothing is stored", SILENCE.as_secs());
+    let detail =
+        format!("nothing came for {} s after {got} bytes of the body; nothing is stored", SILENCE.as_secs());
     invalid(detail).with_status(StatusCode::REQUEST_TIMEOUT)
 }
 
@@ -189,7 +202,9 @@ impl Stream for Incoming {
                     }
                 },
                 Some(Err(error)) => {
-                    let detail = format!("the body broke off after {got} bytes: {error}; nothing is stored, send it again");
+                    let detail = format!(
+                        "the body broke off after {got} bytes: {error}; nothing is stored, send it again"
+                    );
                     return this.fail(invalid(detail));
                 }
                 None => {
@@ -238,7 +253,10 @@ impl HttpBody for Exact {
     type Data = Bytes;
     type Error = axum::BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let this = self.get_mut();
         if this.left == 0 {
             return Poll::Ready(None);
@@ -274,24 +292,45 @@ impl HttpBody for Exact {
 }
 
 /// Counts what is sent of a body, and its request as in flight until then.
+///
+/// An error comes a moment later than it happened, so that what stands before it
+/// is sent first: the client shall see an answer that breaks off.
 pub(super) struct Counted {
-    pub(super) body: Body,
-    pub(super) metrics: Metrics,
-    pub(super) _in_flight: InFlight,
+    body: Body,
+    metrics: Metrics,
+    error: Option<axum::Error>,
+    _in_flight: InFlight,
+}
+
+impl Counted {
+    pub(super) fn new(body: Body, metrics: Metrics, in_flight: InFlight) -> Counted {
+        Counted { body, metrics, error: None, _in_flight: in_flight }
+    }
 }
 
 impl HttpBody for Counted {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.metrics.sent(data.len());
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
         }
-        Poll::Ready(frame)
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                self.metrics.sent(frame.data_ref().map_or(0, Bytes::len));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.error = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -90,13 +90,15 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
 pub(super) fn read_date(text: &str) -> Option<u64> {
     let text = text.trim();
     // The grammar allows a leap second, the parser does not.
-    let (text, leap) = if text.contains(":60 ") { (text.replacen(":60 ", ":59 ", 1), 1) } else { (text.into(), 0) };
+    let (text, leap) =
+        if text.contains(":60 ") { (text.replacen(":60 ", ":59 ", 1), 1) } else { (text.into(), 0) };
     if let Ok(date) = httpdate::parse_http_date(&text) {
         return date.duration_since(UNIX_EPOCH).ok().map(|d| d.as_secs() + leap);
     }
     // Nor does it take a year before 1970. The calendar repeats every 400 years,
     // so the same date then says whether this one is a date at all.
-    let digits = text.split([' ', '-']).find(|word| word.len() == 4 && word.bytes().all(|b| b.is_ascii_digit()))?;
+    let digits =
+        text.split([' ', '-']).find(|word| word.len() == 4 && word.bytes().all(|b| b.is_ascii_digit()))?;
     let year: u32 = digits.parse().ok().filter(|year| *year < 1970)?;
     let moved = year + (1970 - year).div_ceil(400) * 400;
     httpdate::parse_http_date(&text.replacen(digits, &moved.to_string(), 1)).ok().map(|_| 0)
@@ -121,7 +123,9 @@ mod tests {
     }
 
     fn list(tags: &[(bool, &str)]) -> Result<Option<Tags>, ()> {
-        Ok(Some(Tags::List(tags.iter().map(|(weak, value)| Tag { weak: *weak, value: (*value).into() }).collect())))
+        Ok(Some(Tags::List(
+            tags.iter().map(|(weak, value)| Tag { weak: *weak, value: (*value).into() }).collect(),
+        )))
     }
 
     #[test]
@@ -130,13 +134,29 @@ mod tests {
         assert_eq!(if_match(&["*"]), Ok(Some(Tags::Any)));
         assert_eq!(if_match(&["\"a\""]), list(&[(false, "a")]));
         assert_eq!(if_match(&["\"a\", W/\"b\" ,,\"\""]), list(&[(false, "a"), (true, "b"), (false, "")]));
-        assert_eq!(if_match(&["\"a,b\",\t\"c\"", "\"d\""]), list(&[(false, "a,b"), (false, "c"), (false, "d")]));
+        assert_eq!(
+            if_match(&["\"a,b\",\t\"c\"", "\"d\""]),
+            list(&[(false, "a,b"), (false, "c"), (false, "d")])
+        );
         assert_eq!(if_match(&["\"a\"", ""]), list(&[(false, "a")]));
     }
 
     #[test]
     fn what_cannot_be_read_is_an_error() {
-        for bad in ["", ",", "a", "\"a", "a\"", "\"a\" \"b\"", "*, \"a\"", "w/\"a\"", "W/ \"a\"", "\"a b\"", "**", "'a'"] {
+        for bad in [
+            "",
+            ",",
+            "a",
+            "\"a",
+            "a\"",
+            "\"a\" \"b\"",
+            "*, \"a\"",
+            "w/\"a\"",
+            "W/ \"a\"",
+            "\"a b\"",
+            "**",
+            "'a'",
+        ] {
             assert_eq!(if_match(&[bad]), Err(()), "{bad}");
         }
         assert_eq!(if_match(&["*", "\"a\""]), Err(()));
@@ -156,7 +176,14 @@ mod tests {
         assert_eq!(read_date("Sat, 31 Dec 2016 23:59:60 GMT"), Some(1_483_228_800));
         assert_eq!(read_date("Mon, 01 Jan 1900 00:00:00 GMT"), Some(0));
         assert_eq!(read_date("Wed Dec 31 23:59:59 1969"), Some(0));
-        for bad in ["", "yesterday", "1994-11-06", "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 31 Feb 1900 08:49:37 GMT", "1900"] {
+        for bad in [
+            "",
+            "yesterday",
+            "1994-11-06",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "Sun, 31 Feb 1900 08:49:37 GMT",
+            "1900",
+        ] {
             assert_eq!(read_date(bad), None, "{bad}");
         }
     }

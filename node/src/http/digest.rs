@@ -79,7 +79,8 @@ fn claims(fields: &HeaderMap) -> Result<Vec<Claim>, Problem> {
         }
         for (key, value) in dictionary(&text).ok_or_else(|| unreadable(&field))? {
             let Some(algorithm) = Algorithm::of_key(&key) else { continue };
-            let digest = value.filter(|digest| digest.len() == algorithm.bytes()).ok_or_else(|| unreadable(&field))?;
+            let digest =
+                value.filter(|digest| digest.len() == algorithm.bytes()).ok_or_else(|| unreadable(&field))?;
             claims.push(Claim { field: field.clone(), algorithm, digest });
         }
     }
@@ -87,7 +88,9 @@ fn claims(fields: &HeaderMap) -> Result<Vec<Claim>, Problem> {
 }
 
 fn unreadable(field: &HeaderName) -> Problem {
-    invalid(format!("{field} cannot be read: it is a list like sha-256=:BASE64:, each digest in its full length"))
+    invalid(format!(
+        "{field} cannot be read: it is a list like sha-256=:BASE64:, each digest in its full length"
+    ))
 }
 
 /// The digests of one algorithm, as the body goes by.
@@ -179,8 +182,9 @@ impl Checker {
             match found.iter().find(|(algorithm, _)| *algorithm == claim.algorithm) {
                 Some((_, digest)) if *digest == claim.digest => {}
                 Some(_) => {
-                    let detail =
-                        format!("the body that came is not what {field} says: it was damaged on its way; send it again");
+                    let detail = format!(
+                        "the body that came is not what {field} says: it was damaged on its way; send it again"
+                    );
                     return Err(Problem::new(Kind::DigestMismatch, detail));
                 }
                 None => {
@@ -202,7 +206,9 @@ fn announced(headers: &HeaderMap) -> &'static [Algorithm] {
     }
     let names = |field: &HeaderName| {
         headers.get_all(TRAILER).iter().any(|line| {
-            line.as_bytes().split(|b| *b == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(field.as_str().as_bytes()))
+            line.as_bytes()
+                .split(|b| *b == b',')
+                .any(|name| name.trim_ascii().eq_ignore_ascii_case(field.as_str().as_bytes()))
         })
     };
     if names(&CONTENT_DIGEST) || names(&REPR_DIGEST) {
@@ -252,7 +258,10 @@ mod tests {
                 assert_eq!(check(&[(field, &value)], &[], b"hello"), Ok(()), "{key}");
                 assert_eq!(check(&[(field, &value)], &[], b"hellO"), Err(Kind::DigestMismatch), "{key}");
                 assert_eq!(check(&[], &[(field, &value)], b"hello"), Ok(()), "{key}");
-                assert_eq!(check(&[("trailer", field)], &[(field, &value)], b"hellO"), Err(Kind::DigestMismatch));
+                assert_eq!(
+                    check(&[("trailer", field)], &[(field, &value)], b"hellO"),
+                    Err(Kind::DigestMismatch)
+                );
             }
         }
         assert_eq!(check(&[("content-md5", MD5)], &[], b"hello"), Ok(()));
@@ -266,27 +275,49 @@ mod tests {
         assert_eq!(check(&[("content-digest", &both)], &[], b"hello"), Err(Kind::DigestMismatch));
         let good = format!("sha-256=:{SHA256}:");
         let wrong = format!("sha-256=:{}:", "A".repeat(43));
-        assert_eq!(check(&[("content-digest", &good), ("repr-digest", &wrong)], &[], b"hello"), Err(Kind::DigestMismatch));
-        assert_eq!(check(&[("content-digest", &good)], &[("content-digest", &wrong)], b"hello"), Err(Kind::DigestMismatch));
+        assert_eq!(
+            check(&[("content-digest", &good), ("repr-digest", &wrong)], &[], b"hello"),
+            Err(Kind::DigestMismatch)
+        );
+        assert_eq!(
+            check(&[("content-digest", &good)], &[("content-digest", &wrong)], b"hello"),
+            Err(Kind::DigestMismatch)
+        );
     }
 
     #[test]
     fn unknown_ones_are_ignored_and_malformed_ones_refused() {
         assert_eq!(check(&[("content-digest", "blake3=:AAAA:, crc32c=:AAAA:, x")], &[], b"hello"), Ok(()));
-        for bad in ["sha-256", "sha-256=:AAAA:", "sha-256=AAAA", "sha-256=:????:", "SHA-256=:AAAA:", &format!("sha-256={SHA256}")] {
+        for bad in [
+            "sha-256",
+            "sha-256=:AAAA:",
+            "sha-256=AAAA",
+            "sha-256=:????:",
+            "SHA-256=:AAAA:",
+            &format!("sha-256={SHA256}"),
+        ] {
             assert_eq!(check(&[("content-digest", bad)], &[], b"hello"), Err(Kind::InvalidRequest), "{bad}");
             assert_eq!(check(&[], &[("repr-digest", bad)], b"hello"), Err(Kind::InvalidRequest), "{bad}");
         }
         for bad in ["", "AAAA", "5d41402abc4b2a76b9719d911017c592"] {
             assert_eq!(check(&[("content-md5", bad)], &[], b"hello"), Err(Kind::InvalidRequest), "{bad}");
         }
-        assert_eq!(check(&[("content-md5", MD5), ("content-md5", MD5)], &[], b"hello"), Err(Kind::InvalidRequest));
+        assert_eq!(
+            check(&[("content-md5", MD5), ("content-md5", MD5)], &[], b"hello"),
+            Err(Kind::InvalidRequest)
+        );
     }
 
     #[test]
     fn a_digest_that_was_not_computed_is_never_believed() {
         let value = format!("sha-256=:{SHA256}:");
-        assert_eq!(check(&[("trailer", "x-sum")], &[("content-digest", &value)], b"hello"), Err(Kind::InvalidRequest));
-        assert_eq!(check(&[("trailer", "content-md5")], &[("content-digest", &value)], b"hello"), Err(Kind::InvalidRequest));
+        assert_eq!(
+            check(&[("trailer", "x-sum")], &[("content-digest", &value)], b"hello"),
+            Err(Kind::InvalidRequest)
+        );
+        assert_eq!(
+            check(&[("trailer", "content-md5")], &[("content-digest", &value)], b"hello"),
+            Err(Kind::InvalidRequest)
+        );
     }
 }

@@ -62,7 +62,9 @@ pub(super) async fn get<F: Files>(
     };
     let length = range.end - range.start;
     let content_range = (status == StatusCode::PARTIAL_CONTENT)
-        .then(|| HeaderValue::from_str(&format!("bytes {}-{}/{}", range.start, range.end - 1, manifest.size)).ok())
+        .then(|| {
+            HeaderValue::from_str(&format!("bytes {}-{}/{}", range.start, range.end - 1, manifest.size)).ok()
+        })
         .flatten();
     let body = match head || length == 0 {
         true => Body::empty(),
@@ -104,7 +106,9 @@ fn not_found(name: &FileName) -> Problem {
 
 fn failed(name: &FileName, current: Option<&Manifest>) -> Problem {
     let detail = match current {
-        Some(current) => format!("a condition of the request does not hold for {name}, version {}", current.version),
+        Some(current) => {
+            format!("a condition of the request does not hold for {name}, version {}", current.version)
+        }
         None => format!("a condition of the request asks for a current version, and there is no file {name}"),
     };
     let mut problem = Problem::new(Kind::PreconditionFailed, detail);

@@ -24,12 +24,15 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Vec<(String, String)>, Proble
             return Err(invalid("a header X-Chord-Meta- has no name behind its prefix: give it one"));
         }
         if !value.as_bytes().iter().all(|b| (0x20..=0x7e).contains(b)) {
-            return Err(invalid(format!("X-Chord-Meta-{name} holds something else than visible ASCII: encode it")));
+            return Err(invalid(format!(
+                "X-Chord-Meta-{name} holds something else than visible ASCII: encode it"
+            )));
         }
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         bytes += name.len() + value.len();
         if bytes > MAX_META_BYTES {
-            let detail = format!("the X-Chord-Meta-* headers have more than {MAX_META_BYTES} bytes: keep less there");
+            let detail =
+                format!("the X-Chord-Meta-* headers have more than {MAX_META_BYTES} bytes: keep less there");
             return Err(Problem::new(Kind::TooLarge, detail));
         }
         meta.push((name.to_string(), value));
@@ -58,7 +61,10 @@ pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<String>, Proble
         return Err(invalid("the Content-Type is not UTF-8"));
     };
     if text.len() > MAX_TYPE_BYTES {
-        return Err(Problem::new(Kind::TooLarge, format!("the Content-Type has more than {MAX_TYPE_BYTES} bytes")));
+        return Err(Problem::new(
+            Kind::TooLarge,
+            format!("the Content-Type has more than {MAX_TYPE_BYTES} bytes"),
+        ));
     }
     Ok((!text.is_empty()).then(|| text.to_string()))
 }
@@ -95,17 +101,27 @@ mod tests {
             assert_eq!(parse(&headers(&[("x-chord-meta-a", bad)])).unwrap_err().kind, Kind::InvalidRequest);
         }
         assert_eq!(parse(&headers(&[("x-chord-meta-", b"x")])).unwrap_err().kind, Kind::InvalidRequest);
-        let map = headers(&[("X-Chord-Meta-Colour", b"sea green"), ("x-other", b"\xff"), ("x-chord-meta-e", b"")]);
-        assert_eq!(parse(&map).unwrap(), [("colour".into(), "sea green".into()), ("e".into(), String::new())]);
+        let map =
+            headers(&[("X-Chord-Meta-Colour", b"sea green"), ("x-other", b"\xff"), ("x-chord-meta-e", b"")]);
+        assert_eq!(
+            parse(&map).unwrap(),
+            [("colour".into(), "sea green".into()), ("e".into(), String::new())]
+        );
     }
 
     #[test]
     fn the_media_type_is_kept_verbatim() {
         let get = |list: &[(&str, &[u8])]| content_type(&headers(list));
         assert_eq!(get(&[]).unwrap(), None);
-        assert_eq!(get(&[("content-type", b"Text/HTML;  charset=\"x\"")]).unwrap().unwrap(), "Text/HTML;  charset=\"x\"");
+        assert_eq!(
+            get(&[("content-type", b"Text/HTML;  charset=\"x\"")]).unwrap().unwrap(),
+            "Text/HTML;  charset=\"x\""
+        );
         assert_eq!(get(&[("content-type", b"\xff")]).unwrap_err().kind, Kind::InvalidRequest);
-        assert_eq!(get(&[("content-type", b"a"), ("content-type", b"b")]).unwrap_err().kind, Kind::InvalidRequest);
+        assert_eq!(
+            get(&[("content-type", b"a"), ("content-type", b"b")]).unwrap_err().kind,
+            Kind::InvalidRequest
+        );
         assert_eq!(get(&[("content-type", &[b'a'; 1025])]).unwrap_err().kind, Kind::TooLarge);
     }
 

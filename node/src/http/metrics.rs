@@ -81,7 +81,10 @@ impl Metrics {
         });
         head(&mut text, "chord_http_requests_total", "counter", "Requests answered on the client port.");
         for (method, class, count) in requests.filter(|(_, _, count)| *count > 0) {
-            line(&mut text, format_args!("chord_http_requests_total{{method=\"{method}\",code=\"{class}\"}} {count}"));
+            line(
+                &mut text,
+                format_args!("chord_http_requests_total{{method=\"{method}\",code=\"{class}\"}} {count}"),
+            );
         }
         head(&mut text, "chord_http_answer_seconds", "histogram", "Time until the head of an answer stood.");
         for (method, times) in METHODS.iter().zip(&self.0.times) {
@@ -96,10 +99,15 @@ impl Metrics {
                 let bound = *bound as f64 / 1e3;
                 line(
                     &mut text,
-                    format_args!("chord_http_answer_seconds_bucket{{method=\"{method}\",le=\"{bound}\"}} {below}"),
+                    format_args!(
+                        "chord_http_answer_seconds_bucket{{method=\"{method}\",le=\"{bound}\"}} {below}"
+                    ),
                 );
             }
-            line(&mut text, format_args!("chord_http_answer_seconds_bucket{{method=\"{method}\",le=\"+Inf\"}} {total}"));
+            line(
+                &mut text,
+                format_args!("chord_http_answer_seconds_bucket{{method=\"{method}\",le=\"+Inf\"}} {total}"),
+            );
             let seconds = times.micros.load(Relaxed) as f64 / 1e6;
             line(&mut text, format_args!("chord_http_answer_seconds_sum{{method=\"{method}\"}} {seconds}"));
             line(&mut text, format_args!("chord_http_answer_seconds_count{{method=\"{method}\"}} {total}"));

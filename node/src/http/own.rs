@@ -40,7 +40,9 @@ pub(super) fn typed(kind: &'static str, body: impl Into<Body>) -> Response<Body>
 pub(super) async fn successor<L: Local>(local: &L, query: Query<'_>) -> Result<Response<Body>, Problem> {
     let id = match (query.raw("name")?, query.text("id")?) {
         (Some(_), None) => Id::of_file(&from_query(&query, "name")?),
-        (None, Some(id)) => id.parse().map_err(|why| invalid(format!("the parameter id cannot be read: {why}")))?,
+        (None, Some(id)) => {
+            id.parse().map_err(|why| invalid(format!("the parameter id cannot be read: {why}")))?
+        }
         (None, None) => return Err(missing("name or id")),
         (Some(_), Some(_)) => return Err(invalid("there is a name and an id: give one of the two")),
     };

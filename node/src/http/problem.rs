@@ -2,7 +2,7 @@
 //! with a status.
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use chord_api::name::BadName;
 use chord_api::problem::{Kind, Problem, ProblemBody};
@@ -61,7 +61,8 @@ pub(super) fn wrong_method(method: &Method, allow: &'static str) -> Response<Bod
 pub(super) fn panicked(method: &Method) -> Response<Body> {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     if !method.is_safe() {
-        let detail = "the node failed while it worked on this; look whether the change was made, then try again";
+        let detail =
+            "the node failed while it worked on this; look whether the change was made, then try again";
         return response(&Problem::new(Kind::OutcomeUnknown, detail).with_status(status));
     }
     let body = ProblemBody {
@@ -73,17 +74,12 @@ pub(super) fn panicked(method: &Method) -> Response<Body> {
     with_body(status, &body)
 }
 
-/// The answer to a connection beyond the bound, as it goes over the wire: there
-/// is no request yet that it would answer.
-pub(super) fn too_many_connections() -> String {
+/// The answer to every request on a connection beyond the bound.
+pub(super) fn too_many_connections() -> Response<Body> {
     let detail = "this node has as many connections as it takes; try again, or another node";
-    let problem = Problem::new(Kind::Overloaded, detail);
-    let body = serde_json::to_string(&problem.body()).unwrap_or_default();
-    format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    let mut response = response(&Problem::new(Kind::Overloaded, detail));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn with_body(status: StatusCode, body: &ProblemBody) -> Response<Body> {

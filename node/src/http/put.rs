@@ -26,7 +26,9 @@ pub(super) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
     let Ok(permit) = changes.clone().try_acquire_owned() else {
-        let detail = format!("{MAX_CHANGES} changes are being made through this node already; try again, or elsewhere");
+        let detail = format!(
+            "{MAX_CHANGES} changes are being made through this node already; try again, or elsewhere"
+        );
         return Err(Problem::new(Kind::Overloaded, detail));
     };
     let task = tokio::spawn(async move {
@@ -37,7 +39,9 @@ pub(super) async fn to_the_end<T: Send + 'static>(
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Problem::new(Kind::OutcomeUnknown, "the node is stopping in the middle of this change")),
+            Err(_) => {
+                Err(Problem::new(Kind::OutcomeUnknown, "the node is stopping in the middle of this change"))
+            }
         },
     }
 }
@@ -45,7 +49,9 @@ pub(super) async fn to_the_end<T: Send + 'static>(
 /// What the headers say of the file, and what will check its body.
 fn parse(name: FileName, headers: &HeaderMap, upload: &Upload) -> Result<(Put, Checker), Problem> {
     if headers.contains_key(CONTENT_RANGE) {
-        return Err(invalid("a PUT stores a whole file, and this one has a Content-Range: send all of it, without"));
+        return Err(invalid(
+            "a PUT stores a whole file, and this one has a Content-Range: send all of it, without",
+        ));
     }
     let put = Put {
         name,

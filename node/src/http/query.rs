@@ -46,7 +46,9 @@ impl<'a> Query<'a> {
         match self.text("limit")? {
             None => Ok(MAX_LIMIT),
             Some(text) => match text.parse::<usize>() {
-                Ok(limit) if (1..=MAX_LIMIT).contains(&limit) && text.bytes().all(|b| b.is_ascii_digit()) => Ok(limit),
+                Ok(limit) if (1..=MAX_LIMIT).contains(&limit) && text.bytes().all(|b| b.is_ascii_digit()) => {
+                    Ok(limit)
+                }
                 _ => Err(invalid(format!("the parameter limit is a number from 1 to {MAX_LIMIT}"))),
             },
         }
@@ -82,7 +84,9 @@ mod tests {
         assert_eq!(limit(""), Ok(1000));
         assert_eq!(limit("limit=1"), Ok(1));
         assert_eq!(limit("limit=1000&x=%zz"), Ok(1000));
-        for bad in ["limit=0", "limit=1001", "limit=", "limit=-1", "limit=%2B5", "limit=1e2", "limit=1&limit=1"] {
+        for bad in
+            ["limit=0", "limit=1001", "limit=", "limit=-1", "limit=%2B5", "limit=1e2", "limit=1&limit=1"]
+        {
             assert_eq!(limit(bad), Err(Kind::InvalidRequest), "{bad}");
         }
     }

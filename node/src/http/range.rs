@@ -147,9 +147,24 @@ mod tests {
     #[test]
     fn anything_else_is_the_whole() {
         for range in [
-            "bytes=0-1,3-4", "bytes=0-1, 0-1", "bytes=5-3", "bytes=", "bytes=-", "bytes", "bytes=a-b", "bytes=1",
-            "bytes 0-1", "items=0-1", "bytes=0-1-2", "bytes=+1-2", "bytes= 1 - 2", "bytes =0-1", "bytes=,", "bytes=--1",
-            "bytes=0x0-1", "",
+            "bytes=0-1,3-4",
+            "bytes=0-1, 0-1",
+            "bytes=5-3",
+            "bytes=",
+            "bytes=-",
+            "bytes",
+            "bytes=a-b",
+            "bytes=1",
+            "bytes 0-1",
+            "items=0-1",
+            "bytes=0-1-2",
+            "bytes=+1-2",
+            "bytes= 1 - 2",
+            "bytes =0-1",
+            "bytes=,",
+            "bytes=--1",
+            "bytes=0x0-1",
+            "",
         ] {
             assert_eq!(ask(range, 10), Wanted::Whole, "{range}");
         }
@@ -169,7 +184,9 @@ mod tests {
         };
         assert_eq!(ask("\"tag\""), Wanted::Unsatisfiable);
         assert_eq!(ask("Sun, 06 Nov 1994 08:49:37 GMT"), Wanted::Unsatisfiable);
-        for other in ["W/\"tag\"", "\"other\"", "tag", "*", "\"tag\", \"x\"", "", "Sun, 06 Nov 1994 08:49:38 GMT"] {
+        for other in
+            ["W/\"tag\"", "\"other\"", "tag", "*", "\"tag\", \"x\"", "", "Sun, 06 Nov 1994 08:49:38 GMT"]
+        {
             assert_eq!(ask(other), Wanted::Whole, "{other}");
         }
     }

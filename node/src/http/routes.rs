@@ -174,13 +174,16 @@ impl<F: Files, L: Local> Port<F, L> {
             "answered"
         );
         let metrics = self.metrics;
-        response.map(|body| Body::new(Counted { body, metrics, _in_flight: in_flight }))
+        response.map(|body| Body::new(Counted::new(body, metrics, in_flight)))
     }
 
     async fn handle(&self, parts: &Parts, upload: &mut Upload) -> Result<Response<Body>, Problem> {
         let path = parts.uri.path();
         let Some((route, raw)) = Route::find(path) else {
-            return Err(Problem::new(Kind::NotFound, "there is nothing at this path; /openapi.json says what there is"));
+            return Err(Problem::new(
+                Kind::NotFound,
+                "there is nothing at this path; /openapi.json says what there is",
+            ));
         };
         if !route.allow().split(", ").any(|method| method == parts.method.as_str()) {
             return Ok(problem::wrong_method(&parts.method, route.allow()));
@@ -215,7 +218,12 @@ impl<F: Files, L: Local> Port<F, L> {
         }
     }
 
-    async fn file(&self, name: FileName, parts: &Parts, upload: &mut Upload) -> Result<Response<Body>, Problem> {
+    async fn file(
+        &self,
+        name: FileName,
+        parts: &Parts,
+        upload: &mut Upload,
+    ) -> Result<Response<Body>, Problem> {
         let headers = &parts.headers;
         match parts.method {
             Method::PUT => put::put(&self.files, &self.changes, &self.metrics, name, headers, upload).await,
@@ -237,7 +245,18 @@ mod tests {
         assert_eq!(Route::find("/files//a/../b%2F"), Some((Route::File, "/a/../b%2F")));
         assert_eq!(Route::find("/files/{name}"), Some((Route::File, "{name}")));
         assert_eq!(Route::find("/node/files/a/b"), Some((Route::DropHere, "a/b")));
-        for none in ["", "/", "//files/a", "/status/", "/Status", "/node/files", "/ring/", "/file/a", "/%66iles/a", "*"] {
+        for none in [
+            "",
+            "/",
+            "//files/a",
+            "/status/",
+            "/Status",
+            "/node/files",
+            "/ring/",
+            "/file/a",
+            "/%66iles/a",
+            "*",
+        ] {
             assert_eq!(Route::find(none), None, "{none}");
         }
     }

@@ -4,17 +4,17 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Version};
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -28,8 +28,10 @@ use super::problem;
 const BUFFER_BYTES: usize = 128 * 1024;
 /// The most header lines; 8 KiB of metadata may be in many short ones.
 const MAX_HEADERS: usize = 1024;
-/// Connections beyond the bound that are told so at once.
+/// Connections beyond the bound that are told so; further ones are just closed.
 const MAX_REFUSALS: usize = 64;
+/// How long they have for the head of the request that is refused.
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
 /// The bounds of a port.
 #[derive(Clone, Debug)]
@@ -99,13 +101,13 @@ pub async fn serve_with(
             let (router, limits, stopping) = (router.clone(), limits.clone(), stopping.clone());
             tasks.spawn(async move {
                 let _place = place;
-                connection(stream, router, &limits, stopping).await;
+                connection(stream, Some(router), &limits, stopping).await;
             });
         } else if let Ok(refusal) = refusals.clone().try_acquire_owned() {
-            let stall = limits.stall;
+            let (limits, stopping) = (Limits { head: REFUSAL_TIME, ..limits.clone() }, stopping.clone());
             tasks.spawn(async move {
                 let _refusal = refusal;
-                refuse(stream, stall).await;
+                connection(stream, None, &limits, stopping).await;
             });
         }
     }
@@ -119,13 +121,26 @@ pub async fn serve_with(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: &Limits, mut stopping: watch::Receiver<bool>) {
+/// Runs one connection; without a router every request on it is refused.
+async fn connection(
+    stream: TcpStream,
+    router: Option<Router>,
+    limits: &Limits,
+    mut stopping: watch::Receiver<bool>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection is gone before its first request");
         return;
     }
+    // Before HTTP/1.1 the end of a body may be nothing but the connection's.
+    let old = Arc::new(AtomicBool::new(false));
+    let seen = old.clone();
     let service = service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, _> {
-        Box::pin(router.clone().oneshot(request.map(Body::new)))
+        seen.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
+        match router.clone() {
+            Some(router) => Box::pin(router.oneshot(request.map(Body::new))),
+            None => Box::pin(std::future::ready(Ok(problem::too_many_connections()))),
+        }
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -146,22 +161,8 @@ async fn connection(stream: TcpStream, router: Router, limits: &Limits, mut stop
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
-        if error.is_user() || error.is_body_write_aborted() {
+        if old.load(Ordering::Relaxed) && error.is_user() {
             connection.into_parts().io.inner().reset();
         }
-    }
-}
-
-/// Says that there are too many connections, and ends this one.
-async fn refuse(stream: TcpStream, stall: Duration) {
-    let mut stream = Patient::new(stream, stall);
-    let answer = problem::too_many_connections();
-    if let Err(error) = async {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await
-    }
-    .await
-    {
-        tracing::debug!(%error, "a connection beyond the bound could not be told so");
     }
 }

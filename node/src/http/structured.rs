@@ -201,8 +201,27 @@ mod tests {
     #[test]
     fn malformed_dictionaries_are_refused() {
         for bad in [
-            "A=:aGk=:", "a=", "a=:aGk=", "a=:a b:", "a=:a:", "a,", ",a", "a b", "a=1 b", "a==", "a=\"x", "a=(1", "a=(1\"x\")",
-            "a=?2", "a=1.", "a=-", "a=:aGk=:x", "=:aGk=:", "a;", "a=\u{fc}", "a;X",
+            "A=:aGk=:",
+            "a=",
+            "a=:aGk=",
+            "a=:a b:",
+            "a=:a:",
+            "a,",
+            ",a",
+            "a b",
+            "a=1 b",
+            "a==",
+            "a=\"x",
+            "a=(1",
+            "a=(1\"x\")",
+            "a=?2",
+            "a=1.",
+            "a=-",
+            "a=:aGk=:x",
+            "=:aGk=:",
+            "a;",
+            "a=\u{fc}",
+            "a;X",
         ] {
             assert_eq!(bytes(bad), None, "{bad}");
         }

@@ -8,6 +8,8 @@ pub mod condition;
 pub mod drive;
 pub mod electorate;
 pub mod proposer;
+#[cfg(test)]
+mod simulation;
 pub mod value;
 
 pub use ballot::Ballot;

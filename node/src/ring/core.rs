@@ -229,12 +229,11 @@ impl Vnode {
             return self.message(rules, from, message);
         }
         let mut out = Vec::new();
+        let mut lost = false;
         let mut turn = Turn { me: self.me, next_request: &mut self.next_request, rules, out: &mut out };
         match (&mut self.phase, event) {
-            (Phase::Joining(asked), Event::Join { via }) => {
-                if asked.is_none() && via.id != turn.me.id {
-                    *asked = Some(turn.query(via, true));
-                }
+            (Phase::Joining(asked @ None), Event::Join { via }) if via.id != self.me.id => {
+                *asked = Some(turn.query(via, true));
             }
             (Phase::Joining(asked), Event::Unanswered(ordinal)) => {
                 asked.take_if(|a| a.peer.ordinal == ordinal);
@@ -243,11 +242,7 @@ impl Vnode {
                 asked.take_if(|a| who.covers(&a.peer));
             }
             (Phase::Member(member), Event::Stabilize) => member.stabilize(&mut turn),
-            (Phase::Member(member), Event::Hint(peer)) => {
-                if member.asking.is_none() && peer.id.between(&turn.me.id, &member.first(&turn.me).id) {
-                    member.asking = Some((Purpose::Nearer, turn.query(peer, false)));
-                }
-            }
+            (Phase::Member(member), Event::Hint(peer)) => member.try_hint(&mut turn, peer),
             (Phase::Member(member), Event::Finger { bit, found }) => {
                 let before = member.fingers.clone();
                 member.fingers.learn(&turn.me.id, bit.min(159), found);
@@ -262,15 +257,19 @@ impl Vnode {
                 }
                 member.rectify.take_if(|r| r.asked.peer.ordinal == ordinal);
             }
-            (Phase::Member(member), Event::Dead(who)) => {
-                if !member.bury(&mut turn, who) {
-                    turn.note(Note::Lost);
-                    self.phase = Phase::Joining(None);
-                }
-            }
+            (Phase::Member(member), Event::Dead(who)) => lost = !member.bury(&mut turn, who),
             _ => {}
         }
+        if lost {
+            self.lose(&mut out);
+        }
         out
+    }
+
+    /// No successor is left: the only way back is to join.
+    fn lose(&mut self, out: &mut Vec<Action>) {
+        self.phase = Phase::Joining(None);
+        out.push(Action::Note(Note::Lost));
     }
 
     fn message(&mut self, rules: &Rules, from: Peer, message: Message) -> Vec<Action> {
@@ -330,8 +329,7 @@ impl Vnode {
                 let awaited = member.asking.is_some_and(|(_, a)| a.request == request && a.peer == from)
                     || member.rectify.is_some_and(|r| r.asked.request == request && r.asked.peer == from);
                 if awaited && !member.bury(&mut turn, Who::Peer(from)) {
-                    turn.note(Note::Lost);
-                    self.phase = Phase::Joining(None);
+                    self.lose(&mut out);
                 }
             }
             (Phase::Member(_), Message::Ping { request }) => turn.send(from, Message::Pong { request }),
@@ -391,6 +389,12 @@ impl Member {
         } else if let Some(pred) = self.pred.filter(|p| *p != turn.me) {
             // Alone, it would ask itself; the answer is known.
             self.asking = Some((Purpose::Nearer, turn.query(pred, false)));
+        }
+    }
+
+    fn try_hint(&mut self, turn: &mut Turn, peer: Peer) {
+        if self.asking.is_none() && peer.id.between(&turn.me.id, &self.first(&turn.me).id) {
+            self.asking = Some((Purpose::Nearer, turn.query(peer, false)));
         }
     }
 

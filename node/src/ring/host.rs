@@ -272,7 +272,8 @@ impl Host {
             let successors = self.live(at.successors().iter().copied());
             return Some((at.me(), Route::Found { before: at.me(), successors }));
         }
-        // The nearest few on different hosts, and the safe step last.
+        // The nearest few on different hosts, and the safe steps last: with half
+        // of all hosts dead the list still leads on.
         let mut best: Vec<([u8; 20], Peer)> = Vec::with_capacity(CANDIDATES + 2);
         for peer in members().flat_map(|v| v.successors().iter().chain(v.fingers())) {
             let far = distance(&peer.id, id);
@@ -293,17 +294,21 @@ impl Host {
             best.truncate(CANDIDATES);
         }
         let mut candidates: Vec<Peer> = best.into_iter().map(|(_, p)| p).collect();
-        if !candidates.contains(&first) {
-            candidates.push(first);
+        let past = at.successors().iter().position(|p| !p.id.between(&at.me().id, id));
+        let (before, beyond) = at.successors().split_at(past.unwrap_or(at.successors().len()));
+        for peer in before {
+            if !candidates.contains(peer) {
+                candidates.push(*peer);
+            }
         }
-        Some((at.me(), Route::Nearer { candidates }))
+        Some((at.me(), Route::Nearer { at: at.me(), candidates, beyond: self.live(beyond.iter().copied()) }))
     }
 
     /// The best virtual node known before an id, this host's own among them.
     pub fn closest_preceding(&self, id: &Id) -> Option<Peer> {
         match self.route(id)? {
             (_, Route::Found { before, .. }) => Some(before),
-            (at, Route::Nearer { candidates }) => Some(candidates.first().copied().unwrap_or(at)),
+            (at, Route::Nearer { candidates, .. }) => Some(candidates.first().copied().unwrap_or(at)),
         }
     }
 
@@ -512,7 +517,7 @@ impl Host {
     fn drive(&mut self, now: u64, mut running: Running) {
         let Some(index) = self.slot(&running.vnode) else { return };
         loop {
-            match running.lookup.next() {
+            match running.lookup.step() {
                 Next::Ask(peer) if !self.alive(peer.ordinal) => {}
                 Next::Ask(peer) => {
                     let request = self.request();

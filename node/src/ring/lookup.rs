@@ -14,7 +14,7 @@ use super::message::{Message, Peer, Route};
 /// Hosts asked before a look-up gives up.
 pub const MOST_STEPS: usize = 160;
 /// Candidates held for when better ones are dead.
-const MOST_CANDIDATES: usize = 24;
+const MOST_CANDIDATES: usize = 48;
 
 /// A look-up under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +25,9 @@ pub struct Lookup {
     candidates: Vec<Peer>,
     /// Hosts asked, sorted; the asking one itself among them.
     tried: Vec<Ordinal>,
+    /// The answer if every candidate is dead: from which virtual node, and what
+    /// it has past the id.
+    last_resort: Option<(Peer, Vec<Peer>)>,
     outcome: Option<Result<Found, LookupFailed>>,
 }
 
@@ -61,7 +64,8 @@ impl Lookup {
     /// Starts with what the own host knows: the virtual node that knew it, and
     /// its answer.
     pub fn start(own: Ordinal, id: Id, local: Option<(Peer, Route)>) -> Lookup {
-        let mut lookup = Lookup { id, path: Vec::new(), candidates: Vec::new(), tried: vec![own], outcome: None };
+        let (path, candidates, tried) = (Vec::new(), Vec::new(), vec![own]);
+        let mut lookup = Lookup { id, path, candidates, tried, last_resort: None, outcome: None };
         if let Some((at, route)) = local {
             lookup.take(at, route);
         }
@@ -81,7 +85,7 @@ impl Lookup {
     }
 
     /// What to do next. A peer that is to be asked counts as asked.
-    pub fn next(&mut self) -> Next {
+    pub fn step(&mut self) -> Next {
         if let Some(outcome) = &self.outcome {
             return Next::Done(outcome.clone());
         }
@@ -89,12 +93,20 @@ impl Lookup {
             return self.end(Err(LookupFailed::TooLong));
         }
         while let Some(peer) = self.candidates.pop() {
+            // Nobody is left between the last resort and the id.
+            if self.last_resort.as_ref().is_some_and(|(at, _)| !peer.id.between(&at.id, &self.id)) {
+                break;
+            }
             if let Err(place) = self.tried.binary_search(&peer.ordinal) {
                 self.tried.insert(place, peer.ordinal);
                 return Next::Ask(peer);
             }
         }
-        self.end(Err(LookupFailed::Nobody))
+        if let Some((before, successors)) = self.last_resort.take() {
+            self.found(before, successors);
+        }
+        let outcome = self.outcome.clone().unwrap_or(Err(LookupFailed::Nobody));
+        self.end(outcome)
     }
 
     /// Takes the reply of a peer that was asked; whatever is no [`Message::Route`]
@@ -111,15 +123,24 @@ impl Lookup {
         }
         self.path.push(from);
         match route {
-            Route::Found { before, successors } => {
-                let mut rest = successors.into_iter();
-                // An answer without a successor is none.
-                if let Some(successor) = rest.next() {
-                    let path = std::mem::take(&mut self.path);
-                    self.outcome = Some(Ok(Found { successor, others: rest.collect(), before, path }));
+            Route::Found { before, successors } => self.found(before, successors),
+            Route::Nearer { at, candidates, beyond } => {
+                self.add(candidates);
+                let far = distance(&at.id, &self.id);
+                let better = |(best, _): &(Peer, Vec<Peer>)| far < distance(&best.id, &self.id);
+                if !beyond.is_empty() && self.last_resort.as_ref().is_none_or(better) {
+                    self.last_resort = Some((at, beyond));
                 }
             }
-            Route::Nearer { candidates } => self.add(candidates),
+        }
+    }
+
+    fn found(&mut self, before: Peer, successors: Vec<Peer>) {
+        let mut rest = successors.into_iter();
+        // An answer without a successor is none.
+        if let Some(successor) = rest.next() {
+            let path = std::mem::take(&mut self.path);
+            self.outcome = Some(Ok(Found { successor, others: rest.collect(), before, path }));
         }
     }
 
@@ -154,23 +175,41 @@ mod tests {
         Some(Message::Route { request: Default::default(), route })
     }
     fn nearer(of: &[u64]) -> Route {
-        Route::Nearer { candidates: of.iter().map(|n| peer(*n)).collect() }
+        Route::Nearer { at: peer(1), candidates: of.iter().map(|n| peer(*n)).collect(), beyond: Vec::new() }
     }
 
     #[test]
     fn it_takes_the_nearest_before_the_id_and_the_next_when_that_is_dead() {
         let mut lookup = Lookup::start(Ordinal(1), Token(100).id(), Some((peer(1), nearer(&[20, 50, 40]))));
-        assert_eq!(lookup.next(), Next::Ask(peer(50)));
+        assert_eq!(lookup.step(), Next::Ask(peer(50)));
         lookup.reply(peer(50), None);
-        assert_eq!(lookup.next(), Next::Ask(peer(40)));
+        assert_eq!(lookup.step(), Next::Ask(peer(40)));
         lookup.reply(peer(40), route(nearer(&[90, 50])));
-        assert_eq!(lookup.next(), Next::Ask(peer(90)), "never a host twice");
+        assert_eq!(lookup.step(), Next::Ask(peer(90)), "never a host twice");
         let successors = vec![peer(101), peer(102)];
         lookup.reply(peer(90), route(Route::Found { before: peer(90), successors }));
-        let Next::Done(Ok(found)) = lookup.next() else { panic!("not found") };
+        let Next::Done(Ok(found)) = lookup.step() else { panic!("not found") };
         assert_eq!(found.successor, peer(101));
         assert_eq!(found.others, [peer(102)]);
         assert_eq!(found.path, [peer(1), peer(40), peer(90)]);
+    }
+
+    #[test]
+    fn when_all_before_the_id_are_dead_the_nearest_list_that_reaches_past_it_decides() {
+        let near = |at, candidates: &[u64], beyond: &[u64]| Route::Nearer {
+            at: peer(at),
+            candidates: candidates.iter().map(|n| peer(*n)).collect(),
+            beyond: beyond.iter().map(|n| peer(*n)).collect(),
+        };
+        let mut lookup = Lookup::start(Ordinal(1), Token(100).id(), Some((peer(1), near(1, &[50, 80], &[120]))));
+        assert_eq!(lookup.step(), Next::Ask(peer(80)));
+        lookup.reply(peer(80), None);
+        assert_eq!(lookup.step(), Next::Ask(peer(50)));
+        lookup.reply(peer(50), route(near(50, &[80, 90], &[110, 120])));
+        assert_eq!(lookup.step(), Next::Ask(peer(90)));
+        lookup.reply(peer(90), None);
+        let Next::Done(Ok(found)) = lookup.step() else { panic!("not found") };
+        assert_eq!((found.successor, found.before), (peer(110), peer(50)));
     }
 
     #[test]
@@ -178,7 +217,7 @@ mod tests {
         let mut lookup = Lookup::start(Ordinal(0), Token(u64::MAX).id(), Some((peer(0), nearer(&[1]))));
         let mut asked = 0;
         let end = loop {
-            match lookup.next() {
+            match lookup.step() {
                 Next::Ask(p) => {
                     asked += 1;
                     let further: Vec<u64> = (1..9).map(|n| p.id.prefix() + n).collect();
@@ -189,6 +228,6 @@ mod tests {
         };
         assert_eq!((end, asked), (Err(LookupFailed::TooLong), MOST_STEPS));
         let mut nobody = Lookup::start(Ordinal(0), Token(9).id(), None);
-        assert_eq!(nobody.next(), Next::Done(Err(LookupFailed::Nobody)));
+        assert_eq!(nobody.step(), Next::Done(Err(LookupFailed::Nobody)));
     }
 }

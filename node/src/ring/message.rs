@@ -80,8 +80,10 @@ pub enum Route {
     /// The id lies between `before` and the first of `successors`; the others
     /// follow it, for when it is dead.
     Found { before: Peer, successors: Vec<Peer> },
-    /// Ask one of these, the best first.
-    Nearer { candidates: Vec<Peer> },
+    /// Ask one of these, the best first. Should all of them be dead, `beyond`
+    /// is what comes after the id, as far as the one `at` which this is from
+    /// can see: else a look-up would end at a dead node before the id.
+    Nearer { at: Peer, candidates: Vec<Peer>, beyond: Vec<Peer> },
 }
 
 /// What a host says of itself to one that is in no ring.

@@ -198,7 +198,7 @@ impl Sim {
         let mut lookup = asker.lookup(id);
         let mut timeouts = 0;
         loop {
-            match lookup.next() {
+            match lookup.step() {
                 Next::Done(end) => return (end, timeouts),
                 Next::Ask(peer) => {
                     let route = self.host(peer.ordinal).and_then(|h| h.route(&id));
@@ -309,7 +309,8 @@ pub struct RingFigures {
 /// fingers are those that a node then computes from the members, not found by
 /// look-ups. That look-ups lead to the same fingers is a test of its own.
 pub fn simulate(nodes: usize, lookups: usize, seed: u64) -> RingFigures {
-    simulate_crash(nodes, 0.0, lookups, seed).figures
+    let successors = Config::new(0, 1000).rules.successors;
+    simulate_crash(nodes, successors, 0.0, lookups, seed).figures
 }
 
 /// What look-ups cost while a share of the nodes is dead and nobody knows yet.
@@ -322,8 +323,8 @@ pub struct CrashFigures {
 
 /// As [`simulate`], but a share of the nodes has just died, before anybody
 /// noticed. A look-up is right when the first of the successors it found that
-/// is alive is the true one.
-pub fn simulate_crash(nodes: usize, dead: f64, lookups: usize, seed: u64) -> CrashFigures {
+/// is alive is the true one. `successors` is the length of the lists.
+pub fn simulate_crash(nodes: usize, successors: usize, dead: f64, lookups: usize, seed: u64) -> CrashFigures {
     let nodes = nodes.max(1);
     let mut random = StdRng::seed_from_u64(seed);
     let tokens: BTreeSet<Token> = std::iter::repeat_with(|| Token(random.random())).take(nodes).collect();
@@ -333,7 +334,10 @@ pub fn simulate_crash(nodes: usize, dead: f64, lookups: usize, seed: u64) -> Cra
     let members = Members::new(peers.collect());
     let mut sim = Sim::new(seed, Network::calm());
     for (token, n) in tokens.iter().zip(0..) {
-        sim.start(Ordinal(n), &[*token], &members, true, |_| {});
+        sim.start(Ordinal(n), &[*token], &members, true, |config| {
+            config.rules.successors = successors.max(1);
+            config.rules.list_cap = config.rules.list_cap.max(successors);
+        });
     }
     let ordinals: Vec<Ordinal> = members.hosts().iter().map(|p| p.ordinal).collect();
     let mut alive: Vec<Peer> = members.peers().to_vec();

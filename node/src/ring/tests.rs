@@ -23,6 +23,11 @@ struct Cluster {
     seed: u64,
 }
 
+/// The seeds of a run: a few, or as many as `SEEDS` says.
+fn seeds(few: u64) -> std::ops::Range<u64> {
+    0..std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(few)
+}
+
 impl Cluster {
     /// `hosts` hosts that start together with the first view.
     fn start(seed: u64, hosts: u32, tokens_each: usize, network: Network) -> Cluster {
@@ -134,7 +139,7 @@ fn one_host_alone_is_a_ring_and_others_join_it() {
 
 #[test]
 fn many_join_at_once_over_a_rough_network() {
-    for seed in 0..20 {
+    for seed in seeds(20) {
         let mut cluster = Cluster::start(seed, 8, 1 + seed as usize % 3, Network::rough());
         cluster.sim.run(5_000);
         for wave in 0..2u32 {
@@ -151,7 +156,7 @@ fn many_join_at_once_over_a_rough_network() {
 
 #[test]
 fn a_third_crashes_and_the_rest_is_a_ring_again() {
-    for seed in 0..20 {
+    for seed in seeds(20) {
         let mut cluster = Cluster::start(seed, 30, 1 + seed as usize % 2 * 4, Network::rough());
         cluster.sim.run(10_000);
         for host in cluster.pick(1.0 / 3.0) {
@@ -167,7 +172,7 @@ fn a_third_crashes_and_the_rest_is_a_ring_again() {
 
 #[test]
 fn hosts_that_restart_join_anew() {
-    for seed in 0..20 {
+    for seed in seeds(20) {
         let mut cluster = Cluster::start(seed, 12, 1 + seed as usize % 4, Network::rough());
         for _ in 0..10 {
             let share = cluster.random.random_range(0.1..0.4);
@@ -186,7 +191,7 @@ fn hosts_that_restart_join_anew() {
 
 #[test]
 fn a_cluster_that_was_down_as_a_whole_comes_back() {
-    for seed in 0..20 {
+    for seed in seeds(20) {
         let hosts = 1 + seed as u32 % 9;
         let mut cluster = Cluster::start(seed, hosts, 1 + seed as usize % 3, Network::rough());
         cluster.sim.run(10_000);
@@ -216,7 +221,7 @@ fn a_minority_that_restarts_alone_waits() {
 
 #[test]
 fn a_partition_that_heals_leaves_one_ring() {
-    for seed in 0..12 {
+    for seed in seeds(12) {
         let mut cluster = Cluster::start(seed, 10, 1 + seed as usize % 3 * 3, Network::calm());
         cluster.sim.run(5_000);
         cluster.sim.cut_off = cluster.pick(0.5).into_iter().collect();
@@ -228,7 +233,7 @@ fn a_partition_that_heals_leaves_one_ring() {
 
 #[test]
 fn members_that_leave_the_view_and_tokens_that_move_leave_the_ring() {
-    for seed in 0..12 {
+    for seed in seeds(12) {
         let mut cluster = Cluster::start(seed, 9, 4, Network::rough());
         cluster.sim.run(5_000);
         let gone = cluster.pick(0.3);
@@ -254,7 +259,7 @@ fn members_that_leave_the_view_and_tokens_that_move_leave_the_ring() {
 /// every moment, not only in the end.
 #[test]
 fn the_invariant_holds_at_all_times_while_hosts_join_and_fail_one_by_one() {
-    for seed in 0..10 {
+    for seed in seeds(10) {
         let mut cluster = Cluster::start(seed, 10, 1, Network::calm());
         let mut next = 10;
         for _ in 0..20 {
@@ -344,9 +349,13 @@ fn paths_are_as_short_as_the_paper_says() {
     }
 }
 
+/// The paper's table (ToN 2003, II): 1000 nodes, lists of 20, hops 4.03 and 5.09,
+/// timeouts 0.60 and 5.10, no look-up failed.
 #[test]
-fn with_a_tenth_dead_and_unnoticed_nearly_all_look_ups_are_right() {
-    let crash = simulate_crash(1000, 0.1, 5_000, 42);
-    assert!(crash.figures.failed <= 5, "{crash:?}");
-    assert!(crash.timeouts_mean < 1.5, "{crash:?}");
+fn look_ups_survive_what_they_survive_in_the_paper() {
+    for (dead, hops, timeouts) in [(0.1, 4.03, 0.6), (0.5, 5.09, 5.1)] {
+        let crash = simulate_crash(1000, 20, dead, 5_000, 42);
+        assert_eq!(crash.figures.failed, 0, "{dead} dead: {crash:?}");
+        assert!(crash.figures.hops_mean <= hops && crash.timeouts_mean <= timeouts, "{dead} dead: {crash:?}");
+    }
 }

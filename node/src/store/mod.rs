@@ -10,119 +10,334 @@
 //!
 //! All metadata changes go through [`Store::transact`], in groups, and are on
 //! the disk before it answers. Bytes are on the disk before the metadata that
-//! speaks of them.
+//! speaks of them. What the disk gives back is checked before anybody gets it:
+//! a damaged chunk is missing, a damaged record ends this disk's votes.
 
-pub mod types;
+mod chunk;
+mod dropped;
+mod file;
+mod meta;
+mod open;
+mod read;
+mod records;
+mod space;
+mod sweep;
+mod txn;
+mod types;
+mod writer;
 
-use std::ops::Range;
-use std::sync::Arc;
+#[cfg(test)]
+mod tests;
 
-use bytes::Bytes;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+
 use chord_api::report::Space;
-use chord_api::{ChunkId, ClusterUid, DiskId, FileName, Id, View};
-use futures::stream::BoxStream;
+use chord_api::{ChunkId, ClusterUid, DiskId, View};
+use redb::{Database, ReadableDatabase};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::register::{Ballot, Value};
+pub use chunk::ChunkWriter;
+pub use dropped::{DroppedBytes, DroppedWriter};
+pub use read::ReadTxn;
+pub use txn::Txn;
 pub use types::*;
 
-/// An open disk.
+use space::SpaceBook;
+use txn::Cached;
+use writer::{Call, Manner, Message};
+
+/// Chunks whose ids differ in this respect never wait for each other.
+const TURNS: usize = 64;
+
+/// Told when the process must end, with the reason.
+pub type Fatal = Arc<dyn Fn(&StoreError) + Send + Sync>;
+
+/// An open disk. Clones are the same disk; the last one closes it.
 #[derive(Clone)]
-pub struct Store(Arc<()>);
+pub struct Store(Arc<Handle>);
 
-pub struct Txn<'a>(&'a ());
-pub struct ReadTxn(());
-pub struct ChunkWriter(());
-pub struct DroppedWriter(());
+struct Handle {
+    shared: Arc<Shared>,
+    /// Taken when the last handle goes, which ends the thread.
+    queue: Option<mpsc::Sender<Message>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
 
-#[allow(unused_variables, clippy::unimplemented, clippy::unused_async)]
+/// What the handles and the writing thread have in common.
+struct Shared {
+    dir: PathBuf,
+    disk: DiskId,
+    boot: u64,
+    durability: Durability,
+    db: Database,
+    /// The view and cluster of the last commit.
+    published: RwLock<Cached>,
+    space: Arc<SpaceBook>,
+    /// Why nothing is taken any more.
+    failure: Mutex<Option<StoreError>>,
+    fatal: Fatal,
+    /// Held by whoever places or removes a chunk.
+    turns: [Mutex<()>; TURNS],
+    tmp: AtomicU64,
+    drops: AtomicU32,
+    /// Let go last, after the database.
+    _lock: File,
+}
+
+impl Shared {
+    fn failure(&self) -> Option<StoreError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on everything is answered with this error.
+    fn fail(&self, e: StoreError) {
+        if let StoreError::Damaged(what) = &e {
+            tracing::error!("the disk in {} is damaged and does not vote any more: {what}", self.dir.display());
+        }
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+    }
+
+    /// What the disk holds is no longer known.
+    fn die(&self, e: &StoreError) {
+        self.fail(e.clone());
+        (self.fatal)(e);
+    }
+
+    /// Remembers it if the disk turns out to be damaged.
+    fn latch<R>(&self, result: Result<R, StoreError>) -> Result<R, StoreError> {
+        if let Err(e @ StoreError::Damaged(_)) = &result {
+            self.fail(e.clone());
+        }
+        result
+    }
+
+    fn cached(&self) -> Cached {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish(&self) -> RwLockWriteGuard<'_, Cached> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The metadata as it stands; also of a disk that does not vote any more,
+    /// since chunks are checked by themselves.
+    fn snapshot(&self) -> Result<ReadTxn, StoreError> {
+        if let Some(StoreError::Closed) = self.failure() {
+            return Err(StoreError::Closed);
+        }
+        let published = self.published.read().unwrap_or_else(PoisonError::into_inner);
+        let rtx = self.db.begin_read().map_err(meta::storage)?;
+        Ok(ReadTxn::new(rtx, published.view.clone()))
+    }
+
+    fn turn(&self, id: ChunkId) -> MutexGuard<'_, ()> {
+        let at = usize::from(id.upload.as_bytes()[15]) + id.part as usize;
+        self.turns[at % TURNS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tmp_path(&self) -> PathBuf {
+        self.dir.join("tmp").join(self.tmp.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// Makes a folder's entries durable, or ends the process.
+    fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
+        if self.durability == Durability::Relaxed {
+            return Ok(());
+        }
+        file::sync_dir(dir).map_err(|e| {
+            let e = file::failed("syncing the folder", dir, &e);
+            self.die(&e);
+            e
+        })
+    }
+}
+
 impl Store {
-    pub fn open(options: Options) -> Result<Store, OpenError> { unimplemented!() }
-    pub fn disk(&self) -> DiskId { unimplemented!() }
-    pub fn boot(&self) -> u64 { unimplemented!() }
-    pub fn cluster(&self) -> Option<ClusterUid> { unimplemented!() }
-    /// The view on disk, as of the last finished transaction.
-    pub fn view(&self) -> Option<Arc<View>> { unimplemented!() }
-    pub fn counts(&self) -> Result<Counts, StoreError> { unimplemented!() }
+    /// Opens a disk, repairing what a crash has left. Blocks.
+    pub fn open(options: Options) -> Result<Store, OpenError> {
+        Store::open_with(
+            options,
+            Arc::new(|e| {
+                tracing::error!("{e}; what the disk holds is no longer known, so this process ends");
+                std::process::abort();
+            }),
+        )
+    }
+
+    /// The same with another end than that of the process.
+    pub fn open_with(options: Options, fatal: Fatal) -> Result<Store, OpenError> {
+        let opened = open::open(
+            &options,
+            #[cfg(test)]
+            None,
+        )?;
+        Store::start(options, opened, fatal)
+    }
+
+    fn start(options: Options, opened: open::Opened, fatal: Fatal) -> Result<Store, OpenError> {
+        let io = |doing: &str| {
+            let doing = format!("{doing} {}", options.dir.display());
+            move |source| OpenError::Io { doing, source }
+        };
+        let space = SpaceBook::new(&options.dir, &opened.meta, options.capacity, opened.files)
+            .map_err(io("asking for the space of"))?;
+        let shared = Arc::new(Shared {
+            disk: opened.disk,
+            boot: opened.boot,
+            durability: options.durability,
+            db: opened.db,
+            published: RwLock::new(opened.cached),
+            space: Arc::new(space),
+            failure: Mutex::new(None),
+            fatal,
+            turns: std::array::from_fn(|_| Mutex::new(())),
+            tmp: AtomicU64::new(0),
+            drops: AtomicU32::new(0),
+            _lock: opened.lock,
+            dir: options.dir.clone(),
+        });
+        let (queue, messages) = mpsc::channel(writer::QUEUE);
+        let writing = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer::run(&writing, messages))
+            .map_err(io("starting the writer of"))?;
+        Ok(Store(Arc::new(Handle { shared, queue: Some(queue), thread: Some(thread) })))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// Who this disk is.
+    pub fn disk(&self) -> DiskId {
+        self.shared().disk
+    }
+
+    /// How often it has been opened; synced before anything else.
+    pub fn boot(&self) -> u64 {
+        self.shared().boot
+    }
+
+    /// Which cluster it belongs to, once that is known.
+    pub fn cluster(&self) -> Option<ClusterUid> {
+        self.shared().cached().cluster
+    }
+
+    /// The view on the disk, as of the last commit.
+    pub fn view(&self) -> Option<Arc<View>> {
+        self.shared().cached().view
+    }
+
+    /// Why the disk takes nothing any more: damaged, failed or closed.
+    pub fn failure(&self) -> Option<StoreError> {
+        self.shared().failure()
+    }
+
+    /// How many of each there are; kept, not counted.
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let snapshot = self.shared().snapshot()?;
+        self.shared().latch(snapshot.counts())
+    }
+
+    /// Room, for reports.
+    pub fn space(&self) -> Space {
+        self.shared().space.space()
+    }
+
+    /// Whether so many bytes would fit now.
+    pub fn admit(&self, bytes: u64, tier: Tier) -> Result<(), StoreError> {
+        self.shared().space.admit(bytes, tier)
+    }
+
+    /// Runs a closure on the metadata, after all that came before it, and answers
+    /// when its writes are durable. If it gives up, nothing of it stays; once it
+    /// has been handed over it runs even when nobody waits for it any more.
     pub async fn transact<R, F>(&self, f: F) -> Result<R, StoreError>
-    where F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static, R: Send + 'static { unimplemented!() }
-    /// Like transact, in a database transaction of its own: for big changes (a view with `move_to_hints`).
+    where
+        F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+        R: Send + 'static,
+    {
+        self.submit(Manner::Grouped, f).await
+    }
+
+    /// The same in a database transaction of its own, which needs no memory for
+    /// taking its writes back: for big changes, as of the view.
     pub async fn transact_alone<R, F>(&self, f: F) -> Result<R, StoreError>
-    where F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static, R: Send + 'static { unimplemented!() }
+    where
+        F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+        R: Send + 'static,
+    {
+        self.submit(Manner::Alone, f).await
+    }
+
+    async fn submit<R, F>(&self, manner: Manner, f: F) -> Result<R, StoreError>
+    where
+        F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+        R: Send + 'static,
+    {
+        let (job, answer) = Call::ask(f);
+        self.queue()?.send(Message::Job { job, manner }).await.map_err(|_| self.ended())?;
+        answer.await.map_err(|_| self.ended())?
+    }
+
+    /// The same on a thread that may block.
+    fn submit_blocking<R, F>(&self, manner: Manner, f: F) -> Result<R, StoreError>
+    where
+        F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+        R: Send + 'static,
+    {
+        let (job, answer) = Call::ask(f);
+        self.queue()?.blocking_send(Message::Job { job, manner }).map_err(|_| self.ended())?;
+        answer.blocking_recv().map_err(|_| self.ended())?
+    }
+
+    fn queue(&self) -> Result<&mpsc::Sender<Message>, StoreError> {
+        self.0.queue.as_ref().ok_or(StoreError::Closed)
+    }
+
+    fn ended(&self) -> StoreError {
+        self.failure().unwrap_or(StoreError::Closed)
+    }
+
+    /// Reads from a still picture of the metadata.
     pub async fn read<R, F>(&self, f: F) -> Result<R, StoreError>
-    where F: FnOnce(&ReadTxn) -> Result<R, StoreError> + Send + 'static, R: Send + 'static { unimplemented!() }
-    /// Writes what is outstanding and marks the disk as cleanly closed; later calls answer `Closed`.
-    pub async fn close(&self) -> Result<(), StoreError> { unimplemented!() }
+    where
+        F: FnOnce(&ReadTxn) -> Result<R, StoreError> + Send + 'static,
+        R: Send + 'static,
+    {
+        if let Some(e) = self.failure() {
+            return Err(e);
+        }
+        let shared = self.shared().clone();
+        file::joined(tokio::task::spawn_blocking(move || {
+            let snapshot = shared.snapshot()?;
+            shared.latch(f(&snapshot))
+        }))
+        .await
+    }
 
-    pub fn space(&self) -> Space { unimplemented!() }
-    pub fn admit(&self, bytes: u64, tier: Tier) -> Result<(), StoreError> { unimplemented!() }
-
-    pub fn chunk_writer(&self, meta: ChunkMeta, tier: Tier) -> Result<ChunkWriter, ChunkError> { unimplemented!() }
-    pub async fn chunk_read(&self, id: ChunkId, blocks: Range<u32>) -> Result<ChunkBlocks, ChunkError> { unimplemented!() }
-    pub async fn chunk_has(&self, id: ChunkId) -> Result<Option<ChunkMeta>, StoreError> { unimplemented!() }
-    /// Reads and checks every byte.
-    pub async fn chunk_verify(&self, id: ChunkId) -> Result<ChunkMeta, ChunkError> { unimplemented!() }
-    /// Whether it was there (as a file or in the index).
-    pub async fn chunk_remove(&self, id: ChunkId) -> Result<bool, StoreError> { unimplemented!() }
-    pub async fn chunk_set_committed(&self, ids: Vec<ChunkId>) -> Result<(), StoreError> { unimplemented!() }
-    pub async fn chunks_after(&self, after: Option<ChunkId>, limit: usize) -> Result<Page<ChunkMeta, ChunkId>, StoreError> { unimplemented!() }
-    pub async fn chunks_by_name(&self, after: Option<(FileName, ChunkId)>, limit: usize) -> Result<Page<ChunkMeta, (FileName, ChunkId)>, StoreError> { unimplemented!() }
-    pub async fn chunks_of(&self, name: FileName, after: Option<ChunkId>, limit: usize) -> Result<Page<ChunkMeta, ChunkId>, StoreError> { unimplemented!() }
-    /// Indexed, but gone or damaged.
-    pub async fn chunks_missing(&self, after: Option<ChunkId>, limit: usize) -> Result<Page<ChunkMeta, ChunkId>, StoreError> { unimplemented!() }
-
-    pub fn dropped_writer(&self, name: FileName, content_type: Option<String>, meta: Vec<(String, String)>, length: Option<u64>) -> Result<DroppedWriter, StoreError> { unimplemented!() }
-    pub async fn dropped_list(&self, after: Option<DroppedId>, limit: usize) -> Result<Page<Dropped, DroppedId>, StoreError> { unimplemented!() }
-    /// `None`: no such file. The stream ends with an error if the bytes are not those that were kept.
-    pub async fn dropped_open(&self, id: DroppedId) -> Result<Option<(Dropped, BoxStream<'static, Result<Bytes, StoreError>>)>, StoreError> { unimplemented!() }
-    pub async fn dropped_remove(&self, id: DroppedId) -> Result<bool, StoreError> { unimplemented!() }
+    /// Syncs what is outstanding and marks the disk as properly closed. Whatever
+    /// comes after is answered `Closed`.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let (asker, answer) = oneshot::channel();
+        self.queue()?.send(Message::Close(asker)).await.map_err(|_| self.ended())?;
+        answer.await.map_err(|_| self.ended())?
+    }
 }
 
-#[allow(unused_variables, clippy::unimplemented)]
-impl Txn<'_> {
-    pub fn view(&self) -> Option<Arc<View>> { unimplemented!() }
-    pub fn set_view(&mut self, view: &View) -> Result<(), StoreError> { unimplemented!() }
-    pub fn promise(&self, name: &FileName) -> Result<Ballot, StoreError> { unimplemented!() }
-    pub fn set_promise(&mut self, name: &FileName, ballot: Ballot) -> Result<(), StoreError> { unimplemented!() }
-    pub fn clear_promises(&mut self) -> Result<(), StoreError> { unimplemented!() }
-    pub fn register(&self, name: &FileName) -> Result<Option<(Ballot, Value)>, StoreError> { unimplemented!() }
-    pub fn set_register(&mut self, name: &FileName, ballot: Ballot, value: &Value) -> Result<(), StoreError> { unimplemented!() }
-    /// With its promise. Whether it was there.
-    pub fn remove_register(&mut self, name: &FileName) -> Result<bool, StoreError> { unimplemented!() }
-    pub fn hint(&self, name: &FileName) -> Result<Option<(Ballot, Value)>, StoreError> { unimplemented!() }
-    pub fn set_hint(&mut self, name: &FileName, ballot: Ballot, value: &Value) -> Result<(), StoreError> { unimplemented!() }
-    pub fn remove_hint(&mut self, name: &FileName) -> Result<bool, StoreError> { unimplemented!() }
-    /// Every register (and promise) whose key satisfies `lost` becomes a hint; how many.
-    pub fn move_to_hints(&mut self, lost: impl Fn(&Id) -> bool) -> Result<u64, StoreError> { unimplemented!() }
-    /// Also the chunk index, so that callers can read both in one transaction.
-    pub fn chunk(&self, id: ChunkId) -> Result<Option<ChunkMeta>, StoreError> { unimplemented!() }
-}
-
-#[allow(unused_variables, clippy::unimplemented)]
-impl ReadTxn {
-    pub fn view(&self) -> Option<Arc<View>> { unimplemented!() }
-    pub fn counts(&self) -> Result<Counts, StoreError> { unimplemented!() }
-    pub fn promise(&self, name: &FileName) -> Result<Ballot, StoreError> { unimplemented!() }
-    pub fn register(&self, name: &FileName) -> Result<Option<(Ballot, Value)>, StoreError> { unimplemented!() }
-    pub fn hint(&self, name: &FileName) -> Result<Option<(Ballot, Value)>, StoreError> { unimplemented!() }
-    /// In byte order of the names, those that start with `prefix` and come after `after`.
-    pub fn registers_by_name(&self, prefix: &str, after: Option<&FileName>, limit: usize) -> Result<Page<Register, FileName>, StoreError> { unimplemented!() }
-    /// The same without bodies and chunks.
-    pub fn list(&self, prefix: &str, after: Option<&FileName>, limit: usize) -> Result<Page<Listed, FileName>, StoreError> { unimplemented!() }
-    /// In order of their keys, clockwise through the arc.
-    pub fn registers_in(&self, range: &chord_api::placement::Range, after: Option<&(Id, FileName)>, limit: usize) -> Result<Page<Register, (Id, FileName)>, StoreError> { unimplemented!() }
-    /// Names, ballots only, in the arc: for comparing with others.
-    pub fn ballots_in(&self, range: &chord_api::placement::Range, after: Option<&(Id, FileName)>, limit: usize) -> Result<Page<(Id, FileName, Ballot), (Id, FileName)>, StoreError> { unimplemented!() }
-    pub fn hints(&self, after: Option<&FileName>, limit: usize) -> Result<Page<Register, FileName>, StoreError> { unimplemented!() }
-    pub fn chunk(&self, id: ChunkId) -> Result<Option<ChunkMeta>, StoreError> { unimplemented!() }
-}
-
-#[allow(unused_variables, clippy::unimplemented)]
-impl ChunkWriter {
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), ChunkError> { unimplemented!() }
-    pub async fn finish(self) -> Result<(), ChunkError> { unimplemented!() }
-}
-#[allow(unused_variables, clippy::unimplemented)]
-impl DroppedWriter {
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> { unimplemented!() }
-    pub async fn finish(self) -> Result<DroppedId, StoreError> { unimplemented!() }
+impl Drop for Handle {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        // A closure may own the last handle, and then this is the thread itself.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer of the disk in {} panicked", self.shared.dir.display());
+        }
+    }
 }

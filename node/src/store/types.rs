@@ -117,6 +117,9 @@ pub struct Page<T, C> {
     pub next: Option<C>,
 }
 
+/// Where a walk by keys goes on.
+pub type KeyCursor = (Id, FileName);
+
 /// A register or a hint, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Register {

@@ -180,7 +180,7 @@ async fn gossip(node: &Arc<Node>, current: &Current, turn: &mut usize) {
 pub async fn lookup(node: &Arc<Node>, id: Id) -> Result<Found, LookupFailed> {
     let mut lookup = with_ring(node, |ring, _| ring.lookup(id));
     loop {
-        match lookup.next() {
+        match lookup.step() {
             Next::Done(found) => return found,
             Next::Ask(peer) => {
                 let Some(current) = node.current() else { return Err(LookupFailed::Nobody) };

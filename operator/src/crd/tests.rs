@@ -293,3 +293,13 @@ fn every_setting_of_a_node_changes_its_revision() {
     assert!(seen.contains(&revision(|s| s.storage.size = Quantity::new("10240Mi"))), "compared by value");
     assert!(seen.contains(&revision(|s| s.nodes = 9)), "the number of nodes restarts none");
 }
+
+#[test]
+fn the_examples_are_valid() {
+    for file in ["examples/laptop.yaml", "examples/cluster.yaml"] {
+        let yaml = std::fs::read_to_string(root(file)).unwrap();
+        let cluster = parse_manifest(&yaml).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert_eq!(cluster.metadata.name.as_deref(), Some("files"));
+        assert!(cluster.spec.autoscaling.is_some(), "{file} shows what this is for");
+    }
+}

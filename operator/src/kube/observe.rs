@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
 use super::cache::Caches;
-use super::names::{Names, PEER_PORT, PROVEN_EMPTY, REVISION};
+use super::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
 use crate::nodes::{Reports, held_views, observe_nodes};
 use crate::plan::{Node, Observed, Stored};
 
@@ -24,20 +24,30 @@ pub struct Seen {
     pub replicas: u32,
 }
 
+/// An object that says which cluster it is of.
+trait Labelled {
+    fn instance(&self) -> Option<&str>;
+}
+impl<K: ResourceExt> Labelled for K {
+    fn instance(&self) -> Option<&str> {
+        self.labels().get(INSTANCE).map(String::as_str)
+    }
+}
+
 /// Looks up the pods and claims of a cluster.
 pub fn look(caches: &Caches, names: &Names, set_replicas: Option<u32>, horizon: u32) -> Seen {
     let mut seen = Seen::default();
     let mut ordinal = 0;
     // On past the horizon while there is something.
-    while ordinal < horizon || seen.pods.contains_key(&Ordinal(ordinal - 1)) || seen.claims.contains_key(&Ordinal(ordinal - 1))
-    {
+    let mut something = true;
+    while ordinal < horizon || something {
         let at = Ordinal(ordinal);
-        if let Some(pod) = caches.pods.get(&names.namespace, &names.pod(at)) {
-            seen.pods.insert(at, pod);
-        }
-        if let Some(claim) = caches.claims.get(&names.namespace, &names.claim(at)) {
-            seen.claims.insert(at, claim);
-        }
+        let ours = |object: &dyn Labelled| object.instance() == Some(names.cluster.as_str());
+        let pod = caches.pods.get(&names.namespace, &names.pod(at)).filter(|p| ours(p.as_ref()));
+        let claim = caches.claims.get(&names.namespace, &names.claim(at)).filter(|c| ours(c.as_ref()));
+        something = pod.is_some() || claim.is_some();
+        seen.pods.extend(pod.map(|p| (at, p)));
+        seen.claims.extend(claim.map(|c| (at, c)));
         ordinal += 1;
     }
     let living = seen.pods.iter().filter(|(_, p)| p.metadata.deletion_timestamp.is_none());

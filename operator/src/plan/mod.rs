@@ -19,6 +19,10 @@ mod types;
 mod wanted;
 
 #[cfg(test)]
+mod autoscaling_tests;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod testing;
@@ -195,6 +199,8 @@ fn in_force(spec: &Spec, observed: &Observed, view: View, memory: &Memory, now: 
         true => restart::next(&cluster),
         false => restart::broken(spec, observed),
     };
+    // A node that goes needs no new settings.
+    let restart = restart.filter(|o| !matches!(slots.get(o), Some(Slot::Absent { .. })));
     let disruptions_allowed = if steady { restart::disruptions_allowed(&cluster) } else { 0 };
     let mut events = Vec::new();
     let (view, progress) = match step {
@@ -216,6 +222,7 @@ fn in_force(spec: &Spec, observed: &Observed, view: View, memory: &Memory, now: 
         notes,
         progress,
         staying,
+        rolling: restart::rolling(&cluster),
         held: None,
     };
     let status = status::with_view(&cluster, findings);

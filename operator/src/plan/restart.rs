@@ -10,6 +10,13 @@ fn is_old(spec: &Spec, node: &Node) -> bool {
     node.running && node.revision.as_ref().is_some_and(|revision| *revision != spec.revision)
 }
 
+/// The nodes that still run with older settings, in words.
+pub fn rolling(cluster: &Cluster) -> Option<String> {
+    let old = cluster.observed.nodes.iter().filter(|(_, n)| is_old(cluster.spec, n)).map(|(o, _)| *o);
+    let old: Vec<Ordinal> = old.collect();
+    (!old.is_empty()).then(|| format!("restarted for new settings, one at a time: {}", cluster.names(old)))
+}
+
 /// A node of an old revision that does not work anyway: restarting it costs
 /// nothing and may be what heals it.
 pub fn broken(spec: &Spec, observed: &Observed) -> Option<Ordinal> {

@@ -22,6 +22,8 @@ pub struct Findings {
     pub progress: Option<String>,
     /// Why nodes that shall go are still there.
     pub staying: Vec<String>,
+    /// Nodes still run with older settings.
+    pub rolling: Option<String>,
     /// Why nothing may be changed.
     pub held: Option<String>,
 }
@@ -171,7 +173,12 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
     if leave.is_empty() && !found.staying.is_empty() {
         leave = found.staying.join("; ");
     }
-    let progressing = is_joint(&cluster.view) || matches!(phase, Phase::ScalingOut | Phase::ScalingIn);
+    let changing = is_joint(&cluster.view) || matches!(phase, Phase::ScalingOut | Phase::ScalingIn);
+    let (progressing, progress) = match (changing, found.progress, found.rolling) {
+        (true, progress, _) => (Some("Changing"), progress.unwrap_or_default()),
+        (false, _, Some(rolling)) => (Some("Restarting"), rolling),
+        (false, ..) => (None, String::new()),
+    };
     let full = storage.fullest_percent >= NEARLY_FULL;
     let full_message = match (full, storage.fullest_node) {
         (true, Some(node)) => format!("{} is {} % full", cluster.name(node), storage.fullest_percent),
@@ -183,12 +190,7 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
             true => condition("Ready", true, "Quorum", "every file can be read and written"),
             false => condition("Ready", false, "NoQuorum", format!("some files have too few copies that answer: {why}")),
         },
-        condition(
-            "Progressing",
-            progressing,
-            if progressing { "Changing" } else { "AsExpected" },
-            if progressing { found.progress.clone().unwrap_or_default() } else { String::new() },
-        ),
+        condition("Progressing", progressing.is_some(), progressing.unwrap_or("AsExpected"), progress),
         condition("Degraded", degraded.is_some(), degraded.unwrap_or("AsExpected"), why),
         condition("StorageHealthy", !full, reason(full, "DiskNearlyFull"), full_message),
         condition("ScalingLimited", !scaling.is_empty(), reason(!scaling.is_empty(), "Limited"), scaling.join("; ")),

@@ -52,6 +52,7 @@ pub struct World {
     pub events: Vec<Event>,
 }
 
+#[allow(dead_code)]
 pub fn behavior(stabilization_ms: u64, nodes: u32, period_ms: u64) -> Behavior {
     let policies = vec![Policy { amount: Amount::Nodes(nodes), period_ms }];
     Behavior { stabilization_ms, policies, select: Select::Max }
@@ -149,12 +150,11 @@ impl World {
         self.places.get_mut(&member.ordinal)?.disk.as_mut().filter(|d| d.id == member.disk)
     }
 
-    fn report(&self, ordinal: Ordinal, disk: &Disk) -> NodeReport {
+    fn report(&self, ordinal: Ordinal, disk: &Disk, whole: bool) -> NodeReport {
         let reference = disk.view.as_ref().map(View::reference);
+        let placements = disk.view.as_ref().map(Placements::new);
         let owned = |k: &usize| {
-            disk.view.as_ref().is_some_and(|view| {
-                Placements::new(view).owners(&key(*k)).iter().any(|m| m.disk == disk.id)
-            })
+            placements.as_ref().is_some_and(|p| p.owners(&key(*k)).iter().any(|m| m.disk == disk.id))
         };
         let hints = disk.keys.keys().filter(|k| !owned(k)).count() as u64;
         let registers = disk.keys.len() as u64 - hints;
@@ -184,18 +184,19 @@ impl World {
                 pending: 0,
                 waiting: None,
             },
-            copies: Copies { epoch: at.epoch, complete: self.whole(), missing: u64::from(!self.whole()) },
+            copies: Copies { epoch: at.epoch, complete: whole, missing: u64::from(!whole) },
             refused_view: None,
         }
     }
 
     /// What a shell would see.
     pub fn observed(&self) -> Observed {
+        let whole = self.whole();
         let nodes: BTreeMap<Ordinal, Node> = self
             .places
             .iter()
             .map(|(ordinal, place)| {
-                let report = place.disk.as_ref().filter(|_| place.up).map(|d| self.report(*ordinal, d));
+                let report = place.disk.as_ref().filter(|_| place.up).map(|d| self.report(*ordinal, d, whole));
                 let node = Node {
                     running: place.wanted,
                     revision: place.wanted.then(|| place.revision.clone()),
@@ -317,10 +318,9 @@ impl World {
 
     /// The owners of a key that take part in its decisions, if they make a quorum
     /// of every table.
-    fn quorum(&self, k: usize, view: &View) -> Option<Vec<Member>> {
+    fn quorum(&self, k: usize, view: &View, placements: &Placements) -> Option<Vec<Member>> {
         let mut voters: Vec<Member> = Vec::new();
-        for table in World::tables(view) {
-            let placement = chord_api::Placement::new(table);
+        for (table, placement) in World::tables(view).into_iter().zip(placements.all()) {
             let there: Vec<&Member> = placement.owners(&key(k)).filter(|m| self.at_epoch(m, view)).collect();
             if there.len() < table.quorum() {
                 return None;
@@ -338,7 +338,7 @@ impl World {
     /// stored or held.
     pub fn write(&mut self, k: usize) -> bool {
         let Some(view) = self.newest() else { return false };
-        let Some(voters) = self.quorum(k, &view) else { return false };
+        let Some(voters) = self.quorum(k, &view, &Placements::new(&view)) else { return false };
         self.decided[k] += 1;
         let version = self.decided[k];
         for voter in voters {
@@ -363,8 +363,8 @@ impl World {
     /// Reconciles a key at the current view: the newest version that counts, and
     /// that a quorum of the old table knows of, goes to all owners that are there.
     /// Whether *all* owners have it then.
-    fn reconcile(&mut self, k: usize, view: &View) -> bool {
-        let Some(voters) = self.quorum(k, view) else { return false };
+    fn reconcile(&mut self, k: usize, view: &View, placements: &Placements) -> bool {
+        let Some(voters) = self.quorum(k, view, placements) else { return false };
         let version = voters
             .iter()
             .filter_map(|m| self.up(m)?.keys.get(&k).filter(|(_, counts)| *counts).map(|(v, _)| *v))
@@ -376,9 +376,8 @@ impl World {
                 }
             }
         }
-        let placement = chord_api::Placement::new(view.new_table());
         let key = key(k);
-        let mut owners = placement.owners(&key);
+        let mut owners = placements.target().owners(&key);
         owners.all(|m| voters.iter().any(|v| v.disk == m.disk))
     }
 
@@ -392,7 +391,7 @@ impl World {
         let mut all = true;
         let mut dropped = Vec::new();
         for k in held {
-            let owners_have = self.reconcile(k, &view);
+            let owners_have = self.reconcile(k, &view, &placements);
             all &= owners_have || !placements.changes(&key(k));
             if owners_have && !change::is_joint(&view) && !placements.old.owners(&key(k)).any(|m| m.disk == id) {
                 dropped.push(k);
@@ -431,10 +430,9 @@ impl World {
 
     /// Owners in the old table that have the newest version of a key, and whether
     /// they suffice for every quorum to see it.
-    pub fn safe(&self, k: usize, view: &View, but: Option<DiskId>) -> bool {
-        let table = view.old();
-        let placement = chord_api::Placement::new(table);
-        let have = placement.owners(&key(k)).filter(|m| Some(m.disk) != but && self.has_newest(m, k)).count();
+    pub fn safe(&self, k: usize, old: &chord_api::Placement, but: Option<DiskId>) -> bool {
+        let table = old.table();
+        let have = old.owners(&key(k)).filter(|m| Some(m.disk) != but && self.has_newest(m, k)).count();
         self.decided[k] == 0 || have >= table.blocking()
     }
 

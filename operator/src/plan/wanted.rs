@@ -347,11 +347,13 @@ impl Choice<'_, '_> {
         if !missing.is_empty() {
             return Some(format!("{name} leaves when {} answers again or is given up", cluster.names(missing)));
         }
+        // Those that can go now go first; one below a member cannot.
+        let highest = table.members.iter().map(|m| m.ordinal).max();
         let before: Vec<Ordinal> = cluster
             .observed
             .nodes
             .iter()
-            .filter(|(o, node)| o.0 >= target && node.running && !cluster.in_view(**o))
+            .filter(|(o, node)| o.0 >= target && Some(**o) > highest && node.running && !cluster.in_view(**o))
             .map(|(o, _)| *o)
             .collect();
         if !before.is_empty() {

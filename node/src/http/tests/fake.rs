@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
-use chord_api::http::{
-    FileEntry, FileList, PlacedPiece, RingState, Successor, Verification, Where,
-};
+use chord_api::http::{FileEntry, FileList, PlacedPiece, RingState, Successor, Verification, Where};
 use chord_api::manifest;
 use chord_api::problem::{Kind, Problem};
 use chord_api::report::{Inventory, NodeReport, NodeStatus, Space};
@@ -48,7 +46,7 @@ pub struct State {
     pub dropped: BTreeMap<String, Bytes>,
     /// Bodies that ended with an error.
     pub refused: Vec<String>,
-    /// Commits and refusals, for tests that wait for one.
+    /// What the node holds.
     pub local: Vec<String>,
     /// Local listings fail behind this name.
     pub local_fails_after: Option<String>,
@@ -139,10 +137,9 @@ fn check(state: &State, name: &FileName, condition: &Condition) -> Result<(), Pr
 
 impl Files for Fake {
     async fn stat(&self, name: &FileName) -> Result<Option<Manifest>, Problem> {
-        Ok(self.with(|state| {
-            assert!(!state.panics, "ordered by the test");
-            state.files.get(name.as_str()).map(|(manifest, _)| manifest.clone())
-        }))
+        // Not under the lock, which the panic would poison.
+        assert!(!self.with(|state| state.panics), "ordered by the test");
+        Ok(self.with(|state| state.files.get(name.as_str()).map(|(manifest, _)| manifest.clone())))
     }
 
     fn read(&self, name: &FileName, _: &Manifest, range: Range<u64>) -> Body {
@@ -161,7 +158,9 @@ impl Files for Fake {
             pieces.push(Ok(Bytes::from_static(b"more")));
         }
         let fake = self.clone();
-        stream::once(async move { fake.gate().await }).flat_map(move |()| stream::iter(std::mem::take(&mut pieces))).boxed()
+        stream::once(async move { fake.gate().await })
+            .flat_map(move |()| stream::iter(std::mem::take(&mut pieces)))
+            .boxed()
     }
 
     async fn admit(&self, put: &Put) -> Result<(), Problem> {
@@ -174,8 +173,8 @@ impl Files for Fake {
     async fn put(&self, put: Put, body: Body) -> Result<PutDone, Problem> {
         let bytes = self.collect(body, put.length).await?;
         self.gate().await;
+        assert!(!self.with(|state| state.panics), "ordered by the test");
         self.with(|state| {
-            assert!(!state.panics, "ordered by the test");
             check(state, &put.name, &put.condition)?;
             Ok(store(state, &put, bytes))
         })
@@ -184,7 +183,10 @@ impl Files for Fake {
     async fn delete(&self, name: &FileName, condition: Condition) -> Result<u64, Problem> {
         self.with(|state| {
             check(state, name, &condition)?;
-            state.files.remove(name.as_str()).ok_or_else(|| Problem::new(Kind::NotFound, "there is no such file"))?;
+            state
+                .files
+                .remove(name.as_str())
+                .ok_or_else(|| Problem::new(Kind::NotFound, "there is no such file"))?;
             state.versions += 1;
             Ok(state.versions)
         })
@@ -221,8 +223,11 @@ impl Local for Fake {
             let names: std::collections::BTreeSet<&String> = state.local.iter().collect();
             let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
             let limit = state.local_page.map_or(limit, |page| page.min(limit));
-            let page: Vec<String> =
-                names.range::<String, _>((from, Bound::Unbounded)).take(limit).map(|name| (*name).clone()).collect();
+            let page: Vec<String> = names
+                .range::<String, _>((from, Bound::Unbounded))
+                .take(limit)
+                .map(|name| (*name).clone())
+                .collect();
             match &state.local_fails_after {
                 Some(last) if page.first().is_none_or(|first| first > last) => {
                     Err(Problem::new(Kind::Overloaded, "the disk is slow"))
@@ -237,7 +242,13 @@ impl Local for Fake {
     }
 
     async fn successor(&self, id: Id) -> Result<Successor, Problem> {
-        Ok(Successor { id: id.to_string(), successor: "files-0".into(), owners: vec![], path: vec![], epoch: Epoch(1) })
+        Ok(Successor {
+            id: id.to_string(),
+            successor: "files-0".into(),
+            owners: vec![],
+            path: vec![],
+            epoch: Epoch(1),
+        })
     }
 
     async fn ring(&self) -> RingState {
@@ -290,7 +301,12 @@ impl Local for Fake {
         "chord_fake 1".into()
     }
 
-    async fn supervisor(&self, method: Method, path: &str, body: Bytes) -> Option<(StatusCode, String, Bytes)> {
+    async fn supervisor(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Option<(StatusCode, String, Bytes)> {
         let answer = format!("{method} {path} {}", String::from_utf8_lossy(&body));
         self.with(|state| state.supervised).then(|| (StatusCode::OK, "text/plain".into(), answer.into()))
     }

@@ -46,7 +46,9 @@ impl Raw {
     }
 
     async fn fill(&mut self) -> std::io::Result<usize> {
-        tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await.expect("the server says nothing")
+        tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.buffer))
+            .await
+            .expect("the server says nothing")
     }
 
     /// Reads one answer; `head`: it has no body, whatever its headers say.
@@ -55,7 +57,12 @@ impl Raw {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert_ne!(self.fill().await.unwrap(), 0, "the connection ended: {:?}", String::from_utf8_lossy(&self.buffer));
+            assert_ne!(
+                self.fill().await.unwrap(),
+                0,
+                "the connection ended: {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            );
         };
         let text = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
         let mut lines = text.split("\r\n");

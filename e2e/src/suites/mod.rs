@@ -1,0 +1,85 @@
+//! What must hold, seen from outside: one module for each subject.
+
+mod autoscaling;
+mod charts;
+mod chunks;
+mod faults;
+mod first_session;
+mod manifests;
+mod manners;
+mod migration;
+mod replication;
+mod requests;
+mod view_lost;
+
+use anyhow::Result;
+use futures::future::BoxFuture;
+
+use crate::content::Content;
+use crate::run::Place;
+use crate::stage::Stage;
+use crate::tally::Cases;
+
+/// What a suite is given.
+#[derive(Clone)]
+pub struct Ctx {
+    pub stage: Stage,
+    pub cases: Cases,
+    pub seed: u64,
+}
+
+impl Ctx {
+    /// The content of a file of this suite.
+    pub fn content(&self, name: &str, size: u64) -> Content {
+        Content::of(self.seed, name, size)
+    }
+
+    /// Several files of one size.
+    pub fn files(&self, prefix: &str, count: usize, size: u64) -> Vec<(String, Content)> {
+        (0..count)
+            .map(|n| {
+                let name = format!("{prefix}{n:03}");
+                let content = self.content(&name, size);
+                (name, content)
+            })
+            .collect()
+    }
+}
+
+/// The names of files.
+pub fn names(files: &[(String, Content)]) -> Vec<String> {
+    files.iter().map(|(name, _)| name.clone()).collect()
+}
+
+/// A suite.
+pub struct Suite {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub on: &'static [Place],
+    /// Seconds.
+    pub limit: u64,
+    pub run: fn(Ctx) -> BoxFuture<'static, Result<()>>,
+}
+
+const BOTH: &[Place] = &[Place::Local, Place::Kube];
+
+macro_rules! suite {
+    ($module:ident, $name:literal, $on:expr, $limit:literal, $about:literal) => {
+        Suite { name: $name, about: $about, on: $on, limit: $limit, run: |ctx| Box::pin($module::run(ctx)) }
+    };
+}
+
+/// All of them, in the order in which they run.
+pub const ALL: &[Suite] = &[
+    suite!(first_session, "first-session", &[Place::Local], 180, "what a newcomer types; exit codes; Ctrl-C"),
+    suite!(migration, "migration", BOTH, 240, "files go to their owners"),
+    suite!(chunks, "chunks", BOTH, 300, "parts of files, sizes, names and ranges"),
+    suite!(replication, "replication", BOTH, 300, "copies, lost and superfluous ones"),
+    suite!(autoscaling, "autoscaling", BOTH, 400, "nodes come and go with the files"),
+    suite!(faults, "faults", BOTH, 500, "processes, pods and disks die under load"),
+    suite!(view_lost, "view-lost", BOTH, 400, "the stored view is deleted, or an old copy"),
+    suite!(requests, "bad-requests", BOTH, 240, "wrong requests, broken ones, a full disk"),
+    suite!(manifests, "bad-manifests", BOTH, 180, "manifests that must be refused"),
+    suite!(manners, "operator-manners", &[Place::Kube], 240, "what a good operator leaves alone"),
+    suite!(charts, "charts", &[Place::Kube], 300, "the charts, from lint to uninstall"),
+];

@@ -1,0 +1,244 @@
+//! Reading, checking and removing chunks.
+//!
+//! A copy is given up only after a second look at all of it: one bad read is no
+//! proof, and a payload whose tail alone is damaged is worth keeping. A disk that
+//! does not answer at all is no proof either; such a file is left where it is.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use chord_api::manifest::BLOCK_BYTES;
+use chord_api::{ChunkId, FileName};
+
+use super::file::{Health, examine, path, read_hashes};
+use super::write::rewrite;
+use crate::store::Store;
+use crate::store::file::{failed, joined, remove};
+use crate::store::meta::{T, chunk_name_key, name_prefix};
+use crate::store::records::{self, ChunkEntry};
+use crate::store::types::{ChunkBlocks, ChunkError, ChunkMeta, Page, StoreError};
+use crate::store::writer::Manner;
+
+/// What a first look at a chunk gave.
+enum Look<R> {
+    Good(R),
+    /// Something is not as it should be; take a second look.
+    Doubt,
+}
+
+impl Store {
+    /// Blocks of a chunk, checked against its root.
+    pub async fn chunk_read(&self, id: ChunkId, blocks: Range<u32>) -> Result<ChunkBlocks, ChunkError> {
+        let store = self.clone();
+        joined(tokio::task::spawn_blocking(move || store.read_settled(id, |entry| read(&store, entry, blocks.clone()))))
+            .await
+    }
+
+    /// A chunk that is on the disk: indexed, and its file there in full length.
+    pub async fn chunk_has(&self, id: ChunkId) -> Result<Option<ChunkMeta>, StoreError> {
+        Ok(self.chunks_have(vec![id]).await?.pop().flatten())
+    }
+
+    /// The same for many, in their order.
+    pub async fn chunks_have(&self, ids: Vec<ChunkId>) -> Result<Vec<Option<ChunkMeta>>, StoreError> {
+        let store = self.clone();
+        joined(tokio::task::spawn_blocking(move || ids.into_iter().map(|id| store.has(id)).collect())).await
+    }
+
+    /// Reads and checks every byte of a chunk. One that the disk cannot read is
+    /// marked as missing, so that it is fetched again.
+    pub async fn chunk_verify(&self, id: ChunkId) -> Result<ChunkMeta, ChunkError> {
+        let store = self.clone();
+        joined(tokio::task::spawn_blocking(move || {
+            let result = store.read_settled(id, |entry| verify(&store, entry));
+            if let Err(ChunkError::Store(StoreError::Io(why))) = &result {
+                tracing::error!("chunk {id} cannot be read and counts as missing: {why}");
+                let _turn = store.shared().turn(id);
+                store.submit_blocking(Manner::Frees, move |txn| txn.lose_chunk(id))?;
+            }
+            result
+        }))
+        .await
+    }
+
+    /// Deletes a chunk; whether anything of it was here.
+    pub async fn chunk_remove(&self, id: ChunkId) -> Result<bool, StoreError> {
+        let store = self.clone();
+        joined(tokio::task::spawn_blocking(move || {
+            let shared = store.shared();
+            if let Some(e) = shared.failure() {
+                return Err(e);
+            }
+            let _turn = shared.turn(id);
+            let file = remove(shared, &path(&shared.dir, id))?;
+            let index = store.submit_blocking(Manner::Frees, move |txn| txn.remove_chunk(id))?;
+            Ok(file || index)
+        }))
+        .await
+    }
+
+    /// Notes that the uploads of these chunks were committed.
+    pub async fn chunk_set_committed(&self, ids: Vec<ChunkId>) -> Result<(), StoreError> {
+        self.transact(move |txn| ids.into_iter().try_for_each(|id| txn.commit_chunk(id))).await
+    }
+
+    /// Chunks in order of their ids, as the index has them.
+    pub async fn chunks_after(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> Result<Page<ChunkMeta, ChunkId>, StoreError> {
+        self.read(move |txn| records::chunks(txn, T::Chunks, after, limit)).await
+    }
+
+    /// Chunks in byte order of the names of their files.
+    pub async fn chunks_by_name(
+        &self,
+        after: Option<(FileName, ChunkId)>,
+        limit: usize,
+    ) -> Result<Page<ChunkMeta, (FileName, ChunkId)>, StoreError> {
+        let after = after.map(|(name, id)| chunk_name_key(&name, id));
+        self.read(move |txn| records::chunks_by_name(txn, b"", after.clone(), limit)).await
+    }
+
+    /// Chunks of one file, whatever their uploads.
+    pub async fn chunks_of(
+        &self,
+        name: FileName,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> Result<Page<ChunkMeta, ChunkId>, StoreError> {
+        let page = self.read(move |txn| {
+            let after = after.map(|id| chunk_name_key(&name, id));
+            records::chunks_by_name(txn, &name_prefix(&name), after, limit)
+        });
+        let page = page.await?;
+        Ok(Page { items: page.items, next: page.next.map(|(_, id)| id) })
+    }
+
+    /// Chunks that were here and are gone or damaged.
+    pub async fn chunks_missing(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> Result<Page<ChunkMeta, ChunkId>, StoreError> {
+        self.read(move |txn| records::chunks(txn, T::Missing, after, limit)).await
+    }
+
+    fn indexed(&self, id: ChunkId) -> Result<Option<ChunkEntry>, StoreError> {
+        let snapshot = self.shared().snapshot()?;
+        self.shared().latch(records::chunk(&snapshot, T::Chunks, id))
+    }
+
+    fn has(&self, id: ChunkId) -> Result<Option<ChunkMeta>, StoreError> {
+        let Some(entry) = self.indexed(id)? else { return Ok(None) };
+        let file = path(&self.shared().dir, id);
+        match std::fs::metadata(&file) {
+            Ok(found) if found.len() == entry.length => Ok(Some(entry.meta)),
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("looking at", &file, &e)),
+            _ => match self.settle(id) {
+                Ok(meta) => Ok(Some(meta)),
+                Err(ChunkError::Store(e)) => Err(e),
+                Err(_) => Ok(None),
+            },
+        }
+    }
+
+    /// Looks once; in doubt settles what the file is worth, and looks again.
+    fn read_settled<R>(
+        &self,
+        id: ChunkId,
+        look: impl Fn(ChunkEntry) -> Result<Look<R>, ChunkError>,
+    ) -> Result<R, ChunkError> {
+        for _ in 0..2 {
+            let entry = self.indexed(id)?.ok_or(ChunkError::Missing)?;
+            if let Look::Good(result) = look(entry)? {
+                return Ok(result);
+            }
+            self.settle(id)?;
+        }
+        Err(StoreError::Io(format!("reading chunk {id} gave different bytes each time")).into())
+    }
+
+    /// Finds out what a chunk's file is worth, and acts on it: rewrites its tail,
+    /// or deletes it and marks the chunk as missing.
+    fn settle(&self, id: ChunkId) -> Result<ChunkMeta, ChunkError> {
+        let shared = self.shared();
+        let _turn = shared.turn(id);
+        let entry = self.indexed(id)?.ok_or(ChunkError::Missing)?;
+        let at = path(&shared.dir, id);
+        let file = match File::open(&at) {
+            Ok(file) => Some(file),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(e) => return Err(failed("opening", &at, &e).into()),
+        };
+        let why = match &file {
+            None => "its file is gone",
+            Some(file) => {
+                match examine(file, &entry.meta, entry.length).map_err(|e| failed("reading", &at, &e))? {
+                    Health::Whole => return Ok(entry.meta),
+                    Health::TailBroken => {
+                        tracing::warn!("the tail of chunk {id} is damaged; written anew from its payload");
+                        rewrite(self, file, &entry.meta)?;
+                        return Ok(entry.meta);
+                    }
+                    Health::PayloadBroken => "its bytes are not those that were written",
+                }
+            }
+        };
+        tracing::error!("chunk {id} of {} counts as missing: {why}", entry.meta.name);
+        // First the index: should we end here, the next start judges the file anew.
+        self.submit_blocking(Manner::Frees, move |txn| txn.lose_chunk(id))?;
+        if file.is_none() {
+            shared.space.removed(entry.length);
+            return Err(ChunkError::Missing);
+        }
+        remove(shared, &at)?;
+        Err(ChunkError::Damaged(why.into()))
+    }
+}
+
+/// Opens a chunk's file; doubt where it is not as the index says.
+fn open(store: &Store, entry: &ChunkEntry) -> Result<Look<File>, ChunkError> {
+    let at = path(&store.shared().dir, entry.meta.id);
+    let file = match File::open(&at) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Doubt),
+        Err(e) => return Err(failed("opening", &at, &e).into()),
+    };
+    let length = file.metadata().map_err(|e| failed("looking at", &at, &e))?.len();
+    Ok(if length == entry.length { Look::Good(file) } else { Look::Doubt })
+}
+
+fn read(store: &Store, entry: ChunkEntry, blocks: Range<u32>) -> Result<Look<ChunkBlocks>, ChunkError> {
+    let count = entry.meta.blocks();
+    if blocks.end > count || blocks.start > blocks.end {
+        return Err(ChunkError::OutOfRange(blocks.end.max(blocks.start)));
+    }
+    let Look::Good(file) = open(store, &entry)? else { return Ok(Look::Doubt) };
+    let at = path(&store.shared().dir, entry.meta.id);
+    let io = |e: std::io::Error| ChunkError::from(failed("reading", &at, &e));
+    let Some(hashes) = read_hashes(&file, &entry.meta).map_err(io)? else { return Ok(Look::Doubt) };
+    let start = u64::from(blocks.start) * BLOCK_BYTES as u64;
+    let end = (u64::from(blocks.end) * BLOCK_BYTES as u64).min(u64::from(entry.meta.size));
+    let mut data = vec![0; end.saturating_sub(start) as usize];
+    file.read_exact_at(&mut data, start).map_err(io)?;
+    let wanted = &hashes[blocks.start as usize..blocks.end as usize];
+    let right = data.chunks(BLOCK_BYTES).zip(wanted).all(|(block, hash)| blake3::hash(block).as_bytes() == hash);
+    if !right {
+        return Ok(Look::Doubt);
+    }
+    Ok(Look::Good(ChunkBlocks { meta: entry.meta, hashes, data: Bytes::from(data) }))
+}
+
+fn verify(store: &Store, entry: ChunkEntry) -> Result<Look<ChunkMeta>, ChunkError> {
+    let Look::Good(file) = open(store, &entry)? else { return Ok(Look::Doubt) };
+    let at = path(&store.shared().dir, entry.meta.id);
+    match examine(&file, &entry.meta, entry.length).map_err(|e| failed("reading", &at, &e))? {
+        Health::Whole => Ok(Look::Good(entry.meta)),
+        Health::TailBroken | Health::PayloadBroken => Ok(Look::Doubt),
+    }
+}

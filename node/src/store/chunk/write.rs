@@ -1,0 +1,168 @@
+//! How a chunk comes into its place: written aside while it comes, compared with
+//! what was announced, synced, renamed, and only then entered in the index.
+
+use bytes::Bytes;
+use chord_api::manifest::Root;
+
+use super::file::{Blocks, path, trailer};
+use crate::store::file::{Pipe, Sink, TmpFile};
+use crate::store::meta::T;
+use crate::store::records::{self, ChunkEntry};
+use crate::store::space::Reservation;
+use crate::store::types::{ChunkError, ChunkMeta, MAX_CHUNK_BYTES, StoreError, Tier};
+use crate::store::Store;
+use crate::store::writer::Manner;
+
+/// Takes the bytes of one chunk. Dropped before its end it leaves nothing.
+pub struct ChunkWriter {
+    meta: ChunkMeta,
+    received: u64,
+    pipe: Pipe<Incoming>,
+}
+
+/// The blocking half of a writer.
+struct Incoming {
+    store: Store,
+    meta: ChunkMeta,
+    end: Vec<u8>,
+    room: Option<Reservation>,
+    /// Made when the first bytes come.
+    tmp: Option<TmpFile>,
+    blocks: Blocks,
+}
+
+impl Incoming {
+    fn tmp(&mut self) -> Result<&mut TmpFile, StoreError> {
+        if let Some(room) = self.room.take() {
+            self.tmp = Some(TmpFile::create(self.store.shared().clone(), room)?);
+        }
+        self.tmp.as_mut().ok_or_else(|| StoreError::Refused("writing this chunk has failed before".into()))
+    }
+}
+
+impl Sink for Incoming {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.tmp()?.append(bytes)?;
+        self.blocks.update(bytes);
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Begins to write a chunk; its room is set aside until the end.
+    pub fn chunk_writer(&self, meta: ChunkMeta, tier: Tier) -> Result<ChunkWriter, ChunkError> {
+        if meta.size > MAX_CHUNK_BYTES {
+            let why = format!("a chunk has at most {MAX_CHUNK_BYTES} bytes, not {}", meta.size);
+            return Err(ChunkError::Mismatch(why));
+        }
+        if let Some(e) = self.shared().failure() {
+            return Err(e.into());
+        }
+        let sink = incoming(self, meta.clone(), tier)?;
+        Ok(ChunkWriter { meta, received: 0, pipe: Pipe::new(sink) })
+    }
+}
+
+fn incoming(store: &Store, meta: ChunkMeta, tier: Tier) -> Result<Incoming, StoreError> {
+    let end = trailer(&meta)?;
+    let length = u64::from(meta.size) + 32 * u64::from(meta.blocks()) + end.len() as u64;
+    let room = store.shared().space.reserve(length, tier)?;
+    Ok(Incoming { store: store.clone(), meta, end, room: Some(room), tmp: None, blocks: Blocks::default() })
+}
+
+impl ChunkWriter {
+    /// Takes the next bytes. After an error nothing but dropping it is left.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), ChunkError> {
+        self.received += bytes.len() as u64;
+        if self.received > u64::from(self.meta.size) {
+            self.pipe.fail();
+            return Err(ChunkError::Mismatch(format!("more than the {} bytes announced came", self.meta.size)));
+        }
+        Ok(self.pipe.write(bytes).await?)
+    }
+
+    /// Ends it. `Ok`: it is here, whole, and stays after a power failure; also
+    /// if it was here before.
+    pub async fn finish(self) -> Result<(), ChunkError> {
+        if self.received != u64::from(self.meta.size) {
+            let why = format!("{} bytes were announced, {} came", self.meta.size, self.received);
+            return Err(ChunkError::Mismatch(why));
+        }
+        self.pipe.finish(finish).await
+    }
+}
+
+/// The rest of the work, on a thread that may block.
+fn finish(mut incoming: Incoming) -> Result<(), ChunkError> {
+    let meta = incoming.meta.clone();
+    let hashes = std::mem::take(&mut incoming.blocks).finish();
+    let root = Root::of_blocks(&hashes);
+    if root != meta.root {
+        return Err(ChunkError::Mismatch(format!("its root is {root}, {} was announced", meta.root)));
+    }
+    let end = std::mem::take(&mut incoming.end);
+    let tmp = incoming.tmp()?;
+    tmp.append(hashes.as_flattened())?;
+    tmp.append(&end)?;
+    tmp.sync()?;
+    let Incoming { store, tmp: Some(tmp), .. } = incoming else {
+        return Err(StoreError::Refused("writing this chunk has failed before".into()).into());
+    };
+    let _turn = store.shared().turn(meta.id);
+    place(&store, tmp, meta)
+}
+
+/// Puts a file that is written and synced into its place and into the index.
+/// The caller has the turn for this chunk.
+fn place(store: &Store, tmp: TmpFile, mut meta: ChunkMeta) -> Result<(), ChunkError> {
+    let shared = store.shared();
+    let known = shared.snapshot()?;
+    let known = records::chunk(&known, T::Chunks, meta.id)?;
+    if let Some(known) = &known {
+        if (known.meta.root, known.meta.size) != (meta.root, meta.size) {
+            return Err(ChunkError::Conflict);
+        }
+        meta.committed |= known.meta.committed;
+    }
+    let to = path(&shared.dir, meta.id);
+    let id = meta.id;
+    let length = tmp.place(&to)?;
+    let entered = store.submit_blocking(Manner::Grouped, move |txn| txn.put_chunk(&ChunkEntry { meta, length }));
+    if entered.is_err() && known.is_none() && shared.failure().is_none() {
+        // Certainly not in the index, so it must not be on the disk either.
+        if let Err(e) = crate::store::file::remove(shared, &to) {
+            tracing::warn!("removing chunk {id}, which could not be indexed: {e}");
+        }
+    }
+    Ok(entered?)
+}
+
+/// Writes a chunk's file anew from its own payload, whose tail has been damaged.
+/// The caller has the turn for this chunk.
+pub(super) fn rewrite(store: &Store, from: &std::fs::File, meta: &ChunkMeta) -> Result<(), ChunkError> {
+    use std::os::unix::fs::FileExt;
+    let mut incoming = incoming(store, meta.clone(), Tier::Internal)?;
+    let mut buffer = vec![0; chord_api::manifest::BLOCK_BYTES];
+    let mut at = 0;
+    while at < u64::from(meta.size) {
+        let now = (u64::from(meta.size) - at).min(buffer.len() as u64) as usize;
+        let to = path(&store.shared().dir, meta.id);
+        from.read_exact_at(&mut buffer[..now], at)
+            .map_err(|e| ChunkError::from(crate::store::file::failed("reading", &to, &e)))?;
+        incoming.take(&buffer[..now])?;
+        at += now as u64;
+    }
+    let hashes = std::mem::take(&mut incoming.blocks).finish();
+    if Root::of_blocks(&hashes) != meta.root {
+        return Err(ChunkError::Damaged("it changed while it was read".into()));
+    }
+    let end = std::mem::take(&mut incoming.end);
+    let tmp = incoming.tmp()?;
+    tmp.append(hashes.as_flattened())?;
+    tmp.append(&end)?;
+    tmp.sync()?;
+    match incoming.tmp {
+        Some(tmp) => place(store, tmp, meta.clone()),
+        None => Err(StoreError::Refused("rewriting this chunk has failed".into()).into()),
+    }
+}

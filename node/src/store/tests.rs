@@ -1,0 +1,181 @@
+//! The store on a real disk: what survives, what is refused, what is noticed.
+
+mod chunks;
+mod damage;
+mod dropped;
+mod registers;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use chord_api::manifest::{Body, Root};
+use chord_api::view::Member;
+use chord_api::{
+    ChunkId, ClusterUid, DiskId, Epoch, FileName, Id, Manifest, Ordinal, Table, Token, UploadId, View,
+};
+use redb::backends::FileBackend;
+
+use super::*;
+use crate::register::{Ballot, Value};
+
+/// Switches that make the database's file fail.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults {
+    pub sync: Arc<AtomicBool>,
+    pub syncs: Arc<AtomicUsize>,
+}
+
+/// The database's file, which fails when it is told to.
+#[derive(Debug)]
+pub(super) struct Faulty(FileBackend, Faults);
+
+impl Faulty {
+    pub(super) fn new(file: File, faults: Faults) -> Result<Faulty, redb::DatabaseError> {
+        Ok(Faulty(FileBackend::new(file)?, faults))
+    }
+}
+
+impl redb::StorageBackend for Faulty {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.1.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.1.sync.load(Ordering::SeqCst) {
+            return Err(std::io::Error::other("told to fail"));
+        }
+        self.0.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write(offset, data)
+    }
+    fn close(&self) -> std::io::Result<()> {
+        self.0.close()
+    }
+}
+
+fn options(dir: &Path) -> Options {
+    Options { dir: dir.join("data"), capacity: None, cluster: None, durability: Durability::Durable }
+}
+
+/// A disk that panics instead of ending the process.
+fn open(dir: &Path) -> Store {
+    open_as(options(dir)).unwrap()
+}
+
+fn open_as(options: Options) -> Result<Store, OpenError> {
+    Store::open_with(options, Arc::new(|e| panic!("the process would end: {e}")))
+}
+
+fn open_faulty(dir: &Path, fatal: Fatal) -> (Store, Faults) {
+    let faults = Faults::default();
+    let opened = super::open::open(&options(dir), Some(faults.clone())).unwrap();
+    (Store::start(options(dir), opened, fatal).unwrap(), faults)
+}
+
+fn name(text: &str) -> FileName {
+    text.parse().unwrap()
+}
+
+fn ballot(counter: u64) -> Ballot {
+    Ballot { epoch: Epoch(1), counter, member: Ordinal(2), boot: 3 }
+}
+
+/// A value whose file is these bytes.
+fn value(version: u64, body: impl Into<Bytes>) -> Value {
+    let body = body.into();
+    let current = Manifest {
+        version,
+        etag: format!("{version}-x"),
+        size: body.len() as u64,
+        modified_ms: 5,
+        content_type: Some("text/plain".into()),
+        meta: vec![("a".into(), "b".into())],
+        body: Body::Inline(body),
+    };
+    let mut value = Value::default();
+    (value.seq, value.version, value.current) = (version, version, Some(current));
+    value
+}
+
+fn view(epochs: u64, cluster: &str) -> View {
+    let member = |n: u32| Member {
+        ordinal: Ordinal(n),
+        disk: DiskId(uuid::Uuid::from_u128(u128::from(n))),
+        tokens: vec![Token(u64::from(n) << 60)],
+        zone: None,
+        out: false,
+    };
+    let table = Table { replication: 1, members: vec![member(1), member(2)] };
+    let mut view = View::first(ClusterUid(cluster.into()), table.clone()).unwrap();
+    for _ in 1..epochs {
+        view = view.change_to(table.clone()).unwrap();
+    }
+    view
+}
+
+/// Bytes that no two seeds or places share.
+fn noise(seed: u8, len: usize) -> Vec<u8> {
+    let mut out = vec![0; len];
+    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut out);
+    out
+}
+
+fn chunk(seed: u8, part: u32, payload: &[u8]) -> ChunkMeta {
+    let id = ChunkId { upload: UploadId::from_bytes([seed; 16]), part };
+    let file = name(&format!("file-{seed}"));
+    ChunkMeta {
+        id,
+        key: Id::of_part(&file, part, &id.upload),
+        name: file,
+        size: payload.len() as u32,
+        root: Root::of(payload).0,
+        committed: false,
+    }
+}
+
+async fn put(store: &Store, meta: &ChunkMeta, payload: &[u8]) -> Result<(), ChunkError> {
+    let mut writer = store.chunk_writer(meta.clone(), Tier::Clients)?;
+    for piece in payload.chunks(100_000) {
+        writer.write(Bytes::copy_from_slice(piece)).await?;
+    }
+    writer.finish().await
+}
+
+/// Where a chunk's file is.
+fn file_of(store: &Store, id: ChunkId) -> std::path::PathBuf {
+    super::chunk::file::path(&store.shared().dir, id)
+}
+
+/// A copy of the data folder, as a crash at this moment would leave it.
+fn copy_data(from: &Path, to: &Path) {
+    for (path, _) in tree(&from.join("data")) {
+        let to = to.join(Path::new(&path).strip_prefix(from).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(&path, &to).unwrap();
+    }
+}
+
+/// Every plain file below a folder, with its length.
+fn tree(dir: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(tree(&entry.path()));
+        } else {
+            found.insert(entry.path().display().to_string(), entry.metadata().unwrap().len());
+        }
+    }
+    found
+}

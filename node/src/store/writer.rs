@@ -1,0 +1,299 @@
+//! The one thread that changes the metadata, in groups.
+//!
+//! What has queued up while the last group was being synced makes the next one:
+//! one commit, one sync, many answers. Nobody is answered before the commit is
+//! on the disk. If that fails the process ends: what the disk holds is no longer
+//! known, and only opening it anew can tell.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use redb::WriteTransaction;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::meta::storage;
+use super::txn::{Cached, Txn};
+use super::types::{Durability, StoreError};
+
+/// Closures in one group.
+const GROUP: usize = 256;
+/// Closures that may wait.
+pub(super) const QUEUE: usize = 1024;
+/// With `Relaxed` durability every so many groups are synced all the same, so
+/// that the space of what they wrote over can be used again.
+const RELAXED_GROUPS: u32 = 64;
+/// With less than this left on the file system nothing is begun that needs room,
+/// since a write that fails within the database ends the process.
+const FLOOR: u64 = 1024 * 1024;
+
+/// What the thread is told.
+pub(super) enum Message {
+    Job { job: Box<dyn Job>, manner: Manner },
+    /// Sync everything and note that the disk was closed properly.
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// How a closure wants to be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    Grouped,
+    /// In a transaction of its own.
+    Alone,
+    /// Gives back more than it takes, so it runs on a full disk too.
+    Frees,
+}
+
+/// A closure, and somebody who waits for its answer.
+pub(super) trait Job: Send {
+    /// Runs it; whether its writes are to stay, or why the disk is damaged.
+    fn run(&mut self, txn: &mut Txn<'_>) -> Verdict;
+    /// Answers, after the commit.
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>);
+}
+
+/// What became of a closure.
+pub(super) enum Verdict {
+    Keep,
+    TakeBack,
+    Damaged(StoreError),
+}
+
+/// The only kind of [`Job`].
+pub(super) struct Call<R, F> {
+    f: Option<F>,
+    result: Option<Result<R, StoreError>>,
+    asker: oneshot::Sender<Result<R, StoreError>>,
+}
+
+impl<R, F> Call<R, F>
+where
+    F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+    R: Send + 'static,
+{
+    /// The closure, and where its answer will come.
+    pub(super) fn ask(f: F) -> (Box<dyn Job>, oneshot::Receiver<Result<R, StoreError>>) {
+        let (asker, answer) = oneshot::channel();
+        (Box::new(Call { f: Some(f), result: None, asker }), answer)
+    }
+}
+
+impl<R, F> Job for Call<R, F>
+where
+    F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send,
+    R: Send,
+{
+    fn run(&mut self, txn: &mut Txn<'_>) -> Verdict {
+        let Some(f) = self.f.take() else { return Verdict::TakeBack };
+        let result = f(txn);
+        let verdict = match &result {
+            Ok(_) => Verdict::Keep,
+            Err(e @ StoreError::Damaged(_)) => Verdict::Damaged(e.clone()),
+            Err(_) => Verdict::TakeBack,
+        };
+        self.result = Some(result);
+        verdict
+    }
+
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
+        let result = match (self.result, commit) {
+            // It gave up by itself: nothing of it would have been committed.
+            (Some(Err(e)), _) => Err(e),
+            (_, Err(e)) => Err(e),
+            (Some(ok), Ok(())) => ok,
+            (None, Ok(())) => Err(StoreError::Closed),
+        };
+        // Whoever asked may have gone away.
+        let _ = self.asker.send(result);
+    }
+}
+
+/// Why a group was not committed.
+enum Failure {
+    /// Nothing of it is on the disk, and the database goes on.
+    Group(StoreError),
+    /// The database cannot go on.
+    Fatal(StoreError),
+}
+
+/// The thread's work, until every handle is dropped or the disk is closed.
+pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Message>) {
+    let mut writer = Writer { shared: shared.clone(), since_sync: 0 };
+    let mut next = None;
+    while let Some(message) = next.take().or_else(|| queue.blocking_recv()) {
+        match message {
+            Message::Close(asker) => {
+                let result = writer.close();
+                shared.fail(StoreError::Closed);
+                let _ = asker.send(result);
+            }
+            Message::Job { job, manner: Manner::Alone } => writer.group(vec![(job, Manner::Alone)]),
+            Message::Job { job, manner } => {
+                let mut group = vec![(job, manner)];
+                while group.len() < GROUP {
+                    match queue.try_recv() {
+                        Ok(Message::Job { job, manner }) if manner != Manner::Alone => group.push((job, manner)),
+                        Ok(other) => {
+                            next = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                writer.group(group);
+            }
+        }
+    }
+    if shared.failure().is_none()
+        && let Err(e) = writer.close()
+    {
+        tracing::error!("closing the disk in {}: {e}", shared.dir.display());
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    since_sync: u32,
+}
+
+impl Writer {
+    fn group(&mut self, jobs: Vec<(Box<dyn Job>, Manner)>) {
+        let alone = jobs.iter().any(|(_, manner)| *manner == Manner::Alone);
+        let room = self.shared.space.device_free().map_or(true, |free| free >= FLOOR);
+        let mut run = Vec::with_capacity(jobs.len());
+        for (job, manner) in jobs {
+            if let Some(e) = self.shared.failure() {
+                job.answer(Err(e));
+            } else if !room && manner != Manner::Frees {
+                job.answer(Err(StoreError::Full(format!("less than {FLOOR} bytes are left on the file system"))));
+            } else {
+                run.push(job);
+            }
+        }
+        if run.is_empty() {
+            return;
+        }
+        let outcome = match self.commit_group(&mut run, alone) {
+            Ok(()) => Ok(()),
+            Err(Failure::Group(e)) => Err(e),
+            Err(Failure::Fatal(e)) => {
+                self.shared.die(&e);
+                Err(e)
+            }
+        };
+        for job in run {
+            job.answer(outcome.clone());
+        }
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, Failure> {
+        let mut wtx = self.shared.db.begin_write().map_err(|e| Failure::Fatal(storage(e)))?;
+        // A plain commit that was answered and then rotted would look like one
+        // that was torn, and be dropped in silence when the disk is opened after
+        // an unclean end. With two phases redb tells them apart.
+        wtx.set_two_phase_commit(true);
+        Ok(wtx)
+    }
+
+    fn commit_group(&mut self, jobs: &mut [Box<dyn Job>], alone: bool) -> Result<(), Failure> {
+        let mut wtx = self.begin()?;
+        let before = self.shared.cached();
+        let ran = catch_unwind(AssertUnwindSafe(|| run_jobs(&wtx, jobs, before.clone(), alone)));
+        let (after, dirty) = match ran {
+            Ok(Ok(done)) => done,
+            Ok(Err(e)) => {
+                drop(wtx.abort());
+                return Err(match e {
+                    // Past an I/O error the database refuses everything.
+                    StoreError::Io(_) | StoreError::Full(_) => Failure::Fatal(e),
+                    e => {
+                        if let StoreError::Damaged(_) = e {
+                            self.shared.fail(e.clone());
+                        }
+                        Failure::Group(e)
+                    }
+                });
+            }
+            Err(_) => {
+                drop(wtx.abort());
+                let why = "a transaction panicked; nothing of its group was written";
+                return Err(Failure::Group(StoreError::Io(why.into())));
+            }
+        };
+        if !dirty {
+            return wtx.abort().map_err(|e| Failure::Fatal(storage(e)));
+        }
+        let identity = !same(&before, &after);
+        if self.shared.durability == Durability::Relaxed && !identity && self.since_sync < RELAXED_GROUPS {
+            self.since_sync += 1;
+            wtx.set_durability(redb::Durability::None)
+                .map_err(|e| Failure::Fatal(StoreError::Io(format!("committing without a sync: {e}"))))?;
+        } else {
+            self.since_sync = 0;
+        }
+        // Readers see the view and the tables of one and the same commit.
+        let mut published = identity.then(|| self.shared.publish());
+        let done = catch_unwind(AssertUnwindSafe(|| wtx.commit()));
+        match done {
+            Ok(Ok(())) => {
+                if let Some(published) = &mut published {
+                    **published = after;
+                }
+                Ok(())
+            }
+            Ok(Err(e)) => Err(Failure::Fatal(storage(e))),
+            Err(_) => Err(Failure::Fatal(StoreError::Io("committing to meta.redb panicked".into()))),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        if let Some(e) = self.shared.failure() {
+            return Err(e);
+        }
+        if self.shared.durability == Durability::Relaxed {
+            // Chunks were not synced one by one.
+            let synced = File::open(&self.shared.dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
+            synced.map_err(|e| super::file::failed("syncing", &self.shared.dir, &e))?;
+        }
+        let wtx = match self.begin() {
+            Ok(wtx) => wtx,
+            Err(Failure::Group(e) | Failure::Fatal(e)) => return Err(e),
+        };
+        Txn::new(&wtx, self.shared.cached(), true)?.take_single(super::open::OPEN)?;
+        wtx.commit().map_err(storage)
+    }
+}
+
+fn same(a: &Cached, b: &Cached) -> bool {
+    let views = match (&a.view, &b.view) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    };
+    views && a.cluster == b.cluster
+}
+
+/// Runs closures one after the other; the cached values after them, and whether
+/// there is anything to commit.
+fn run_jobs(
+    wtx: &WriteTransaction,
+    jobs: &mut [Box<dyn Job>],
+    cached: Cached,
+    alone: bool,
+) -> Result<(Cached, bool), StoreError> {
+    let mut txn = Txn::new(wtx, cached, alone)?;
+    for job in jobs {
+        match job.run(&mut txn) {
+            Verdict::Keep => txn.keep(),
+            // The caller aborts: there is nobody else in this transaction.
+            Verdict::TakeBack if alone => return Ok((txn.cached(), false)),
+            Verdict::TakeBack => txn.take_back(),
+            Verdict::Damaged(e) => return Err(e),
+        }
+        if let Some(e) = txn.broken() {
+            return Err(e);
+        }
+    }
+    Ok((txn.cached(), txn.is_dirty()))
+}

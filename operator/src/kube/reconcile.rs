@@ -1,0 +1,481 @@
+//! One round of one cluster: observe, validate, plan, build, apply, status.
+//!
+//! The order inside *apply* is the order of safety: the view is stored before any
+//! node gets it, a proof is written down before its node goes, and what a round
+//! could not do it leaves for the next one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chord_api::client::NodeClient;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::{DeleteParams, PropagationPolicy};
+use kube::runtime::controller::Action;
+use kube::{Client, ResourceExt};
+
+use super::apply::{Applied, Applier};
+use super::build::{Objects, Shape, build};
+use super::cache::Caches;
+use super::claims;
+use super::error::Error;
+use super::metrics::Metrics;
+use super::names::Names;
+use super::observe::{self, Seen};
+use super::publish::{Published, Publisher, planned, troubled};
+use super::rolling::Rolling;
+use super::slots;
+use super::store::{self, Kept};
+use super::validate::{self, Pinned, Wanted};
+use crate::crd::status::ConditionNow;
+use crate::crd::to_plan::cluster_uid;
+use crate::crd::{BadSpec, ChordCluster, Quantity};
+use crate::nodes::push_view;
+use crate::plan::{self, Memory, Millis, Observed, Plan};
+
+/// How long a node has to answer.
+const NODE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often the Secret is looked at.
+const SECRET_EVERY: Duration = Duration::from_secs(300);
+/// When a conflict or an invalid spec is looked at again.
+const LATER: Duration = Duration::from_secs(30);
+/// When something that is under way is looked at again.
+const SOON: Duration = Duration::from_secs(1);
+/// The longest that a round may plan to sleep.
+const AGAIN_AT_MOST: u64 = 60_000;
+
+/// What all clusters share.
+pub struct Shared {
+    pub client: Client,
+    pub metrics: Arc<Metrics>,
+    pub publisher: Publisher,
+    pub rolling: Rolling,
+    /// The image of nodes whose spec names none.
+    pub node_image: String,
+    /// The namespace that the operator runs in, where it is known.
+    pub operator_namespace: Option<String>,
+}
+
+/// What is remembered of one cluster between rounds. Losing it costs a few reads:
+/// what must not be lost is in the ConfigMap.
+#[derive(Default)]
+pub struct State {
+    memory: Option<Memory>,
+    applied: Applied,
+    published: Published,
+    nodes: Option<Nodes>,
+    /// The generation that was checked last, and what was wrong with it.
+    checked: Option<(Option<i64>, Vec<BadSpec>)>,
+}
+
+struct Nodes {
+    secret: String,
+    client: NodeClient,
+    read: Instant,
+}
+
+/// Runs one round; what stops it is told in the status where that helps.
+pub async fn reconcile(
+    shared: &Shared,
+    caches: &Caches,
+    cluster: &ChordCluster,
+    state: &mut State,
+) -> Result<Action, Error> {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        // Its children are owned by it and go with it; the claims do as the
+        // retention says.
+        return Ok(Action::await_change());
+    }
+    let result = round(shared, caches, cluster, state).await;
+    let trouble = match &result {
+        Err(Error::NameConflict { kind, name }) => {
+            let message = Error::NameConflict { kind: kind.clone(), name: name.clone() }.to_string();
+            ConditionNow {
+                kind: "NameConflict".into(),
+                status: true,
+                reason: "NameConflict".into(),
+                message,
+            }
+        }
+        Err(Error::InvalidSpec(bad)) => ConditionNow {
+            kind: "InvalidSpec".into(),
+            status: true,
+            reason: "InvalidSpec".into(),
+            message: bad.to_string(),
+        },
+        _ => return result,
+    };
+    let previous = state.published.last(cluster).cloned();
+    let known = previous
+        .iter()
+        .flat_map(|s| &s.conditions)
+        .any(|c| c.type_ == trouble.kind && c.status == "True" && c.message == trouble.message);
+    if !known {
+        tracing::warn!("{}: {}", cluster.name_any(), trouble.message);
+        shared.publisher.event(cluster, true, &trouble.reason, &trouble.message).await;
+    }
+    let status = troubled(cluster, trouble, previous.as_ref(), now());
+    shared.publisher.status(&shared.metrics, cluster, &mut state.published, status).await?;
+    Ok(Action::requeue(LATER))
+}
+
+async fn round(
+    shared: &Shared,
+    caches: &Caches,
+    cluster: &ChordCluster,
+    state: &mut State,
+) -> Result<Action, Error> {
+    let names = Names::of(cluster);
+    let owner = cluster.uid().ok_or_else(|| BadSpec::new("metadata.uid", "is missing"))?;
+    let mut applied = std::mem::take(&mut state.applied);
+    let mut applier = Applier {
+        client: &shared.client,
+        metrics: &shared.metrics,
+        namespace: &names.namespace,
+        owner: &owner,
+        applied: &mut applied,
+    };
+    let result = steps(shared, caches, cluster, state, &names, &mut applier).await;
+    state.applied = applied;
+    result
+}
+
+async fn steps(
+    shared: &Shared,
+    caches: &Caches,
+    cluster: &ChordCluster,
+    state: &mut State,
+    names: &Names,
+    applier: &mut Applier<'_>,
+) -> Result<Action, Error> {
+    // Observe: what is stored, and the StatefulSet.
+    let kept = store::read(applier.find(&caches.config_maps, &names.view()).await?);
+    let set = applier.find(&caches.stateful_sets, &names.own()).await?;
+
+    let wanted = validated(cluster, &kept.pinned, shared, state)?;
+    let pinned = Pinned {
+        image: Some(wanted.image.clone()),
+        cluster: Some(match &kept.pinned.cluster {
+            Some(uid) => uid.clone(),
+            None => cluster_uid(cluster)?,
+        }),
+    };
+
+    // Observe: the nodes.
+    let nodes = secret(applier, cluster, &wanted, state).await?;
+    let set_replicas = set.as_ref().map(|s| replicas_of(s));
+    let shown = state.published.last(cluster).map_or(0, |s| s.nodes.max(s.desired_nodes));
+    let horizon = slots::horizon(&kept.stored, set_replicas.unwrap_or(0), wanted.plan.nodes, shown);
+    let seen = observe::look(caches, names, set_replicas, horizon);
+    let targets = observe::targets(&seen);
+    let (observed, reports) = observe::observe(&nodes, &seen, &targets, kept.stored.clone()).await;
+
+    // Plan.
+    let time = now();
+    let before = state.memory.clone().or_else(|| kept.memory.clone()).unwrap_or_default();
+    let (plan, memory) = plan::plan(&wanted.plan, &observed, &before, time);
+
+    // Apply: the view and the memory first, then the view to the nodes.
+    let kept = keep(applier, caches, cluster, kept, &plan, &memory, &pinned).await?;
+    state.memory = Some(memory);
+    if let plan::Stored::View(view) = &kept.stored
+        && view.cluster == wanted.plan.cluster
+    {
+        for (ordinal, e) in push_view(&nodes, &targets, &reports, view).await {
+            tracing::warn!("{} did not take view {}: {e}", names.pod(ordinal), view.epoch);
+        }
+    }
+    let mut extra = Vec::new();
+    if !wanted.plan.paused {
+        let round = Round { shared, caches, cluster, names, wanted: &wanted, seen: &seen, observed: &observed };
+        extra = round.objects(applier, set.as_deref(), &kept, &plan).await?;
+        round.restart(applier, &plan).await?;
+    }
+
+    // Status.
+    for event in &plan.events {
+        shared.publisher.event(cluster, event.warning, event.reason, &event.message).await;
+    }
+    let status = planned(cluster, &plan.status, &extra, state.published.last(cluster), time);
+    shared.publisher.status(&shared.metrics, cluster, &mut state.published, status).await?;
+    Ok(Action::requeue(Duration::from_millis(plan.again_ms.clamp(200, AGAIN_AT_MOST))))
+}
+
+fn validated(
+    cluster: &ChordCluster,
+    pinned: &Pinned,
+    shared: &Shared,
+    state: &mut State,
+) -> Result<Wanted, Error> {
+    let generation = cluster.metadata.generation;
+    let checked = match state.checked.take() {
+        Some(checked) if checked.0 == generation && generation.is_some() => checked,
+        _ => (generation, validate::check(cluster)),
+    };
+    let first = checked.1.first().cloned();
+    state.checked = Some(checked);
+    match first {
+        Some(bad) => Err(bad.into()),
+        None => Ok(validate::wanted(cluster, pinned, &shared.node_image)?),
+    }
+}
+
+/// The client for the nodes, with the cluster's secret; the Secret is looked at
+/// now and then, and made again from what the nodes run with should it be gone.
+async fn secret(
+    applier: &Applier<'_>,
+    cluster: &ChordCluster,
+    wanted: &Wanted,
+    state: &mut State,
+) -> Result<NodeClient, Error> {
+    if let Some(nodes) = &state.nodes
+        && nodes.read.elapsed() < SECRET_EVERY
+    {
+        return Ok(nodes.client.clone());
+    }
+    let known = state.nodes.as_ref().map(|n| n.secret.clone());
+    let secret = applier.secret(cluster, &wanted.image, known.as_deref()).await?;
+    let client = NodeClient::new(secret.clone(), NODE_TIMEOUT)
+        .map_err(|e| Error::Refused(format!("no client for the nodes can be made: {e}")))?;
+    state.nodes = Some(Nodes { secret, client: client.clone(), read: Instant::now() });
+    Ok(client)
+}
+
+/// Writes view and memory when there is something to write.
+async fn keep(
+    applier: &Applier<'_>,
+    caches: &Caches,
+    cluster: &ChordCluster,
+    kept: Kept,
+    plan: &Plan,
+    memory: &Memory,
+    pinned: &Pinned,
+) -> Result<Kept, Error> {
+    let view = plan.view.as_ref().filter(|view| match &kept.stored {
+        plan::Stored::View(stored) => stored.as_ref() != *view,
+        _ => true,
+    });
+    let known = kept.object.is_some()
+        && kept.pinned == *pinned
+        && kept.memory.as_ref().is_some_and(|old| gist(old) == gist(memory));
+    if view.is_none() && known {
+        return Ok(kept);
+    }
+    applier.keep(&caches.config_maps, cluster, &kept, view, memory, pinned).await
+}
+
+/// The memory without the words of the last decision, whose figures change all the
+/// time: they are not worth a write.
+fn gist(memory: &Memory) -> Memory {
+    let mut memory = memory.clone();
+    if let Some((_, words, _)) = &mut memory.last_decision {
+        words.clear();
+    }
+    memory
+}
+
+fn replicas_of(set: &StatefulSet) -> u32 {
+    let replicas = set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+    u32::try_from(replicas).unwrap_or(0)
+}
+
+/// Bytes in the StatefulSet's claim template, and how they are written there.
+fn template_size(set: &StatefulSet) -> Option<(u64, String)> {
+    let claim = set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?;
+    let text = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.clone();
+    Some((Quantity(text.clone()).bytes().ok()?, text))
+}
+
+/// What the steps of *apply* share.
+struct Round<'a> {
+    shared: &'a Shared,
+    caches: &'a Caches,
+    cluster: &'a ChordCluster,
+    names: &'a Names,
+    wanted: &'a Wanted,
+    seen: &'a Seen,
+    observed: &'a Observed,
+}
+
+impl Round<'_> {
+    /// Brings the objects about; returns conditions of its own.
+    async fn objects(
+        &self,
+        applier: &mut Applier<'_>,
+        set: Option<&StatefulSet>,
+        kept: &Kept,
+        plan: &Plan,
+    ) -> Result<Vec<ConditionNow>, Error> {
+        let mut conditions = Vec::new();
+        let now = self.seen.replicas;
+        let replicas = self.replicas(plan);
+        let proof = slots::removed(now, replicas)
+            .and_then(|o| slots::report_of(self.observed, o))
+            .and_then(|r| slots::proof(r, &self.observed.stored));
+        let steps = claims::steps(self.seen, &plan.slots, &kept.stored, now, replicas, proof.as_deref());
+        applier.claims(&self.caches.claims, self.names, self.seen, &steps).await?;
+
+        let template = set.and_then(template_size);
+        let size = &self.cluster.spec.storage.size;
+        let small = claims::too_small(self.seen, self.wanted.settings.capacity);
+        conditions.extend(applier.grow(&self.caches.claims, self.seen, &small, size).await?);
+        let outgrown = template.as_ref().is_some_and(|(bytes, _)| *bytes < self.wanted.settings.capacity);
+        let shape = Shape {
+            replicas,
+            claim_size: template.map_or_else(|| size.0.clone(), |(_, text)| text),
+            keep_claims: outgrown,
+            disruptions_allowed: plan.disruptions_allowed,
+            operator_namespace: self.shared.operator_namespace.clone(),
+        };
+        let Objects { service_account, nodes_service, client_service, stateful_set, budget, network_policy } =
+            build(self.cluster, self.wanted, &shape);
+
+        // What the pods stand on comes first; a conflict there stops the round.
+        if let Some(account) = service_account {
+            applier.ensure(&self.caches.accounts, account, false).await?;
+        }
+        applier.ensure(&self.caches.services, nodes_service, false).await?;
+        if set.is_some() || replicas > 0 {
+            let live = applier.ensure(&self.caches.stateful_sets, stateful_set, replicas < now).await?;
+            if outgrown && small.is_empty() && conditions.is_empty() {
+                self.remake(applier, &live).await?;
+            }
+        }
+        // Nothing depends on the rest: a conflict there is told, and stops nothing.
+        let mut beside = Vec::new();
+        beside.push(applier.ensure(&self.caches.services, client_service, false).await.map(drop));
+        beside.push(applier.ensure(&self.caches.budgets, budget, false).await.map(drop));
+        match network_policy {
+            Some(policy) => beside.push(applier.ensure(&self.caches.policies, policy, false).await.map(drop)),
+            None => self.no_policy(applier).await?,
+        }
+        for result in beside {
+            match result {
+                Err(e @ Error::NameConflict { .. }) => conditions.push(ConditionNow {
+                    kind: "NameConflict".into(),
+                    status: true,
+                    reason: "NameConflict".into(),
+                    message: e.to_string(),
+                }),
+                other => other?,
+            }
+        }
+        // One condition of a kind.
+        conditions.dedup_by(|b, a| a.kind == b.kind);
+        Ok(conditions)
+    }
+
+    /// Pods of the StatefulSet; fewer only when the node that goes has its proof.
+    fn replicas(&self, plan: &Plan) -> u32 {
+        let now = self.seen.replicas;
+        // A new view is not what the proofs were made at; and one goes at a time.
+        let leaving = plan.view.is_some() || self.seen.pods.keys().any(|o| o.0 >= now);
+        let wanted = slots::replicas(&plan.slots, now, leaving);
+        match slots::removed(now, wanted) {
+            Some(ordinal) if self.seen.claims.contains_key(&ordinal) => {
+                let report = slots::report_of(self.observed, ordinal);
+                match report.and_then(|r| slots::proof(r, &self.observed.stored)) {
+                    Some(_) => wanted,
+                    None => now,
+                }
+            }
+            _ => wanted,
+        }
+    }
+
+    /// The claims have grown, and the template of the StatefulSet cannot: it goes
+    /// without its pods, and the next round makes it anew around them.
+    async fn remake(&self, applier: &Applier<'_>, set: &StatefulSet) -> Result<(), Error> {
+        let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
+        let keeps = policy.and_then(|p| p.when_deleted.as_deref()) != Some("Delete");
+        let tied = self.seen.claims.values().any(|c| !c.owner_references().is_empty());
+        if !keeps || tied {
+            return Err(Error::Waiting(
+                "the StatefulSet is made anew for larger volumes once it no longer owns the claims".into(),
+            ));
+        }
+        let orphan = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..Default::default() };
+        applier.delete(&self.caches.stateful_sets, set, orphan).await?;
+        Err(Error::Waiting("the StatefulSet is being made anew for larger volumes; its pods go on".into()))
+    }
+
+    async fn no_policy(&self, applier: &Applier<'_>) -> Result<(), Error> {
+        // Only what the watch shows is ours to take away.
+        let name = self.names.own();
+        if self.caches.policies.get(&self.names.namespace, &name).is_none() {
+            return Ok(());
+        }
+        match applier.find(&self.caches.policies, &name).await {
+            Ok(Some(policy)) if policy.metadata.deletion_timestamp.is_none() => {
+                applier.delete(&self.caches.policies, policy.as_ref(), DeleteParams::default()).await
+            }
+            Ok(_) | Err(Error::NameConflict { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Deletes pods whose revision is old; the StatefulSet makes them anew.
+    async fn restart(&self, applier: &Applier<'_>, plan: &Plan) -> Result<(), Error> {
+        let whose = format!("{}/{}", self.names.namespace, self.names.cluster);
+        let all_new = self.seen.pods.values().all(|pod| {
+            pod.annotations().get(super::names::REVISION) == Some(&self.wanted.plan.revision)
+        });
+        if all_new {
+            self.shared.rolling.done(&whose);
+        }
+        for ordinal in &plan.restart {
+            let Some(pod) = self.seen.pods.get(ordinal) else { continue };
+            if pod.metadata.deletion_timestamp.is_some() {
+                continue;
+            }
+            if !self.shared.rolling.may(&whose) {
+                tracing::info!("{whose} waits to be restarted until another cluster is done");
+                return Ok(());
+            }
+            applier.delete(&self.caches.pods, pod.as_ref(), DeleteParams::default()).await?;
+            self.shared
+                .publisher
+                .event(self.cluster, false, "Restarting", &format!("{} gets its new settings", self.names.pod(*ordinal)))
+                .await;
+        }
+        Ok(())
+    }
+}
+
+/// When a failed round is tried again: twice as long each time, up to a minute.
+pub fn back_off(error: &Error, failures: u32) -> Duration {
+    match error {
+        Error::Waiting(_) => SOON,
+        // Something was changed meanwhile; what was read is not what is there.
+        e if e.status() == Some(409) && failures <= 3 => Duration::from_millis(200),
+        _ => SOON.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(Duration::from_secs(60)),
+    }
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_retried_ever_more_slowly() {
+        let refused = Error::Refused("no".into());
+        let waits: Vec<u64> = (1..=8).map(|n| back_off(&refused, n).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(back_off(&Error::Waiting("x".into()), 50), SOON);
+    }
+
+    #[test]
+    fn figures_in_words_are_not_worth_a_write() {
+        let memory = |words: &str, target| Memory {
+            target,
+            last_decision: Some((plan::Decision::Hold, words.into(), Millis(1))),
+            ..Default::default()
+        };
+        assert_eq!(gist(&memory("11 %", Some(3))), gist(&memory("12 %", Some(3))));
+        assert_ne!(gist(&memory("11 %", Some(3))), gist(&memory("11 %", Some(4))));
+    }
+}
