@@ -72,7 +72,7 @@ pub fn admit_space(node: &Node, put: &Put) -> Result<(), Problem> {
 /// Stores a body.
 pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, Problem> {
     let chunk_size = node.args.chunk_size as usize;
-    let mut reader = Pieces { body: &mut body, left: None };
+    let mut reader = Pieces { body: &mut body, left: None, ended: false };
     let expected = put.length.map_or(chunk_size, |n| usize::try_from(n).unwrap_or(chunk_size).min(chunk_size));
     let memory = reserve(node, expected).await?;
     let first = reader.take(chunk_size).await?;
@@ -453,6 +453,8 @@ struct Pieces<'a> {
     body: &'a mut Body,
     /// What is left of the piece that the last chunk ended in.
     left: Option<Bytes>,
+    /// The body has ended: it must not be asked again.
+    ended: bool,
 }
 
 impl Pieces<'_> {
@@ -486,10 +488,15 @@ impl Pieces<'_> {
         if let Some(piece) = self.left.take() {
             return Ok(Some(piece));
         }
-        while let Some(piece) = self.body.next().await {
-            let piece = piece?;
-            if !piece.is_empty() {
-                return Ok(Some(piece));
+        while !self.ended {
+            match self.body.next().await {
+                Some(piece) => {
+                    let piece = piece?;
+                    if !piece.is_empty() {
+                        return Ok(Some(piece));
+                    }
+                }
+                None => self.ended = true,
             }
         }
         Ok(None)
@@ -506,7 +513,7 @@ mod tests {
             let total: usize = sizes.iter().sum();
             let parts: Vec<Result<Bytes, Problem>> = sizes.iter().map(|n| Ok(Bytes::from(vec![7u8; *n]))).collect();
             let mut body: Body = Box::pin(futures::stream::iter(parts));
-            let mut reader = Pieces { body: &mut body, left: None };
+            let mut reader = Pieces { body: &mut body, left: None, ended: false };
             let mut got = Vec::new();
             loop {
                 let piece: usize = reader.take(10).await.unwrap().iter().map(Bytes::len).sum();
@@ -525,7 +532,7 @@ mod tests {
     async fn a_broken_body_is_an_error_and_not_an_end() {
         let parts = vec![Ok(Bytes::from_static(b"abc")), Err(Problem::new(Kind::InvalidRequest, "broken"))];
         let mut body: Body = Box::pin(futures::stream::iter(parts));
-        let mut reader = Pieces { body: &mut body, left: None };
+        let mut reader = Pieces { body: &mut body, left: None, ended: false };
         assert!(reader.take(10).await.is_err());
     }
 }

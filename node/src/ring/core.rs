@@ -112,13 +112,21 @@ pub enum Event {
     /// Time for a round with the first successor.
     Stabilize,
     /// `via` may be the member before us: join there.
-    Join { via: Peer },
+    Join {
+        via: Peer,
+    },
     /// This peer may be a member. Nothing rests on it being right; it brings
     /// rings together again that a partition has split.
     Hint(Peer),
     /// A look-up found the successor of `me + 2^bit`.
-    Finger { bit: u8, found: Peer },
-    Message { from: Peer, message: Message },
+    Finger {
+        bit: u8,
+        found: Peer,
+    },
+    Message {
+        from: Peer,
+        message: Message,
+    },
     /// Requests to this host stay without a reply, which proves nothing.
     Unanswered(Ordinal),
     Dead(Who),
@@ -147,7 +155,11 @@ pub enum Note {
 impl Vnode {
     /// A virtual node that is in no ring: at its start, and after every restart.
     pub fn joining(me: Peer) -> Vnode {
-        Vnode { me, next_request: 0, phase: Phase::Joining(None) }
+        Vnode {
+            me,
+            next_request: 0,
+            phase: Phase::Joining(None),
+        }
     }
 
     /// A member of the ideal ring of `all`, sorted by id: only for those who
@@ -155,15 +167,31 @@ impl Vnode {
     pub fn ideal(rules: &Rules, me: Peer, all: &[Peer]) -> Vnode {
         let after = all.partition_point(|p| p.id <= me.id);
         let (earlier, later) = all.split_at(after);
-        let others = || later.iter().chain(earlier).copied().filter(|p| p.id != me.id);
+        let others = || {
+            later
+                .iter()
+                .chain(earlier)
+                .copied()
+                .filter(|p| p.id != me.id)
+        };
         let mut succ = cut(rules, &me, others());
         if succ.is_empty() {
             succ.push(me);
         }
         let pred = Some(others().next_back().unwrap_or(me));
         let fingers = Fingers::ideal(&me.id, &last(&succ, &me), all);
-        let member = Member { pred, succ, fingers, asking: None, rectify: None };
-        Vnode { me, next_request: 0, phase: Phase::Member(member) }
+        let member = Member {
+            pred,
+            succ,
+            fingers,
+            asking: None,
+            rectify: None,
+        };
+        Vnode {
+            me,
+            next_request: 0,
+            phase: Phase::Member(member),
+        }
     }
 
     /// Its place.
@@ -230,7 +258,12 @@ impl Vnode {
         }
         let mut out = Vec::new();
         let mut lost = false;
-        let mut turn = Turn { me: self.me, next_request: &mut self.next_request, rules, out: &mut out };
+        let mut turn = Turn {
+            me: self.me,
+            next_request: &mut self.next_request,
+            rules,
+            out: &mut out,
+        };
         match (&mut self.phase, event) {
             (Phase::Joining(asked @ None), Event::Join { via }) if via.id != self.me.id => {
                 *asked = Some(turn.query(via, true));
@@ -246,13 +279,19 @@ impl Vnode {
             (Phase::Member(member), Event::Finger { bit, found }) => {
                 let before = member.fingers.clone();
                 member.fingers.learn(&turn.me.id, bit.min(159), found);
-                member.fingers.beyond(&turn.me.id, &last(&member.succ, &turn.me));
+                member
+                    .fingers
+                    .beyond(&turn.me.id, &last(&member.succ, &turn.me));
                 if member.fingers != before {
                     turn.note(Note::Changed);
                 }
             }
             (Phase::Member(member), Event::Unanswered(ordinal)) => {
-                if member.asking.take_if(|(_, a)| a.peer.ordinal == ordinal).is_some() {
+                if member
+                    .asking
+                    .take_if(|(_, a)| a.peer.ordinal == ordinal)
+                    .is_some()
+                {
                     turn.note(Note::Retry);
                 }
                 member.rectify.take_if(|r| r.asked.peer.ordinal == ordinal);
@@ -274,7 +313,12 @@ impl Vnode {
 
     fn message(&mut self, rules: &Rules, from: Peer, message: Message) -> Vec<Action> {
         let mut out = Vec::new();
-        let mut turn = Turn { me: self.me, next_request: &mut self.next_request, rules, out: &mut out };
+        let mut turn = Turn {
+            me: self.me,
+            next_request: &mut self.next_request,
+            rules,
+            out: &mut out,
+        };
         match (&mut self.phase, message) {
             (Phase::Joining(_), Message::Query { request, .. } | Message::Ping { request }) => {
                 turn.send(from, Message::Gone { request });
@@ -282,11 +326,19 @@ impl Vnode {
             (Phase::Joining(asked), Message::State { request, succ, .. }) => {
                 let fits = |a: &mut Asked| a.peer == from && a.request == request;
                 if asked.take_if(fits).is_some()
-                    && succ.first().is_some_and(|next| turn.me.id.between(&from.id, &next.id))
+                    && succ
+                        .first()
+                        .is_some_and(|next| turn.me.id.between(&from.id, &next.id))
                 {
                     let succ = cut(rules, &turn.me, succ.into_iter());
                     let (pred, fingers) = (Some(from), Fingers::default());
-                    let member = Member { pred, succ, fingers, asking: None, rectify: None };
+                    let member = Member {
+                        pred,
+                        succ,
+                        fingers,
+                        asking: None,
+                        rectify: None,
+                    };
                     turn.note(Note::Joined);
                     self.phase = Phase::Member(member);
                 }
@@ -298,7 +350,11 @@ impl Vnode {
                 let answer = if member.asking.is_some() {
                     Message::Busy { request }
                 } else {
-                    Message::State { request, pred: member.pred, succ: member.succ.clone() }
+                    Message::State {
+                        request,
+                        pred: member.pred,
+                        succ: member.succ.clone(),
+                    }
                 };
                 turn.send(from, answer);
                 // Our successor is no member: most likely it has restarted, and
@@ -307,7 +363,14 @@ impl Vnode {
                     member.stabilize(&mut turn);
                 }
             }
-            (Phase::Member(member), Message::State { request, pred, succ }) => {
+            (
+                Phase::Member(member),
+                Message::State {
+                    request,
+                    pred,
+                    succ,
+                },
+            ) => {
                 let fits = |(_, a): &mut (Purpose, Asked)| a.peer == from && a.request == request;
                 if let Some((purpose, _)) = member.asking.take_if(fits) {
                     member.adopt(&mut turn, from, succ);
@@ -320,21 +383,35 @@ impl Vnode {
                 }
             }
             (Phase::Member(member), Message::Busy { request }) => {
-                if member.asking.take_if(|(_, a)| a.peer == from && a.request == request).is_some() {
+                if member
+                    .asking
+                    .take_if(|(_, a)| a.peer == from && a.request == request)
+                    .is_some()
+                {
                     turn.note(Note::Retry);
                 }
-                member.rectify.take_if(|r| r.asked.peer == from && r.asked.request == request);
+                member
+                    .rectify
+                    .take_if(|r| r.asked.peer == from && r.asked.request == request);
             }
             (Phase::Member(member), Message::Gone { request }) => {
-                let awaited = member.asking.is_some_and(|(_, a)| a.request == request && a.peer == from)
-                    || member.rectify.is_some_and(|r| r.asked.request == request && r.asked.peer == from);
+                let awaited = member
+                    .asking
+                    .is_some_and(|(_, a)| a.request == request && a.peer == from)
+                    || member
+                        .rectify
+                        .is_some_and(|r| r.asked.request == request && r.asked.peer == from);
                 if awaited && !member.bury(&mut turn, Who::Peer(from)) {
                     self.lose(&mut out);
                 }
             }
-            (Phase::Member(_), Message::Ping { request }) => turn.send(from, Message::Pong { request }),
+            (Phase::Member(_), Message::Ping { request }) => {
+                turn.send(from, Message::Pong { request })
+            }
             (Phase::Member(member), Message::Pong { request }) => {
-                member.rectify.take_if(|r| r.asked.peer == from && r.asked.request == request);
+                member
+                    .rectify
+                    .take_if(|r| r.asked.peer == from && r.asked.request == request);
             }
             (Phase::Member(member), Message::Notify) => member.notified(&mut turn, from),
             // The others are between hosts.
@@ -402,7 +479,8 @@ impl Member {
         let succ = cut(turn.rules, &turn.me, std::iter::once(head).chain(list));
         if !succ.is_empty() && succ != self.succ {
             self.succ = succ;
-            self.fingers.beyond(&turn.me.id, &last(&self.succ, &turn.me));
+            self.fingers
+                .beyond(&turn.me.id, &last(&self.succ, &turn.me));
             turn.note(Note::Changed);
         }
     }
@@ -414,7 +492,13 @@ impl Member {
                 if self.rectify.is_none() {
                     let request = turn.request();
                     turn.send(pred, Message::Ping { request });
-                    self.rectify = Some(Rectify { candidate: from, asked: Asked { peer: pred, request } });
+                    self.rectify = Some(Rectify {
+                        candidate: from,
+                        asked: Asked {
+                            peer: pred,
+                            request,
+                        },
+                    });
                 }
             }
             _ => {
@@ -428,10 +512,19 @@ impl Member {
     fn bury(&mut self, turn: &mut Turn, who: Who) -> bool {
         let asked = self.asking.take_if(|(_, a)| who.covers(&a.peer)).is_some();
         let dead = self.succ.iter().take_while(|p| who.covers(p)).count();
-        if dead == self.succ.len() {
-            return false;
-        }
         self.succ.drain(..dead);
+        self.fingers.forget(&who);
+        if self.succ.is_empty() {
+            // More died at once than the theorem allows. A far successor is a
+            // start: stabilising walks back from it. To leave instead would cost
+            // those before us *their* last successor, and so on round the ring.
+            self.succ = cut(turn.rules, &turn.me, self.fingers.iter().copied());
+            if self.succ.is_empty() {
+                return false;
+            }
+            self.fingers
+                .beyond(&turn.me.id, &last(&self.succ, &turn.me));
+        }
         if dead > 0 {
             turn.note(Note::Changed);
         }
@@ -439,12 +532,13 @@ impl Member {
             turn.send(self.first(&turn.me), Message::Notify);
             turn.note(Note::Retry);
         }
-        let waiting = self.rectify.take_if(|r| who.covers(&r.asked.peer) || who.covers(&r.candidate));
+        let waiting = self
+            .rectify
+            .take_if(|r| who.covers(&r.asked.peer) || who.covers(&r.candidate));
         if self.pred.is_some_and(|p| who.covers(&p)) {
             self.pred = waiting.map(|r| r.candidate).filter(|c| !who.covers(c));
             turn.note(Note::Changed);
         }
-        self.fingers.forget(&who);
         true
     }
 }

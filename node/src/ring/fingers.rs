@@ -37,7 +37,8 @@ impl Fingers {
         // Nearer than where it starts: all the way round to me, so nobody is in
         // these octaves.
         let at = octave(me, &found.id).filter(|o| *o >= bit).unwrap_or(160);
-        self.0.retain(|p| octave(me, &p.id).is_some_and(|o| o < bit || o > at));
+        self.0
+            .retain(|p| octave(me, &p.id).is_some_and(|o| o < bit || o > at));
         if at < 160 {
             let far = distance(me, &found.id);
             let place = self.0.partition_point(|p| distance(me, &p.id) < far);
@@ -63,7 +64,9 @@ impl Fingers {
         let mut cursor = 0;
         while let Some((bit, start)) = Fingers::due(me, last, cursor) {
             let at = all.partition_point(|p| p.id < start);
-            let Some(found) = all.get(at).or(all.first()) else { break };
+            let Some(found) = all.get(at).or(all.first()) else {
+                break;
+            };
             cursor = fingers.learn(me, bit, *found);
         }
         fingers
@@ -76,13 +79,18 @@ mod tests {
     use chord_api::{Ordinal, Token};
 
     fn peer(n: u64) -> Peer {
-        Peer { id: Token(n).id(), ordinal: Ordinal(0) }
+        Peer {
+            id: Token(n).id(),
+            ordinal: Ordinal(0),
+        }
     }
 
     #[test]
     fn one_finger_an_octave_and_the_nearest_of_it() {
         let me = peer(0).id;
-        let all: Vec<Peer> = [0, 1 << 10, 3 << 10, 1 << 20, (1 << 20) + 5, 1 << 40].map(peer).to_vec();
+        let all: Vec<Peer> = [0, 1 << 10, 3 << 10, 1 << 20, (1 << 20) + 5, 1 << 40]
+            .map(peer)
+            .to_vec();
         let fingers = Fingers::ideal(&me, &peer(1 << 10).id, &all);
         let got: Vec<Peer> = fingers.iter().copied().collect();
         assert_eq!(got, [3 << 10, 1 << 20, 1 << 40].map(peer));
@@ -98,7 +106,11 @@ mod tests {
         fingers.learn(&me, 106, peer(1 << 10));
         assert_eq!(fingers.iter().count(), 2, "another octave stays");
         let next = fingers.learn(&me, 106, peer(1 << 30));
-        assert_eq!(fingers.iter().copied().collect::<Vec<_>>(), [peer(1 << 30)], "none before it any more");
+        assert_eq!(
+            fingers.iter().copied().collect::<Vec<_>>(),
+            [peer(1 << 30)],
+            "none before it any more"
+        );
         assert_eq!(next, 127);
         assert_eq!(fingers.learn(&me, 106, peer(0)), 161);
         assert_eq!(fingers.iter().count(), 0, "the circle is empty up to me");

@@ -48,7 +48,12 @@ impl Config {
     pub fn new(boot: u32, stabilize_ms: u64) -> Config {
         let stabilize_ms = stabilize_ms.max(10);
         Config {
-            rules: Rules { successors: 6, list_cap: 16, boot, request_ids: 1 << 31 },
+            rules: Rules {
+                successors: 6,
+                list_cap: 16,
+                boot,
+                request_ids: 1 << 31,
+            },
             stabilize_ms,
             backoff: 8,
             request_timeout_ms: stabilize_ms.saturating_mul(4),
@@ -64,7 +69,10 @@ impl Config {
 pub enum HostAction {
     /// POST this batch to a host: its response goes to [`Host::receive`], a
     /// failure to [`Host::unreachable`].
-    Send { to: Ordinal, messages: Vec<Envelope> },
+    Send {
+        to: Ordinal,
+        messages: Vec<Envelope>,
+    },
 }
 
 /// What comes of a batch received.
@@ -160,18 +168,35 @@ impl Host {
     ///
     /// Tokens that are new here join the ring, tokens that are gone stop, and
     /// hosts that are members no more are dead for the ring.
-    pub fn set_members(&mut self, now: u64, mine: &[Token], all: &Members, first: bool) -> Vec<HostAction> {
+    pub fn set_members(
+        &mut self,
+        now: u64,
+        mine: &[Token],
+        all: &Members,
+        first: bool,
+    ) -> Vec<HostAction> {
         let old = std::mem::replace(&mut self.members, all.clone());
-        let gone: Vec<Ordinal> =
-            old.hosts().iter().map(|p| p.ordinal).filter(|o| !all.has(*o) && *o != self.ordinal).collect();
+        let gone: Vec<Ordinal> = old
+            .hosts()
+            .iter()
+            .map(|p| p.ordinal)
+            .filter(|o| !all.has(*o) && *o != self.ordinal)
+            .collect();
         self.liveness.retain(|o| all.has(o));
         let mut tokens: Vec<Id> = mine.iter().map(Token::id).collect();
         tokens.sort_unstable();
         tokens.dedup();
-        self.slots.retain(|s| tokens.binary_search(&s.vnode.me().id).is_ok());
+        self.slots
+            .retain(|s| tokens.binary_search(&s.vnode.me().id).is_ok());
         for id in tokens {
             if let Err(place) = self.slots.binary_search_by_key(&id, |s| s.vnode.me().id) {
-                self.slots.insert(place, Slot::new(Vnode::joining(Peer { id, ordinal: self.ordinal })));
+                self.slots.insert(
+                    place,
+                    Slot::new(Vnode::joining(Peer {
+                        id,
+                        ordinal: self.ordinal,
+                    })),
+                );
             }
         }
         if let Phase::Outside(outside) = &mut self.phase {
@@ -198,7 +223,10 @@ impl Host {
 
     /// When the next [`Host::tick`] has something to do.
     pub fn next_tick(&self) -> u64 {
-        let slots = self.slots.iter().flat_map(|s| s.retry_at.into_iter().chain(s.waiting.iter().map(|w| w.2)));
+        let slots = self
+            .slots
+            .iter()
+            .flat_map(|s| s.retry_at.into_iter().chain(s.waiting.iter().map(|w| w.2)));
         let lookups = self.lookups.values().map(|r| r.fails_at);
         slots.chain(lookups).fold(self.rounds.at(), u64::min)
     }
@@ -252,32 +280,59 @@ impl Host {
     /// goes to [`Lookup::reply`], the peer's silence there, too.
     pub fn ask(&self, id: Id, peer: Peer) -> Envelope {
         let request = RequestId::default();
-        Envelope { from: self.speaker(), to: peer, message: Message::FindSuccessor { request, id } }
+        Envelope {
+            from: self.speaker(),
+            to: peer,
+            message: Message::FindSuccessor { request, id },
+        }
     }
 
     /// One step of a look-up as this host knows it: the virtual node that
     /// answers, and its answer. None when it is in no ring.
     pub fn route(&self, id: &Id) -> Option<(Peer, Route)> {
-        let members = || self.slots.iter().map(|s| &s.vnode).filter(|v| v.is_member());
+        let members = || {
+            self.slots
+                .iter()
+                .map(|s| &s.vnode)
+                .filter(|v| v.is_member())
+        };
         let after = members().min_by_key(|v| distance(id, &v.me().id))?;
-        let owns = after.me().id == *id || after.pred().is_some_and(|p| within(&p.id, id, &after.me().id));
+        let owns = after.me().id == *id
+            || after
+                .pred()
+                .is_some_and(|p| within(&p.id, id, &after.me().id));
         if owns {
             let before = after.pred().unwrap_or(after.me());
             let list = std::iter::once(after.me()).chain(after.successors().iter().copied());
-            return Some((after.me(), Route::Found { before, successors: self.live(list) }));
+            return Some((
+                after.me(),
+                Route::Found {
+                    before,
+                    successors: self.live(list),
+                },
+            ));
         }
         let at = members().min_by_key(|v| distance(&v.me().id, id))?;
         let first = *at.successors().first()?;
         if within(&at.me().id, id, &first.id) {
             let successors = self.live(at.successors().iter().copied());
-            return Some((at.me(), Route::Found { before: at.me(), successors }));
+            return Some((
+                at.me(),
+                Route::Found {
+                    before: at.me(),
+                    successors,
+                },
+            ));
         }
         // The nearest few on different hosts, and the safe steps last: with half
         // of all hosts dead the list still leads on.
         let mut best: Vec<([u8; 20], Peer)> = Vec::with_capacity(CANDIDATES + 2);
         for peer in members().flat_map(|v| v.successors().iter().chain(v.fingers())) {
             let far = distance(&peer.id, id);
-            let worst = best.last().filter(|_| best.len() == CANDIDATES).map(|w| w.0);
+            let worst = best
+                .last()
+                .filter(|_| best.len() == CANDIDATES)
+                .map(|w| w.0);
             if worst.is_some_and(|w| far >= w)
                 || !peer.id.between(&at.me().id, id)
                 || peer.ordinal == self.ordinal
@@ -294,21 +349,35 @@ impl Host {
             best.truncate(CANDIDATES);
         }
         let mut candidates: Vec<Peer> = best.into_iter().map(|(_, p)| p).collect();
-        let past = at.successors().iter().position(|p| !p.id.between(&at.me().id, id));
-        let (before, beyond) = at.successors().split_at(past.unwrap_or(at.successors().len()));
+        let past = at
+            .successors()
+            .iter()
+            .position(|p| !p.id.between(&at.me().id, id));
+        let (before, beyond) = at
+            .successors()
+            .split_at(past.unwrap_or(at.successors().len()));
         for peer in before {
             if !candidates.contains(peer) {
                 candidates.push(*peer);
             }
         }
-        Some((at.me(), Route::Nearer { at: at.me(), candidates, beyond: self.live(beyond.iter().copied()) }))
+        Some((
+            at.me(),
+            Route::Nearer {
+                at: at.me(),
+                candidates,
+                beyond: self.live(beyond.iter().copied()),
+            },
+        ))
     }
 
     /// The best virtual node known before an id, this host's own among them.
     pub fn closest_preceding(&self, id: &Id) -> Option<Peer> {
         match self.route(id)? {
             (_, Route::Found { before, .. }) => Some(before),
-            (at, Route::Nearer { candidates, .. }) => Some(candidates.first().copied().unwrap_or(at)),
+            (at, Route::Nearer { candidates, .. }) => {
+                Some(candidates.first().copied().unwrap_or(at))
+            }
         }
     }
 
@@ -324,7 +393,10 @@ impl Host {
 
     /// The pointers as `GET /ring` shows them.
     pub fn snapshot(&self, epoch: Option<Epoch>, name: impl Fn(Ordinal) -> String) -> RingState {
-        let peer = |p: &Peer| RingPeer { id: p.id.to_string(), node: name(p.ordinal) };
+        let peer = |p: &Peer| RingPeer {
+            id: p.id.to_string(),
+            node: name(p.ordinal),
+        };
         let vnode = |v: &Vnode| VnodeState {
             id: v.me().id.to_string(),
             state: if v.is_member() { "member" } else { "joining" }.to_string(),
@@ -332,7 +404,11 @@ impl Host {
             successors: v.successors().iter().map(peer).collect(),
             fingers: v.fingers().map(peer).collect(),
         };
-        RingState { node: name(self.ordinal), epoch, vnodes: self.vnodes().map(vnode).collect() }
+        RingState {
+            node: name(self.ordinal),
+            epoch,
+            vnodes: self.vnodes().map(vnode).collect(),
+        }
     }
 
     fn live(&self, list: impl Iterator<Item = Peer>) -> Vec<Peer> {
@@ -341,17 +417,26 @@ impl Host {
 
     /// Who speaks when it is the host that has something to say.
     fn speaker(&self) -> Peer {
-        let nobody = Peer { id: Id([0; 20]), ordinal: self.ordinal };
+        let nobody = Peer {
+            id: Id([0; 20]),
+            ordinal: self.ordinal,
+        };
         self.slots.first().map_or(nobody, |s| s.vnode.me())
     }
 
     fn slot(&self, id: &Id) -> Option<usize> {
-        self.slots.binary_search_by_key(id, |s| s.vnode.me().id).ok()
+        self.slots
+            .binary_search_by_key(id, |s| s.vnode.me().id)
+            .ok()
     }
 
     fn deliver(&mut self, now: u64, envelope: Envelope) {
         let Envelope { from, to, message } = envelope;
-        let answer = |message| Envelope { from: to, to: from, message };
+        let answer = |message| Envelope {
+            from: to,
+            to: from,
+            message,
+        };
         match message {
             Message::Hail { request } => {
                 let standing = self.standing(now);
@@ -394,14 +479,18 @@ impl Host {
         let gone: fn(RequestId) -> Message = |request| Message::Gone { request };
         match &self.phase {
             Phase::Waiting => Some(busy),
-            Phase::Outside(outside) if !self.slots.is_empty() && !outside.knows_a_ring() => Some(busy),
+            Phase::Outside(outside) if !self.slots.is_empty() && !outside.knows_a_ring() => {
+                Some(busy)
+            }
             _ => self.slot(&to.id).is_none().then_some(gone),
         }
     }
 
     fn standing(&self, now: u64) -> Standing {
         match self.phase {
-            Phase::Inside { forming } if now < forming => Standing::Forming { members: self.members.digest() },
+            Phase::Inside { forming } if now < forming => Standing::Forming {
+                members: self.members.digest(),
+            },
             Phase::Inside { .. } => Standing::Member,
             Phase::Waiting | Phase::Outside(_) => Standing::Outside,
         }
@@ -409,10 +498,16 @@ impl Host {
 
     fn form(&mut self, now: u64) {
         for slot in &mut self.slots {
-            *slot = Slot::new(Vnode::ideal(&self.config.rules, slot.vnode.me(), self.members.peers()));
+            *slot = Slot::new(Vnode::ideal(
+                &self.config.rules,
+                slot.vnode.me(),
+                self.members.peers(),
+            ));
         }
         self.lookups.clear();
-        self.phase = Phase::Inside { forming: now.saturating_add(self.config.stabilize_ms.saturating_mul(10)) };
+        self.phase = Phase::Inside {
+            forming: now.saturating_add(self.config.stabilize_ms.saturating_mul(10)),
+        };
         self.rounds.hurry(now, self.config.stabilize_ms);
     }
 
@@ -426,7 +521,9 @@ impl Host {
     }
 
     fn get_inside(&mut self, now: u64) {
-        let Phase::Outside(outside) = &self.phase else { return };
+        let Phase::Outside(outside) = &self.phase else {
+            return;
+        };
         if self.slots.is_empty() {
             return;
         }
@@ -449,7 +546,9 @@ impl Host {
     }
 
     fn apply(&mut self, now: u64, index: usize, event: Event) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         let me = slot.vnode.me();
         let fails_at = now.saturating_add(self.config.request_timeout_ms);
         let mut out = Vec::new();
@@ -460,7 +559,11 @@ impl Host {
                     if let Some(request) = message.asks().filter(|_| to.ordinal != self.ordinal) {
                         slot.waiting.push((request, to.ordinal, fails_at));
                     }
-                    out.push(Envelope { from: me, to, message });
+                    out.push(Envelope {
+                        from: me,
+                        to,
+                        message,
+                    });
                 }
                 Action::Note(note) => after.push(note),
             }
@@ -497,10 +600,19 @@ impl Host {
         if let Phase::Outside(outside) = &mut self.phase {
             outside.lost(ordinal);
         }
-        let event = if dead { Event::Dead(Who::Host(ordinal)) } else { Event::Unanswered(ordinal) };
+        let event = if dead {
+            Event::Dead(Who::Host(ordinal))
+        } else {
+            Event::Unanswered(ordinal)
+        };
         self.each(now, &event);
         let asked = |r: &Running| r.asked.ordinal == ordinal;
-        let stuck: Vec<RequestId> = self.lookups.iter().filter(|(_, r)| asked(r)).map(|(k, _)| *k).collect();
+        let stuck: Vec<RequestId> = self
+            .lookups
+            .iter()
+            .filter(|(_, r)| asked(r))
+            .map(|(k, _)| *k)
+            .collect();
         for request in stuck {
             if let Some(running) = self.lookups.remove(&request) {
                 self.advance(now, running, None);
@@ -515,15 +627,24 @@ impl Host {
     }
 
     fn drive(&mut self, now: u64, mut running: Running) {
-        let Some(index) = self.slot(&running.vnode) else { return };
+        let Some(index) = self.slot(&running.vnode) else {
+            return;
+        };
         loop {
             match running.lookup.step() {
                 Next::Ask(peer) if !self.alive(peer.ordinal) => {}
                 Next::Ask(peer) => {
                     let request = self.request();
                     let from = self.slots[index].vnode.me();
-                    let message = Message::FindSuccessor { request, id: running.lookup.id() };
-                    self.post(Envelope { from, to: peer, message });
+                    let message = Message::FindSuccessor {
+                        request,
+                        id: running.lookup.id(),
+                    };
+                    self.post(Envelope {
+                        from,
+                        to: peer,
+                        message,
+                    });
                     running.asked = peer;
                     running.fails_at = now.saturating_add(self.config.request_timeout_ms);
                     self.lookups.insert(request, running);
@@ -534,15 +655,16 @@ impl Host {
                         let mut list = std::iter::once(found.successor).chain(found.others);
                         match running.bit {
                             None => Some(Event::Join { via: found.before }),
-                            Some(bit) => {
-                                list.find(|p| self.alive(p.ordinal)).map(|found| Event::Finger { bit, found })
-                            }
+                            Some(bit) => list
+                                .find(|p| self.alive(p.ordinal))
+                                .map(|found| Event::Finger { bit, found }),
                         }
                     });
                     if let Some(event) = event {
                         if let Event::Finger { bit, found } = &event {
                             let slot = &mut self.slots[index];
-                            let settled = octave(&slot.vnode.me().id, &found.id).filter(|o| o >= bit);
+                            let settled =
+                                octave(&slot.vnode.me().id, &found.id).filter(|o| o >= bit);
                             slot.finger = settled.map_or(160, |o| o + 1);
                         }
                         self.apply(now, index, event);
@@ -565,7 +687,10 @@ impl Host {
         } else if envelope.message.is_reply() {
             self.replies.push(envelope);
         } else {
-            self.outbox.entry(envelope.to.ordinal).or_default().push(envelope);
+            self.outbox
+                .entry(envelope.to.ordinal)
+                .or_default()
+                .push(envelope);
         }
     }
 
@@ -584,12 +709,21 @@ impl Host {
     fn flush(&mut self, now: u64) -> Vec<HostAction> {
         self.drain_local(now);
         let outbox = std::mem::take(&mut self.outbox);
-        outbox.into_iter().map(|(to, messages)| HostAction::Send { to, messages }).collect()
+        outbox
+            .into_iter()
+            .map(|(to, messages)| HostAction::Send { to, messages })
+            .collect()
     }
 }
 
 impl Slot {
     fn new(vnode: Vnode) -> Slot {
-        Slot { vnode, finger: 0, retry_at: None, retries: 0, waiting: Vec::new() }
+        Slot {
+            vnode,
+            finger: 0,
+            retry_at: None,
+            retries: 0,
+            waiting: Vec::new(),
+        }
     }
 }

@@ -20,7 +20,11 @@ pub type Ring<'a> = BTreeMap<Id, &'a Vnode>;
 /// The members among some virtual nodes that are alive. Those that are still
 /// joining do not count.
 pub fn ring_of<'a>(alive: impl IntoIterator<Item = &'a Vnode>) -> Ring<'a> {
-    alive.into_iter().filter(|v| v.is_member()).map(|v| (v.me().id, v)).collect()
+    alive
+        .into_iter()
+        .filter(|v| v.is_member())
+        .map(|v| (v.me().id, v))
+        .collect()
 }
 
 /// What is broken.
@@ -41,7 +45,12 @@ pub enum Violation {
     #[error("{0:?} does not lead into the ring")]
     Detached(Peer),
     #[error("{who:?} has {what} {got:?}, in the ideal ring {wanted:?}")]
-    NotIdeal { who: Peer, what: &'static str, got: Vec<Peer>, wanted: Vec<Peer> },
+    NotIdeal {
+        who: Peer,
+        what: &'static str,
+        got: Vec<Peer>,
+        wanted: Vec<Peer>,
+    },
 }
 
 /// Each member's list has an entry that is alive.
@@ -71,22 +80,35 @@ pub fn principals(ring: &Ring) -> BTreeSet<Id> {
 fn stepped_over(ids: &BTreeSet<Id>, from: &Id, to: &Id) -> Vec<Id> {
     use std::ops::Bound::{Excluded, Unbounded};
     if from < to {
-        return ids.range((Excluded(*from), Excluded(*to))).copied().collect();
+        return ids
+            .range((Excluded(*from), Excluded(*to)))
+            .copied()
+            .collect();
     }
     let above = ids.range((Excluded(*from), Unbounded));
-    above.chain(ids.range((Unbounded, Excluded(*to)))).copied().collect()
+    above
+        .chain(ids.range((Unbounded, Excluded(*to))))
+        .copied()
+        .collect()
 }
 
 /// At least r+1 hosts have a principal, the stable base; all of them, where
 /// there are fewer.
 pub fn sufficient_principals(ring: &Ring, rules: &Rules) -> Result<(), Violation> {
     let hosts = |ids: &mut dyn Iterator<Item = &Id>| {
-        let found: BTreeSet<Ordinal> = ids.filter_map(|id| ring.get(id)).map(|v| v.me().ordinal).collect();
+        let found: BTreeSet<Ordinal> = ids
+            .filter_map(|id| ring.get(id))
+            .map(|v| v.me().ordinal)
+            .collect();
         found.len()
     };
     let found = hosts(&mut principals(ring).iter());
     let wanted = hosts(&mut ring.keys()).min(rules.successors + 1);
-    if found < wanted { Err(Violation::TooFewPrincipals { found, wanted }) } else { Ok(()) }
+    if found < wanted {
+        Err(Violation::TooFewPrincipals { found, wanted })
+    } else {
+        Ok(())
+    }
 }
 
 /// Lists go clockwise and name nobody twice, nor the member itself (unless it
@@ -95,7 +117,9 @@ pub fn ordered_lists(ring: &Ring) -> Result<(), Violation> {
     for vnode in ring.values() {
         let (me, list) = (vnode.me(), vnode.successors());
         let mut from = me.id;
-        let ordered = list.iter().all(|p| p.id.between(&std::mem::replace(&mut from, p.id), &me.id));
+        let ordered = list
+            .iter()
+            .all(|p| p.id.between(&std::mem::replace(&mut from, p.id), &me.id));
         if !ordered && list != [me] {
             return Err(Violation::Disordered(me));
         }
@@ -105,12 +129,17 @@ pub fn ordered_lists(ring: &Ring) -> Result<(), Violation> {
 
 /// The first successor that is alive.
 fn best_successor<'a>(ring: &Ring<'a>, vnode: &Vnode) -> Option<&'a Vnode> {
-    vnode.successors().iter().find_map(|p| ring.get(&p.id).copied())
+    vnode
+        .successors()
+        .iter()
+        .find_map(|p| ring.get(&p.id).copied())
 }
 
 /// Best successors lead everyone into one ring, which is in order.
 pub fn one_ordered_ring(ring: &Ring) -> Result<(), Violation> {
-    let Some(start) = ring.values().next() else { return Ok(()) };
+    let Some(start) = ring.values().next() else {
+        return Ok(());
+    };
     // After as many steps as there are members one is on a circle.
     let mut at: &Vnode = start;
     for _ in 0..ring.len() {
@@ -166,13 +195,22 @@ pub fn ideal(ring: &Ring, rules: &Rules) -> Result<(), Violation> {
         let wanted = Vnode::ideal(rules, vnode.me(), &all);
         let differ = |what, got: &[Peer], wanted: &[Peer]| {
             let (got, wanted) = (got.to_vec(), wanted.to_vec());
-            Err(Violation::NotIdeal { who: vnode.me(), what, got, wanted })
+            Err(Violation::NotIdeal {
+                who: vnode.me(),
+                what,
+                got,
+                wanted,
+            })
         };
         if vnode.successors() != wanted.successors() {
             return differ("the successors", vnode.successors(), wanted.successors());
         }
         if vnode.pred() != wanted.pred() {
-            return differ("the predecessor", vnode.pred().as_slice(), wanted.pred().as_slice());
+            return differ(
+                "the predecessor",
+                vnode.pred().as_slice(),
+                wanted.pred().as_slice(),
+            );
         }
     }
     Ok(())
@@ -182,10 +220,18 @@ pub fn ideal(ring: &Ring, rules: &Rules) -> Result<(), Violation> {
 pub fn ideal_fingers(ring: &Ring, rules: &Rules) -> Result<(), Violation> {
     let all: Vec<Peer> = ring.values().map(|v| v.me()).collect();
     for vnode in ring.values() {
-        let wanted: Vec<Peer> = Vnode::ideal(rules, vnode.me(), &all).fingers().copied().collect();
+        let wanted: Vec<Peer> = Vnode::ideal(rules, vnode.me(), &all)
+            .fingers()
+            .copied()
+            .collect();
         let got: Vec<Peer> = vnode.fingers().copied().collect();
         if got != wanted {
-            return Err(Violation::NotIdeal { who: vnode.me(), what: "the fingers", got, wanted });
+            return Err(Violation::NotIdeal {
+                who: vnode.me(),
+                what: "the fingers",
+                got,
+                wanted,
+            });
         }
     }
     Ok(())

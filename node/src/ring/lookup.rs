@@ -46,7 +46,9 @@ pub struct Found {
 /// Why a look-up found nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum LookupFailed {
-    #[error("the ring has no answer: this node is in no ring yet, or none of the nodes asked could tell")]
+    #[error(
+        "the ring has no answer: this node is in no ring yet, or none of the nodes asked could tell"
+    )]
     Nobody,
     #[error("the look-up took more than {MOST_STEPS} steps")]
     TooLong,
@@ -65,7 +67,14 @@ impl Lookup {
     /// its answer.
     pub fn start(own: Ordinal, id: Id, local: Option<(Peer, Route)>) -> Lookup {
         let (path, candidates, tried) = (Vec::new(), Vec::new(), vec![own]);
-        let mut lookup = Lookup { id, path, candidates, tried, last_resort: None, outcome: None };
+        let mut lookup = Lookup {
+            id,
+            path,
+            candidates,
+            tried,
+            last_resort: None,
+            outcome: None,
+        };
         if let Some((at, route)) = local {
             lookup.take(at, route);
         }
@@ -94,7 +103,11 @@ impl Lookup {
         }
         while let Some(peer) = self.candidates.pop() {
             // Nobody is left between the last resort and the id.
-            if self.last_resort.as_ref().is_some_and(|(at, _)| !peer.id.between(&at.id, &self.id)) {
+            if self
+                .last_resort
+                .as_ref()
+                .is_some_and(|(at, _)| !peer.id.between(&at.id, &self.id))
+            {
                 break;
             }
             if let Err(place) = self.tried.binary_search(&peer.ordinal) {
@@ -124,7 +137,11 @@ impl Lookup {
         self.path.push(from);
         match route {
             Route::Found { before, successors } => self.found(before, successors),
-            Route::Nearer { at, candidates, beyond } => {
+            Route::Nearer {
+                at,
+                candidates,
+                beyond,
+            } => {
                 self.add(candidates);
                 let far = distance(&at.id, &self.id);
                 let better = |(best, _): &(Peer, Vec<Peer>)| far < distance(&best.id, &self.id);
@@ -140,19 +157,28 @@ impl Lookup {
         // An answer without a successor is none.
         if let Some(successor) = rest.next() {
             let path = std::mem::take(&mut self.path);
-            self.outcome = Some(Ok(Found { successor, others: rest.collect(), before, path }));
+            self.outcome = Some(Ok(Found {
+                successor,
+                others: rest.collect(),
+                before,
+                path,
+            }));
         }
     }
 
     fn add(&mut self, peers: Vec<Peer>) {
         for peer in peers.into_iter().take(MOST_CANDIDATES) {
-            let known = self.candidates.iter().any(|c| c.ordinal == peer.ordinal && c.id == peer.id);
+            let known = self
+                .candidates
+                .iter()
+                .any(|c| c.ordinal == peer.ordinal && c.id == peer.id);
             if !known && self.tried.binary_search(&peer.ordinal).is_err() {
                 self.candidates.push(peer);
             }
         }
         let id = self.id;
-        self.candidates.sort_by_cached_key(|c| std::cmp::Reverse((distance(&c.id, &id), *c)));
+        self.candidates
+            .sort_by_cached_key(|c| std::cmp::Reverse((distance(&c.id, &id), *c)));
         let surplus = self.candidates.len().saturating_sub(MOST_CANDIDATES);
         self.candidates.drain(..surplus);
     }
@@ -169,26 +195,48 @@ mod tests {
     use chord_api::Token;
 
     fn peer(n: u64) -> Peer {
-        Peer { id: Token(n).id(), ordinal: Ordinal(n as u32) }
+        Peer {
+            id: Token(n).id(),
+            ordinal: Ordinal(n as u32),
+        }
     }
     fn route(route: Route) -> Option<Message> {
-        Some(Message::Route { request: Default::default(), route })
+        Some(Message::Route {
+            request: Default::default(),
+            route,
+        })
     }
     fn nearer(of: &[u64]) -> Route {
-        Route::Nearer { at: peer(1), candidates: of.iter().map(|n| peer(*n)).collect(), beyond: Vec::new() }
+        Route::Nearer {
+            at: peer(1),
+            candidates: of.iter().map(|n| peer(*n)).collect(),
+            beyond: Vec::new(),
+        }
     }
 
     #[test]
     fn it_takes_the_nearest_before_the_id_and_the_next_when_that_is_dead() {
-        let mut lookup = Lookup::start(Ordinal(1), Token(100).id(), Some((peer(1), nearer(&[20, 50, 40]))));
+        let mut lookup = Lookup::start(
+            Ordinal(1),
+            Token(100).id(),
+            Some((peer(1), nearer(&[20, 50, 40]))),
+        );
         assert_eq!(lookup.step(), Next::Ask(peer(50)));
         lookup.reply(peer(50), None);
         assert_eq!(lookup.step(), Next::Ask(peer(40)));
         lookup.reply(peer(40), route(nearer(&[90, 50])));
         assert_eq!(lookup.step(), Next::Ask(peer(90)), "never a host twice");
         let successors = vec![peer(101), peer(102)];
-        lookup.reply(peer(90), route(Route::Found { before: peer(90), successors }));
-        let Next::Done(Ok(found)) = lookup.step() else { panic!("not found") };
+        lookup.reply(
+            peer(90),
+            route(Route::Found {
+                before: peer(90),
+                successors,
+            }),
+        );
+        let Next::Done(Ok(found)) = lookup.step() else {
+            panic!("not found")
+        };
         assert_eq!(found.successor, peer(101));
         assert_eq!(found.others, [peer(102)]);
         assert_eq!(found.path, [peer(1), peer(40), peer(90)]);
@@ -201,20 +249,30 @@ mod tests {
             candidates: candidates.iter().map(|n| peer(*n)).collect(),
             beyond: beyond.iter().map(|n| peer(*n)).collect(),
         };
-        let mut lookup = Lookup::start(Ordinal(1), Token(100).id(), Some((peer(1), near(1, &[50, 80], &[120]))));
+        let mut lookup = Lookup::start(
+            Ordinal(1),
+            Token(100).id(),
+            Some((peer(1), near(1, &[50, 80], &[120]))),
+        );
         assert_eq!(lookup.step(), Next::Ask(peer(80)));
         lookup.reply(peer(80), None);
         assert_eq!(lookup.step(), Next::Ask(peer(50)));
         lookup.reply(peer(50), route(near(50, &[80, 90], &[110, 120])));
         assert_eq!(lookup.step(), Next::Ask(peer(90)));
         lookup.reply(peer(90), None);
-        let Next::Done(Ok(found)) = lookup.step() else { panic!("not found") };
+        let Next::Done(Ok(found)) = lookup.step() else {
+            panic!("not found")
+        };
         assert_eq!((found.successor, found.before), (peer(110), peer(50)));
     }
 
     #[test]
     fn it_ends_whatever_the_others_answer() {
-        let mut lookup = Lookup::start(Ordinal(0), Token(u64::MAX).id(), Some((peer(0), nearer(&[1]))));
+        let mut lookup = Lookup::start(
+            Ordinal(0),
+            Token(u64::MAX).id(),
+            Some((peer(0), nearer(&[1]))),
+        );
         let mut asked = 0;
         let end = loop {
             match lookup.step() {

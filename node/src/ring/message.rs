@@ -15,7 +15,9 @@ pub struct Peer {
 }
 
 /// Matches a reply with its request; unique for one sender.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct RequestId(pub u64);
 
@@ -23,24 +25,50 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Message {
     /// "What are your pointers?" `joining`: the sender is no member yet.
-    Query { request: RequestId, joining: bool },
+    Query {
+        request: RequestId,
+        joining: bool,
+    },
     /// The pointers of a member.
-    State { request: RequestId, pred: Option<Peer>, succ: Vec<Peer> },
+    State {
+        request: RequestId,
+        pred: Option<Peer>,
+        succ: Vec<Peer>,
+    },
     /// "Alive, but not now": proves nothing but life.
-    Busy { request: RequestId },
+    Busy {
+        request: RequestId,
+    },
     /// "I am no member": for the ring the same as dead.
-    Gone { request: RequestId },
+    Gone {
+        request: RequestId,
+    },
     /// "I may be your predecessor."
     Notify,
     /// "Are you a member?"
-    Ping { request: RequestId },
-    Pong { request: RequestId },
+    Ping {
+        request: RequestId,
+    },
+    Pong {
+        request: RequestId,
+    },
     /// One step of a look-up.
-    FindSuccessor { request: RequestId, id: Id },
-    Route { request: RequestId, route: Route },
+    FindSuccessor {
+        request: RequestId,
+        id: Id,
+    },
+    Route {
+        request: RequestId,
+        route: Route,
+    },
     /// "Does your host know of a ring?" Asked by a host that is in none.
-    Hail { request: RequestId },
-    Hailed { request: RequestId, standing: Standing },
+    Hail {
+        request: RequestId,
+    },
+    Hailed {
+        request: RequestId,
+        standing: Standing,
+    },
 }
 
 impl Message {
@@ -83,7 +111,11 @@ pub enum Route {
     /// Ask one of these, the best first. Should all of them be dead, `beyond`
     /// is what comes after the id, as far as the one `at` which this is from
     /// can see: else a look-up would end at a dead node before the id.
-    Nearer { at: Peer, candidates: Vec<Peer>, beyond: Vec<Peer> },
+    Nearer {
+        at: Peer,
+        candidates: Vec<Peer>,
+        beyond: Vec<Peer>,
+    },
 }
 
 /// What a host says of itself to one that is in no ring.
@@ -111,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_batch_survives_the_wire_and_stays_small() {
-        let peer = |n: u8| Peer { id: Id::hash(&[n]), ordinal: Ordinal(u32::from(n)) };
+        let peer = |n: u8| Peer {
+            id: Id::hash(&[n]),
+            ordinal: Ordinal(u32::from(n)),
+        };
         let batch = vec![
             Envelope {
                 from: peer(1),
@@ -122,10 +157,17 @@ mod tests {
                     succ: (0..16).map(peer).collect(),
                 },
             },
-            Envelope { from: peer(1), to: peer(2), message: Message::Notify },
+            Envelope {
+                from: peer(1),
+                to: peer(2),
+                message: Message::Notify,
+            },
         ];
         let bytes = rmp_serde::to_vec(&batch).unwrap();
-        assert_eq!(rmp_serde::from_slice::<Vec<Envelope>>(&bytes).unwrap(), batch);
+        assert_eq!(
+            rmp_serde::from_slice::<Vec<Envelope>>(&bytes).unwrap(),
+            batch
+        );
         assert!(bytes.len() < 700, "{}", bytes.len());
     }
 }

@@ -23,6 +23,8 @@ pub mod message;
 pub mod sim;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vnode_tests;
 
 pub use self::core::{Action, Event, Note, Rules, Vnode, Who};
 pub use self::host::{Config, Host, HostAction, Received};

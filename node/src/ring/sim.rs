@@ -34,12 +34,22 @@ pub struct Network {
 impl Network {
     /// Delays and reorders, and that is all.
     pub fn calm() -> Network {
-        Network { latency: 1..20, loss: 0.0, doubled: 0.0, late: 0.0 }
+        Network {
+            latency: 1..20,
+            loss: 0.0,
+            doubled: 0.0,
+            late: 0.0,
+        }
     }
 
     /// Loses, doubles and holds back.
     pub fn rough() -> Network {
-        Network { latency: 1..200, loss: 0.1, doubled: 0.1, late: 0.05 }
+        Network {
+            latency: 1..200,
+            loss: 0.1,
+            doubled: 0.1,
+            late: 0.05,
+        }
     }
 }
 
@@ -49,10 +59,25 @@ const SENDER_WAITS: u64 = 2_000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Happening {
     Tick(Ordinal),
-    Request { from: Ordinal, to: Ordinal, exchange: u64, batch: Vec<Envelope> },
-    Response { from: Ordinal, to: Ordinal, exchange: u64, batch: Vec<Envelope> },
+    Request {
+        from: Ordinal,
+        to: Ordinal,
+        exchange: u64,
+        batch: Vec<Envelope>,
+    },
+    Response {
+        from: Ordinal,
+        to: Ordinal,
+        exchange: u64,
+        batch: Vec<Envelope>,
+    },
     /// The sender has waited long enough.
-    Expiry { from: Ordinal, to: Ordinal, exchange: u64, boot: u32 },
+    Expiry {
+        from: Ordinal,
+        to: Ordinal,
+        exchange: u64,
+        boot: u32,
+    },
 }
 
 /// Many hosts and the network between them.
@@ -114,12 +139,27 @@ impl Sim {
     }
 
     /// Starts the process of a host, for the first time or again.
-    pub fn start(&mut self, ordinal: Ordinal, tokens: &[Token], members: &Members, first: bool, tune: impl Fn(&mut Config)) {
+    pub fn start(
+        &mut self,
+        ordinal: Ordinal,
+        tokens: &[Token],
+        members: &Members,
+        first: bool,
+        tune: impl Fn(&mut Config),
+    ) {
         let boot = self.hosts.get(&ordinal).map_or(1, |p| p.boot + 1);
         let mut config = Config::new(boot, 1000);
         tune(&mut config);
         let host = Some(Host::new(config, ordinal));
-        self.hosts.insert(ordinal, Place { host, tokens: tokens.to_vec(), boot, ticks_at: u64::MAX });
+        self.hosts.insert(
+            ordinal,
+            Place {
+                host,
+                tokens: tokens.to_vec(),
+                boot,
+                ticks_at: u64::MAX,
+            },
+        );
         self.adopt(ordinal, tokens, members, first);
     }
 
@@ -129,7 +169,9 @@ impl Sim {
         if let Some(place) = self.hosts.get_mut(&ordinal) {
             place.tokens = tokens.to_vec();
         }
-        self.with(ordinal, |host| host.set_members(now, tokens, members, first));
+        self.with(ordinal, |host| {
+            host.set_members(now, tokens, members, first)
+        });
     }
 
     /// Ends the process of a host, without a word to anybody.
@@ -142,7 +184,10 @@ impl Sim {
 
     /// The tokens a host had last.
     pub fn tokens(&self, ordinal: Ordinal) -> Vec<Token> {
-        self.hosts.get(&ordinal).map(|p| p.tokens.clone()).unwrap_or_default()
+        self.hosts
+            .get(&ordinal)
+            .map(|p| p.tokens.clone())
+            .unwrap_or_default()
     }
 
     /// A host that runs.
@@ -171,7 +216,9 @@ impl Sim {
         while let Some(Reverse((at, ..))) = self.events.peek()
             && *at <= end
         {
-            let Some(Reverse((at, order, happening))) = self.events.pop() else { break };
+            let Some(Reverse((at, order, happening))) = self.events.pop() else {
+                break;
+            };
             self.now = at;
             (at, order, &happening).hash(&mut self.trace);
             self.happen(happening);
@@ -193,8 +240,14 @@ impl Sim {
 
     /// Looks up an id from a host, at once, by the pointers as they are now. A
     /// crashed host does not answer. Also answers how many asked did not.
-    pub fn look_up(&self, from: Ordinal, id: chord_api::Id) -> (Result<super::lookup::Found, LookupFailed>, usize) {
-        let Some(asker) = self.host(from) else { return (Err(LookupFailed::Nobody), 0) };
+    pub fn look_up(
+        &self,
+        from: Ordinal,
+        id: chord_api::Id,
+    ) -> (Result<super::lookup::Found, LookupFailed>, usize) {
+        let Some(asker) = self.host(from) else {
+            return (Err(LookupFailed::Nobody), 0);
+        };
         let mut lookup = asker.lookup(id);
         let mut timeouts = 0;
         loop {
@@ -204,15 +257,22 @@ impl Sim {
                     let route = self.host(peer.ordinal).and_then(|h| h.route(&id));
                     timeouts += usize::from(self.host(peer.ordinal).is_none());
                     let request = Default::default();
-                    lookup.reply(peer, route.map(|(_, route)| super::message::Message::Route { request, route }));
+                    lookup.reply(
+                        peer,
+                        route.map(|(_, route)| super::message::Message::Route { request, route }),
+                    );
                 }
             }
         }
     }
 
     fn with(&mut self, ordinal: Ordinal, act: impl FnOnce(&mut Host) -> Vec<HostAction>) {
-        let Some(place) = self.hosts.get_mut(&ordinal) else { return };
-        let Some(host) = place.host.as_mut() else { return };
+        let Some(place) = self.hosts.get_mut(&ordinal) else {
+            return;
+        };
+        let Some(host) = place.host.as_mut() else {
+            return;
+        };
         let actions = act(host);
         let next = host.next_tick().max(self.now + 1);
         let boot = place.boot;
@@ -230,17 +290,35 @@ impl Sim {
         self.batches += 1;
         let exchange = self.exchanges;
         self.open.insert(exchange);
-        self.plan(self.now + SENDER_WAITS, Happening::Expiry { from, to, exchange, boot });
-        self.carry(from, to, |_| Happening::Request { from, to, exchange, batch: batch.clone() });
+        self.plan(
+            self.now + SENDER_WAITS,
+            Happening::Expiry {
+                from,
+                to,
+                exchange,
+                boot,
+            },
+        );
+        self.carry(from, to, |_| Happening::Request {
+            from,
+            to,
+            exchange,
+            batch: batch.clone(),
+        });
     }
 
     /// Puts something on the wire, whatever becomes of it there.
     fn carry(&mut self, from: Ordinal, to: Ordinal, what: impl Fn(u8) -> Happening) {
-        let copies = if self.random.random_bool(self.network.doubled) { 2 } else { 1 };
+        let copies = if self.random.random_bool(self.network.doubled) {
+            2
+        } else {
+            1
+        };
         for copy in 0..copies {
             let late = self.random.random_bool(self.network.late);
             let lost = self.random.random_bool(self.network.loss);
-            let delay = self.random.random_range(self.network.latency.clone()) + if late { SENDER_WAITS } else { 0 };
+            let delay = self.random.random_range(self.network.latency.clone())
+                + if late { SENDER_WAITS } else { 0 };
             let apart = self.cut_off.contains(&from) != self.cut_off.contains(&to);
             if !lost && !apart {
                 self.plan(self.now + delay, what(copy));
@@ -264,7 +342,12 @@ impl Sim {
                     self.with(ordinal, |host| host.tick(now));
                 }
             }
-            Happening::Request { from, to, exchange, batch } => {
+            Happening::Request {
+                from,
+                to,
+                exchange,
+                batch,
+            } => {
                 let mut replies = None;
                 self.with(to, |host| {
                     let received = host.receive(now, from, batch);
@@ -272,18 +355,33 @@ impl Sim {
                     received.actions
                 });
                 if let Some(batch) = replies {
-                    let response = |_| Happening::Response { from: to, to: from, exchange, batch: batch.clone() };
+                    let response = |_| Happening::Response {
+                        from: to,
+                        to: from,
+                        exchange,
+                        batch: batch.clone(),
+                    };
                     self.carry(to, from, response);
                 }
             }
-            Happening::Response { from, to, exchange, batch } => {
+            Happening::Response {
+                from,
+                to,
+                exchange,
+                batch,
+            } => {
                 self.open.remove(&exchange);
                 self.with(to, |host| {
                     let received = host.receive(now, from, batch);
                     received.actions
                 });
             }
-            Happening::Expiry { from, to, exchange, boot } => {
+            Happening::Expiry {
+                from,
+                to,
+                exchange,
+                boot,
+            } => {
                 let same = self.hosts.get(&from).is_some_and(|p| p.boot == boot);
                 if self.open.remove(&exchange) && same {
                     self.with(from, |host| host.unreachable(now, to));
@@ -324,13 +422,24 @@ pub struct CrashFigures {
 /// As [`simulate`], but a share of the nodes has just died, before anybody
 /// noticed. A look-up is right when the first of the successors it found that
 /// is alive is the true one. `successors` is the length of the lists.
-pub fn simulate_crash(nodes: usize, successors: usize, dead: f64, lookups: usize, seed: u64) -> CrashFigures {
+pub fn simulate_crash(
+    nodes: usize,
+    successors: usize,
+    dead: f64,
+    lookups: usize,
+    seed: u64,
+) -> CrashFigures {
     let nodes = nodes.max(1);
     let mut random = StdRng::seed_from_u64(seed);
-    let tokens: BTreeSet<Token> = std::iter::repeat_with(|| Token(random.random())).take(nodes).collect();
+    let tokens: BTreeSet<Token> = std::iter::repeat_with(|| Token(random.random()))
+        .take(nodes)
+        .collect();
     let tokens: Vec<Token> = tokens.into_iter().collect();
     // Ordinals are in the order of the ring, which nothing depends on.
-    let peers = tokens.iter().zip(0..).map(|(t, n)| Peer { id: t.id(), ordinal: Ordinal(n) });
+    let peers = tokens.iter().zip(0..).map(|(t, n)| Peer {
+        id: t.id(),
+        ordinal: Ordinal(n),
+    });
     let members = Members::new(peers.collect());
     let mut sim = Sim::new(seed, Network::calm());
     for (token, n) in tokens.iter().zip(0..) {
@@ -342,9 +451,16 @@ pub fn simulate_crash(nodes: usize, successors: usize, dead: f64, lookups: usize
     let ordinals: Vec<Ordinal> = members.hosts().iter().map(|p| p.ordinal).collect();
     let mut alive: Vec<Peer> = members.peers().to_vec();
     if dead > 0.0 {
-        let keep: Vec<bool> = ordinals.iter().map(|_| !random.random_bool(dead.min(1.0))).collect();
+        let keep: Vec<bool> = ordinals
+            .iter()
+            .map(|_| !random.random_bool(dead.min(1.0)))
+            .collect();
         alive.retain(|p| keep.get(p.ordinal.0 as usize).copied().unwrap_or(false));
-        ordinals.iter().zip(&keep).filter(|(_, keep)| !**keep).for_each(|(o, _)| sim.crash(*o));
+        ordinals
+            .iter()
+            .zip(&keep)
+            .filter(|(_, keep)| !**keep)
+            .for_each(|(o, _)| sim.crash(*o));
     }
     let (mut hops, mut failed, mut timeouts) = (Vec::with_capacity(lookups), 0, 0);
     for _ in 0..lookups {
@@ -370,7 +486,17 @@ pub fn simulate_crash(nodes: usize, successors: usize, dead: f64, lookups: usize
     hops.sort_unstable();
     let count = hops.len().max(1);
     let hops_mean = hops.iter().map(|h| f64::from(*h)).sum::<f64>() / count as f64;
-    let hops_p99 = hops.get((hops.len() * 99 / 100).min(count - 1)).copied().unwrap_or(0);
-    let figures = RingFigures { hops_mean, hops_p99, failed };
-    CrashFigures { figures, timeouts_mean: timeouts as f64 / lookups.max(1) as f64 }
+    let hops_p99 = hops
+        .get((hops.len() * 99 / 100).min(count - 1))
+        .copied()
+        .unwrap_or(0);
+    let figures = RingFigures {
+        hops_mean,
+        hops_p99,
+        failed,
+    };
+    CrashFigures {
+        figures,
+        timeouts_mean: timeouts as f64 / lookups.max(1) as f64,
+    }
 }

@@ -12,7 +12,7 @@ use super::core::Rules;
 use super::host::{Config, Members};
 use super::invariant::{self, Violation};
 use super::message::Peer;
-use super::sim::{Network, Sim, simulate, simulate_crash};
+use super::sim::{CrashFigures, Network, Sim, simulate, simulate_crash};
 
 /// A cluster under test: the simulator and what the view says.
 struct Cluster {
@@ -25,7 +25,10 @@ struct Cluster {
 
 /// The seeds of a run: a few, or as many as `SEEDS` says.
 fn seeds(few: u64) -> std::ops::Range<u64> {
-    0..std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(few)
+    0..std::env::var("SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(few)
 }
 
 impl Cluster {
@@ -45,13 +48,21 @@ impl Cluster {
 
     /// Gives a host its tokens in the view.
     fn draw(&mut self, ordinal: Ordinal) {
-        let tokens = (0..self.tokens_each).map(|_| Token(self.random.random())).collect();
+        let tokens = (0..self.tokens_each)
+            .map(|_| Token(self.random.random()))
+            .collect();
         self.view.insert(ordinal, tokens);
     }
 
     fn members(&self) -> Members {
         let peers = |(o, tokens): (&Ordinal, &Vec<Token>)| {
-            tokens.iter().map(|t| Peer { id: t.id(), ordinal: *o }).collect::<Vec<_>>()
+            tokens
+                .iter()
+                .map(|t| Peer {
+                    id: t.id(),
+                    ordinal: *o,
+                })
+                .collect::<Vec<_>>()
         };
         Members::new(self.view.iter().flat_map(peers).collect())
     }
@@ -59,7 +70,8 @@ impl Cluster {
     fn start_hosts(&mut self, hosts: impl IntoIterator<Item = u32>, first: bool) {
         let members = self.members();
         for host in hosts.into_iter().map(Ordinal) {
-            self.sim.start(host, &self.view[&host], &members, first, |_| {});
+            self.sim
+                .start(host, &self.view[&host], &members, first, |_| {});
         }
     }
 
@@ -90,9 +102,19 @@ impl Cluster {
         let settled = self.sim.run_until(1_200_000, |sim| ideal(sim).is_ok());
         let why = self.ideal();
         let ring = self.sim.ring();
-        let outside: Vec<_> = self.sim.running().flat_map(|h| h.vnodes()).filter(|v| !v.is_member()).collect();
+        let outside: Vec<_> = self
+            .sim
+            .running()
+            .flat_map(|h| h.vnodes())
+            .filter(|v| !v.is_member())
+            .collect();
         assert!(settled, "seed {}: {why:?}; outside: {outside:?}", self.seed);
-        assert_eq!(invariant::check(&ring, &self.rules()), Ok(()), "seed {}", self.seed);
+        assert_eq!(
+            invariant::check(&ring, &self.rules()),
+            Ok(()),
+            "seed {}",
+            self.seed
+        );
     }
 
     fn pick(&mut self, share: f64) -> Vec<Ordinal> {
@@ -120,7 +142,10 @@ fn a_first_view_starts_in_the_ideal_ring_and_soon_costs_little() {
         let before = cluster.sim.batches();
         cluster.sim.run(80_000);
         let each = (cluster.sim.batches() - before) as f64 / 5.0 / 10.0;
-        assert!(each <= 12.0, "{each} batches a host in a round of 8 s, with 4 others and {tokens} tokens");
+        assert!(
+            each <= 12.0,
+            "{each} batches a host in a round of 8 s, with 4 others and {tokens} tokens"
+        );
     }
 }
 
@@ -150,7 +175,11 @@ fn many_join_at_once_over_a_rough_network() {
         }
         cluster.sim.run(20_000);
         cluster.must_settle();
-        assert_eq!(cluster.sim.ring().len(), 32 * cluster.tokens_each, "seed {seed}");
+        assert_eq!(
+            cluster.sim.ring().len(),
+            32 * cluster.tokens_each,
+            "seed {seed}"
+        );
     }
 }
 
@@ -165,7 +194,12 @@ fn a_third_crashes_and_the_rest_is_a_ring_again() {
         let wait = cluster.random.random_range(0..30_000);
         cluster.sim.run(wait);
         cluster.must_settle();
-        let alive: BTreeSet<Ordinal> = cluster.sim.ring().values().map(|v| v.me().ordinal).collect();
+        let alive: BTreeSet<Ordinal> = cluster
+            .sim
+            .ring()
+            .values()
+            .map(|v| v.me().ordinal)
+            .collect();
         assert_eq!(alive.len(), 20, "seed {seed}");
     }
 }
@@ -185,7 +219,11 @@ fn hosts_that_restart_join_anew() {
             cluster.sim.run(wait);
         }
         cluster.must_settle();
-        assert_eq!(cluster.sim.ring().len(), 12 * cluster.tokens_each, "seed {seed}");
+        assert_eq!(
+            cluster.sim.ring().len(),
+            12 * cluster.tokens_each,
+            "seed {seed}"
+        );
     }
 }
 
@@ -213,7 +251,12 @@ fn a_minority_that_restarts_alone_waits() {
     (0..5).for_each(|n| cluster.sim.crash(Ordinal(n)));
     cluster.start_hosts([0, 1], false);
     cluster.sim.run(120_000);
-    assert!(cluster.sim.running().all(|h| !h.is_inside() && h.route(&Token(7).id()).is_none()));
+    assert!(
+        cluster
+            .sim
+            .running()
+            .all(|h| !h.is_inside() && h.route(&Token(7).id()).is_none())
+    );
     cluster.start_hosts([2], false);
     cluster.must_settle();
     assert_eq!(cluster.sim.ring().len(), 6);
@@ -227,7 +270,11 @@ fn a_partition_that_heals_leaves_one_ring() {
         cluster.sim.cut_off = cluster.pick(0.5).into_iter().collect();
         cluster.sim.run(120_000);
         cluster.must_settle();
-        assert_eq!(cluster.sim.ring().len(), 10 * cluster.tokens_each, "seed {seed}");
+        assert_eq!(
+            cluster.sim.ring().len(),
+            10 * cluster.tokens_each,
+            "seed {seed}"
+        );
     }
 }
 
@@ -282,7 +329,11 @@ fn the_invariant_holds_at_all_times_while_hosts_join_and_fail_one_by_one() {
                 cluster.sim.run(50);
                 let (ring, rules) = (cluster.sim.ring(), cluster.rules());
                 let at = cluster.sim.now();
-                assert_eq!(invariant::check(&ring, &rules), Ok(()), "seed {seed}, {at} ms");
+                assert_eq!(
+                    invariant::check(&ring, &rules),
+                    Ok(()),
+                    "seed {seed}, {at} ms"
+                );
             }
         }
         cluster.must_settle();
@@ -299,8 +350,14 @@ fn look_ups_alone_lead_to_the_right_fingers() {
     cluster.tell_all();
     cluster.must_settle();
     let rules = cluster.rules();
-    let done = cluster.sim.run_until(600_000, |sim| invariant::ideal_fingers(&sim.ring(), &rules).is_ok());
-    assert!(done, "{:?}", invariant::ideal_fingers(&cluster.sim.ring(), &rules));
+    let done = cluster.sim.run_until(600_000, |sim| {
+        invariant::ideal_fingers(&sim.ring(), &rules).is_ok()
+    });
+    assert!(
+        done,
+        "{:?}",
+        invariant::ideal_fingers(&cluster.sim.ring(), &rules)
+    );
 }
 
 #[test]
@@ -330,7 +387,10 @@ fn a_seed_is_a_run() {
     let run = |seed| {
         let mut cluster = Cluster::start(seed, 12, 2, Network::rough());
         cluster.sim.run(5_000);
-        cluster.pick(0.3).into_iter().for_each(|h| cluster.sim.crash(h));
+        cluster
+            .pick(0.3)
+            .into_iter()
+            .for_each(|h| cluster.sim.crash(h));
         cluster.sim.run(30_000);
         let states: Vec<_> = cluster.sim.running().cloned().collect();
         (cluster.sim.trace(), cluster.sim.batches(), states)
@@ -344,18 +404,53 @@ fn paths_are_as_short_as_the_paper_says() {
     for (nodes, lookups) in [(16, 2_000), (256, 2_000), (1000, 10_000)] {
         let figures = simulate(nodes, lookups, 42);
         let bound = 0.5 * (nodes as f64).log2() + 0.5;
-        assert!(figures.hops_mean <= bound, "{nodes} nodes: {figures:?}, at most {bound}");
+        assert!(
+            figures.hops_mean <= bound,
+            "{nodes} nodes: {figures:?}, at most {bound}"
+        );
         assert_eq!(figures.failed, 0, "{nodes} nodes: {figures:?}");
     }
 }
 
 /// The paper's table (ToN 2003, II): 1000 nodes, lists of 20, hops 4.03 and 5.09,
-/// timeouts 0.60 and 5.10, no look-up failed.
+/// timeouts 0.60 and 5.10, no look-up failed. Which nodes die matters much, so
+/// the mean of some runs counts.
 #[test]
 fn look_ups_survive_what_they_survive_in_the_paper() {
     for (dead, hops, timeouts) in [(0.1, 4.03, 0.6), (0.5, 5.09, 5.1)] {
-        let crash = simulate_crash(1000, 20, dead, 5_000, 42);
-        assert_eq!(crash.figures.failed, 0, "{dead} dead: {crash:?}");
-        assert!(crash.figures.hops_mean <= hops && crash.timeouts_mean <= timeouts, "{dead} dead: {crash:?}");
+        let runs: Vec<_> = (0..8)
+            .map(|seed| simulate_crash(1000, 20, dead, 2_000, seed))
+            .collect();
+        let mean = |of: &dyn Fn(&CrashFigures) -> f64| {
+            runs.iter().map(of).sum::<f64>() / runs.len() as f64
+        };
+        assert!(
+            runs.iter().all(|r| r.figures.failed == 0),
+            "{dead} dead: {runs:?}"
+        );
+        assert!(
+            mean(&|r| r.figures.hops_mean) <= hops,
+            "{dead} dead: {runs:?}"
+        );
+        assert!(
+            mean(&|r| r.timeouts_mean) <= timeouts,
+            "{dead} dead: {runs:?}"
+        );
+    }
+}
+
+/// Lists of six, and gaps that no list spans: no base as the theorem wants it.
+#[test]
+fn a_ring_with_gaps_wider_than_its_lists_closes_again() {
+    for seed in seeds(3) {
+        let mut cluster = Cluster::start(seed, 60, 3, Network::calm());
+        cluster.sim.run(5_000);
+        let down = cluster.pick(0.7);
+        down.iter().for_each(|h| cluster.sim.crash(*h));
+        cluster.must_settle();
+        assert_eq!(cluster.sim.ring().len(), 18 * 3, "seed {seed}");
+        cluster.start_hosts(down.iter().map(|o| o.0), false);
+        cluster.must_settle();
+        assert_eq!(cluster.sim.ring().len(), 60 * 3, "seed {seed}");
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use chord_api::ClusterUid;
 use chord_api::client::NodeClient;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::{DeleteParams, PropagationPolicy};
@@ -150,12 +151,14 @@ async fn steps(
     // Observe: what is stored, and the StatefulSet.
     let kept = store::read(applier.find(&caches.config_maps, &names.view()).await?);
     let set = applier.find(&caches.stateful_sets, &names.own()).await?;
+    // The ConfigMap may have been lost; what the pods run with is the same.
+    let known = kept.pinned.clone().or(set.as_deref().map(pinned_in).unwrap_or_default());
 
-    let wanted = validated(cluster, &kept.pinned, shared, state)?;
+    let wanted = validated(cluster, &known, shared, state)?;
     let pinned = Pinned {
         image: Some(wanted.image.clone()),
-        cluster: Some(match &kept.pinned.cluster {
-            Some(uid) => uid.clone(),
+        cluster: Some(match known.cluster {
+            Some(uid) => uid,
             None => cluster_uid(cluster)?,
         }),
     };
@@ -271,6 +274,15 @@ fn gist(memory: &Memory) -> Memory {
         words.clear();
     }
     memory
+}
+
+/// What a StatefulSet's pods run with.
+fn pinned_in(set: &StatefulSet) -> Pinned {
+    let pod = set.spec.as_ref().and_then(|s| s.template.spec.as_ref());
+    let Some(container) = pod.and_then(|p| p.containers.first()) else { return Pinned::default() };
+    let args = container.args.as_deref().unwrap_or_default();
+    let uid = args.windows(2).find(|pair| pair[0] == "--cluster-uid").map(|pair| pair[1].clone());
+    Pinned { image: container.image.clone(), cluster: uid.map(ClusterUid) }
 }
 
 fn replicas_of(set: &StatefulSet) -> u32 {
@@ -466,6 +478,21 @@ mod tests {
         let waits: Vec<u64> = (1..=8).map(|n| back_off(&refused, n).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(back_off(&Error::Waiting("x".into()), 50), SOON);
+    }
+
+    #[test]
+    fn what_was_pinned_can_be_read_from_the_pods() {
+        let set: StatefulSet = serde_json::from_value(serde_json::json!({"spec": {
+            "selector": {}, "template": {"spec": {"containers": [
+                {"name": "node", "image": "r/n:1", "args": ["--data", "/data", "--cluster-uid", "u7", "--x"]}
+            ]}}
+        }}))
+        .unwrap();
+        let pinned = Pinned { image: Some("r/n:1".into()), cluster: Some(ClusterUid("u7".into())) };
+        assert_eq!(pinned_in(&set), pinned);
+        let kept = Pinned { image: Some("r/n:2".into()), cluster: None };
+        let both = kept.or(pinned_in(&set));
+        assert_eq!((both.image.as_deref(), both.cluster.map(|c| c.0).as_deref()), (Some("r/n:2"), Some("u7")));
     }
 
     #[test]

@@ -26,6 +26,13 @@ pub struct Pinned {
     pub cluster: Option<ClusterUid>,
 }
 
+impl Pinned {
+    /// This, and where it says nothing, the other.
+    pub fn or(self, other: Pinned) -> Pinned {
+        Pinned { image: self.image.or(other.image), cluster: self.cluster.or(other.cluster) }
+    }
+}
+
 /// Everything that is wrong with a resource, by its schema.
 pub fn check(cluster: &ChordCluster) -> Vec<BadSpec> {
     match serde_json::to_value(cluster) {

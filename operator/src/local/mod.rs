@@ -8,6 +8,8 @@
 pub mod files;
 mod round;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -129,8 +129,6 @@ fn a_silent_member_means_hold() {
 #[test]
 fn lost_memory_means_hold() {
     let mut world = filled(5, auto(3, 12), 20);
-    world.now += 400_000;
-    world.round();
     for _ in 0..3 {
         world.memory = Memory::default();
         world.now += 200_000;

@@ -55,15 +55,11 @@ pub fn target(cluster: &Cluster, memory: &mut Memory, now: Millis) -> Scaling {
     };
     memory.nodes_obeyed = Some(spec.nodes);
     let present = ordinals_now(cluster.view.new_table());
-    let before = match memory.target {
-        Some(target) => target,
-        None => {
-            // Nothing is remembered: hold, for a whole window.
-            memory.recommendations = vec![(now, present)];
-            present
-        }
-    };
-    let mut target = clamp(before, auto);
+    if memory.target.is_none() || memory.recommendations.is_empty() {
+        // Nothing is remembered: hold, for a whole window.
+        memory.recommendations = vec![(now, present)];
+    }
+    let mut target = clamp(memory.target.unwrap_or(present), auto);
     let mut scaler = Scaler { cluster, auto, memory, now, present, limited: None };
     let (mut decision, reason, blocked_by) = scaler.decide(&mut target);
     let limited = scaler.limited.take();

@@ -83,7 +83,13 @@ async fn a_client_may_end_its_side_after_the_request() {
     server.fake.with(|state| state.gate = Some(gate.clone()));
     let mut raw = server.raw().await;
     raw.send("GET /files/f HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    in_flight(&server, 2).await;
     tokio::io::AsyncWriteExt::shutdown(&mut raw.stream).await.unwrap();
+    // Two more requests later the server has seen the end, and the first one is still at work.
+    for _ in 0..2 {
+        let metrics = client().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        assert!(metrics.contains("chord_http_in_flight 2\n"));
+    }
     gate.add_permits(1);
     assert_eq!(raw.answer(false).await.text(), "content");
 }

@@ -25,14 +25,21 @@ struct Health {
 
 impl Liveness {
     pub fn new(dead_after_ms: u64) -> Liveness {
-        Liveness { dead_after_ms, hosts: BTreeMap::new() }
+        Liveness {
+            dead_after_ms,
+            hosts: BTreeMap::new(),
+        }
     }
 
     /// It said something. True if it was thought dead.
     pub fn heard(&mut self, now: u64, ordinal: Ordinal) -> bool {
         let health = self.hosts.entry(ordinal).or_default();
         let back = health.dead;
-        *health = Health { heard: Some(now), missed: None, dead: false };
+        *health = Health {
+            heard: Some(now),
+            missed: None,
+            dead: false,
+        };
         back
     }
 
@@ -41,7 +48,11 @@ impl Liveness {
         let health = self.hosts.entry(ordinal).or_default();
         // Failures far apart are two accidents, not one death.
         let since = match health.missed {
-            Some((first, last)) if now.saturating_sub(last) <= self.dead_after_ms.saturating_mul(8) => first,
+            Some((first, last))
+                if now.saturating_sub(last) <= self.dead_after_ms.saturating_mul(8) =>
+            {
+                first
+            }
             _ => now,
         };
         health.missed = Some((since, now));
@@ -81,7 +92,10 @@ mod tests {
         assert!(!liveness.missed(0, it));
         assert!(!liveness.missed(1999, it));
         assert!(!liveness.heard(1999, it));
-        assert!(!liveness.missed(2500, it), "counted from the first failure since");
+        assert!(
+            !liveness.missed(2500, it),
+            "counted from the first failure since"
+        );
         assert!(liveness.alive(it));
         assert!(liveness.missed(4500, it));
         assert!(!liveness.alive(it));

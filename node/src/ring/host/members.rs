@@ -33,7 +33,11 @@ impl Members {
             bytes.extend_from_slice(&peer.ordinal.0.to_be_bytes());
         }
         let digest = Id::hash(&bytes).prefix();
-        Members(Arc::new(Inner { peers, hosts, digest }))
+        Members(Arc::new(Inner {
+            peers,
+            hosts,
+            digest,
+        }))
     }
 
     /// The virtual nodes of all members of a view that are not given up.
@@ -46,7 +50,12 @@ impl Members {
         let members = tables.into_iter().flat_map(|t| t.live());
         Members::new(
             members
-                .flat_map(|m| m.tokens.iter().map(|t| Peer { id: t.id(), ordinal: m.ordinal }))
+                .flat_map(|m| {
+                    m.tokens.iter().map(|t| Peer {
+                        id: t.id(),
+                        ordinal: m.ordinal,
+                    })
+                })
                 .collect(),
         )
     }
@@ -63,7 +72,10 @@ impl Members {
 
     /// Whether a host is among them.
     pub fn has(&self, ordinal: Ordinal) -> bool {
-        self.0.hosts.binary_search_by_key(&ordinal, |p| p.ordinal).is_ok()
+        self.0
+            .hosts
+            .binary_search_by_key(&ordinal, |p| p.ordinal)
+            .is_ok()
     }
 
     /// The same for the same members.
@@ -73,7 +85,13 @@ impl Members {
 
     /// Those that stand strictly between `after` and `before`, clockwise.
     pub fn between<'a>(&'a self, after: &'a Id, before: &'a Id) -> impl Iterator<Item = Peer> + 'a {
-        let (earlier, later) = self.peers().split_at(self.peers().partition_point(|p| p.id <= *after));
-        later.iter().chain(earlier).take_while(|p| p.id.between(after, before)).copied()
+        let (earlier, later) = self
+            .peers()
+            .split_at(self.peers().partition_point(|p| p.id <= *after));
+        later
+            .iter()
+            .chain(earlier)
+            .take_while(|p| p.id.between(after, before))
+            .copied()
     }
 }

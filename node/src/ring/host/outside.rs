@@ -46,7 +46,14 @@ impl Outside {
         let count = hosts.len().min(HAILS);
         let from = self.cursor;
         self.cursor = (from + count) % hosts.len().max(1);
-        hosts.iter().cycle().skip(from).take(count).filter(|p| p.ordinal != own).copied().collect()
+        hosts
+            .iter()
+            .cycle()
+            .skip(from)
+            .take(count)
+            .filter(|p| p.ordinal != own)
+            .copied()
+            .collect()
     }
 
     /// A host answered.
@@ -68,16 +75,26 @@ impl Outside {
 
     /// What to do.
     pub fn verdict(&self, members: &Members) -> Verdict {
-        let ours = Standing::Forming { members: members.digest() };
+        let ours = Standing::Forming {
+            members: members.digest(),
+        };
         if self.heard.values().any(|s| *s == ours) {
             return Verdict::Form;
         }
         if self.knows_a_ring() {
-            let inside = |p: &&Peer| self.heard.get(&p.ordinal).is_some_and(|s| *s != Standing::Outside);
+            let inside = |p: &&Peer| {
+                self.heard
+                    .get(&p.ordinal)
+                    .is_some_and(|s| *s != Standing::Outside)
+            };
             return Verdict::Join(members.hosts().iter().filter(inside).copied().collect());
         }
         // Everyone heard is outside; one more is this host.
-        if (self.heard.len() + 1) * 2 > members.hosts().len() { Verdict::Form } else { Verdict::Wait }
+        if (self.heard.len() + 1) * 2 > members.hosts().len() {
+            Verdict::Form
+        } else {
+            Verdict::Wait
+        }
     }
 }
 
@@ -87,7 +104,14 @@ mod tests {
     use chord_api::Id;
 
     fn members(n: u32) -> Members {
-        Members::new((0..n).map(|i| Peer { id: Id::hash(&i.to_be_bytes()), ordinal: Ordinal(i) }).collect())
+        Members::new(
+            (0..n)
+                .map(|i| Peer {
+                    id: Id::hash(&i.to_be_bytes()),
+                    ordinal: Ordinal(i),
+                })
+                .collect(),
+        )
     }
 
     #[test]
@@ -96,7 +120,11 @@ mod tests {
         let mut outside = Outside::default();
         outside.heard(Ordinal(1), Standing::Outside, &five);
         outside.heard(Ordinal(9), Standing::Outside, &five);
-        assert_eq!(outside.verdict(&five), Verdict::Wait, "a stranger does not count");
+        assert_eq!(
+            outside.verdict(&five),
+            Verdict::Wait,
+            "a stranger does not count"
+        );
         outside.heard(Ordinal(2), Standing::Outside, &five);
         assert_eq!(outside.verdict(&five), Verdict::Form);
         outside.heard(Ordinal(3), Standing::Member, &five);
@@ -109,9 +137,21 @@ mod tests {
     fn who_hears_of_a_start_takes_part_if_it_is_of_the_same_members() {
         let five = members(5);
         let mut outside = Outside::default();
-        outside.heard(Ordinal(1), Standing::Forming { members: members(4).digest() }, &five);
+        outside.heard(
+            Ordinal(1),
+            Standing::Forming {
+                members: members(4).digest(),
+            },
+            &five,
+        );
         assert!(matches!(outside.verdict(&five), Verdict::Join(_)));
-        outside.heard(Ordinal(2), Standing::Forming { members: five.digest() }, &five);
+        outside.heard(
+            Ordinal(2),
+            Standing::Forming {
+                members: five.digest(),
+            },
+            &five,
+        );
         assert_eq!(outside.verdict(&five), Verdict::Form);
     }
 

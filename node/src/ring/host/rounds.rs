@@ -61,9 +61,17 @@ fn mix(a: u64, b: u64) -> u64 {
 impl Host {
     /// Requests without a reply have failed.
     pub(super) fn expire(&mut self, now: u64) {
-        let vnodes = self.slots.iter().flat_map(|s| &s.waiting).map(|(_, o, at)| (*o, *at));
+        let vnodes = self
+            .slots
+            .iter()
+            .flat_map(|s| &s.waiting)
+            .map(|(_, o, at)| (*o, *at));
         let lookups = self.lookups.values().map(|r| (r.asked.ordinal, r.fails_at));
-        let mut late: Vec<Ordinal> = vnodes.chain(lookups).filter(|(_, at)| *at <= now).map(|(o, _)| o).collect();
+        let mut late: Vec<Ordinal> = vnodes
+            .chain(lookups)
+            .filter(|(_, at)| *at <= now)
+            .map(|(o, _)| o)
+            .collect();
         late.sort_unstable();
         late.dedup();
         for ordinal in late {
@@ -99,7 +107,8 @@ impl Host {
         if let Some(slot) = self.slots.get_mut(index) {
             let wait = step << slot.retries.min(3);
             slot.retries += 1;
-            let jitter = mix(place, self.rounds.count + (u64::from(slot.retries) << 40)) % (step * 2);
+            let jitter =
+                mix(place, self.rounds.count + (u64::from(slot.retries) << 40)) % (step * 2);
             slot.retry_at = Some(now.saturating_add(wait + jitter));
         }
     }
@@ -112,7 +121,11 @@ impl Host {
                     for to in outside.hail(self.ordinal, &self.members) {
                         let request = self.request();
                         let from = self.speaker();
-                        self.post(Envelope { from, to, message: Message::Hail { request } });
+                        self.post(Envelope {
+                            from,
+                            to,
+                            message: Message::Hail { request },
+                        });
                     }
                     self.get_inside(now);
                 }
@@ -122,7 +135,11 @@ impl Host {
         }
         let count = self.slots.len();
         let start = self.rounds.count as usize % count.max(1);
-        let mut probes = if self.rounds.count % 2 == 1 { self.config.hint_probes } else { 0 };
+        let mut probes = if self.rounds.count % 2 == 1 {
+            self.config.hint_probes
+        } else {
+            0
+        };
         for index in (start..count).chain(0..start) {
             self.slots[index].retries = 0;
             if !self.slots[index].vnode.is_member() {
@@ -142,9 +159,19 @@ impl Host {
     fn hint(&self, index: usize) -> Option<Peer> {
         let vnode = &self.slots[index].vnode;
         let first = vnode.successors().first()?;
-        let unknown = |p: &Peer| p.ordinal != self.ordinal || self.slot(&p.id).is_some_and(|s| self.slots[s].vnode.is_member());
+        let unknown = |p: &Peer| {
+            p.ordinal != self.ordinal
+                || self
+                    .slot(&p.id)
+                    .is_some_and(|s| self.slots[s].vnode.is_member())
+        };
         let me = vnode.me();
-        let hints: Vec<Peer> = self.members.between(&me.id, &first.id).take(HINTS).filter(unknown).collect();
+        let hints: Vec<Peer> = self
+            .members
+            .between(&me.id, &first.id)
+            .take(HINTS)
+            .filter(unknown)
+            .collect();
         let turn = self.rounds.count as usize / 2;
         hints.get(turn % hints.len().max(1)).copied()
     }
@@ -154,7 +181,10 @@ impl Host {
     pub(super) fn join(&mut self, now: u64, index: usize, at: Option<&[Peer]>) {
         let vnode = &self.slots[index].vnode;
         let id = vnode.me().id;
-        let under_way = self.lookups.values().any(|r| r.bit.is_none() && r.vnode == id);
+        let under_way = self
+            .lookups
+            .values()
+            .any(|r| r.bit.is_none() && r.vnode == id);
         if vnode.is_member() || vnode.is_asking() || under_way {
             return;
         }
@@ -166,7 +196,10 @@ impl Host {
     }
 
     fn fix_fingers(&mut self, now: u64) {
-        let mut free = self.config.finger_lookups.saturating_sub(self.lookups.len());
+        let mut free = self
+            .config
+            .finger_lookups
+            .saturating_sub(self.lookups.len());
         for _ in 0..self.slots.len() {
             if free == 0 {
                 return;
@@ -193,6 +226,15 @@ impl Host {
 
     fn begin(&mut self, now: u64, vnode: Id, bit: Option<u8>, lookup: Lookup) {
         let asked = self.speaker();
-        self.drive(now, Running { lookup, vnode, bit, asked, fails_at: now });
+        self.drive(
+            now,
+            Running {
+                lookup,
+                vnode,
+                bit,
+                asked,
+                fails_at: now,
+            },
+        );
     }
 }
