@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::http::{
-    DrainRequest, FileExists, FileList, LocalFiles, ReplaceRequest, RingState, ScaleRequest, Successor, Verification,
-    Where,
+    DrainRequest, FileExists, FileList, LocalFiles, ReplaceRequest, RingState, ScaleRequest,
+    Successor, Verification, Where,
 };
 use crate::name::FileName;
 use crate::problem::{Kind, ProblemBody};
@@ -37,9 +37,18 @@ pub enum FilesError {
     #[error("{0:?} is no endpoint: it must look like http://127.0.0.1:8080")]
     Endpoint(String),
     #[error("cannot {doing}: {url} cannot be reached: {why}")]
-    Unreachable { doing: String, url: String, why: String },
+    Unreachable {
+        doing: String,
+        url: String,
+        why: String,
+    },
     #[error("cannot {doing}: {detail}")]
-    Refused { doing: String, status: StatusCode, kind: Option<Kind>, detail: String },
+    Refused {
+        doing: String,
+        status: StatusCode,
+        kind: Option<Kind>,
+        detail: String,
+    },
     #[error("cannot {doing}: the connection broke before the end: {why}")]
     Broken { doing: String, why: String },
     #[error("cannot {doing}: the answer cannot be read: {why}")]
@@ -139,9 +148,16 @@ impl FilesClient {
     pub fn new(endpoint: &str) -> Result<FilesClient, FilesError> {
         let bad = || FilesError::Endpoint(endpoint.to_string());
         let endpoint = endpoint.trim().trim_end_matches('/');
-        let base = if endpoint.contains("://") { endpoint.to_string() } else { format!("http://{endpoint}") };
+        let base = if endpoint.contains("://") {
+            endpoint.to_string()
+        } else {
+            format!("http://{endpoint}")
+        };
         let parsed = reqwest::Url::parse(&base).map_err(|_| bad())?;
-        if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() || parsed.query().is_some() {
+        if !matches!(parsed.scheme(), "http" | "https")
+            || parsed.host_str().is_none()
+            || parsed.query().is_some()
+        {
             return Err(bad());
         }
         let builder = || {
@@ -153,7 +169,10 @@ impl FilesClient {
                 .no_proxy()
         };
         let http = builder().build().map_err(|_| bad())?;
-        let reader = builder().read_timeout(STALLED_AFTER).build().map_err(|_| bad())?;
+        let reader = builder()
+            .read_timeout(STALLED_AFTER)
+            .build()
+            .map_err(|_| bad())?;
         Ok(FilesClient { http, reader, base })
     }
 
@@ -190,19 +209,33 @@ impl FilesClient {
             request = request.header(format!("{META}{key}"), value);
         }
         request = condition(request, header::IF_MATCH, options.if_match.as_deref());
-        request = condition(request, header::IF_NONE_MATCH, options.if_none_match.as_deref());
+        request = condition(
+            request,
+            header::IF_NONE_MATCH,
+            options.if_none_match.as_deref(),
+        );
         let response = self.send(request, &doing).await?;
         let created = response.status() == StatusCode::CREATED;
         let info = FileInfo::of(response.headers());
         // The answer is done only when its body has ended.
-        response.bytes().await.map_err(|e| FilesError::Broken { doing, why: reason(&e) })?;
-        Ok(Stored { created, etag: info.etag, version: info.version })
+        response.bytes().await.map_err(|e| FilesError::Broken {
+            doing,
+            why: reason(&e),
+        })?;
+        Ok(Stored {
+            created,
+            etag: info.etag,
+            version: info.version,
+        })
     }
 
     /// Begins to fetch a file.
     pub async fn get(&self, name: &FileName, options: &GetOptions) -> Result<Download, FilesError> {
         let doing = format!("fetch {name:?}");
-        let mut request = self.reader.get(self.file_url(name)).header(header::ACCEPT_ENCODING, "identity");
+        let mut request = self
+            .reader
+            .get(self.file_url(name))
+            .header(header::ACCEPT_ENCODING, "identity");
         if let Some((first, last)) = options.range {
             let last = last.map(|n| n.to_string()).unwrap_or_default();
             request = request.header(header::RANGE, format!("bytes={first}-{last}"));
@@ -211,7 +244,13 @@ impl FilesClient {
         let response = self.send(request, &doing).await?;
         let info = FileInfo::of(response.headers());
         let partial = response.status() == StatusCode::PARTIAL_CONTENT;
-        Ok(Download { response, info, received: 0, doing, partial })
+        Ok(Download {
+            response,
+            info,
+            received: 0,
+            doing,
+            partial,
+        })
     }
 
     /// What there is to know about a file.
@@ -225,13 +264,19 @@ impl FilesClient {
     pub async fn delete(&self, name: &FileName, if_match: Option<&str>) -> Result<(), FilesError> {
         let request = self.http.delete(self.file_url(name)).timeout(ANSWER_WITHIN);
         let request = condition(request, header::IF_MATCH, if_match);
-        self.send(request, &format!("delete {name:?}")).await.map(|_| ())
+        self.send(request, &format!("delete {name:?}"))
+            .await
+            .map(|_| ())
     }
 
     /// A page of the files of the cluster.
     pub async fn list(&self, query: &ListQuery) -> Result<FileList, FilesError> {
         let mut pairs: Vec<(&str, String)> = Vec::new();
-        for (key, value) in [("prefix", &query.prefix), ("after", &query.after), ("delimiter", &query.delimiter)] {
+        for (key, value) in [
+            ("prefix", &query.prefix),
+            ("after", &query.after),
+            ("delimiter", &query.delimiter),
+        ] {
             if let Some(value) = value {
                 pairs.push((key, value.clone()));
             }
@@ -239,84 +284,147 @@ impl FilesClient {
         if let Some(limit) = query.limit {
             pairs.push(("limit", limit.to_string()));
         }
-        self.ask("/files", &pairs, "list the files", ANSWER_WITHIN).await
+        self.ask("/files", &pairs, "list the files", ANSWER_WITHIN)
+            .await
     }
 
     /// A page of what the node that answers holds itself.
-    pub async fn list_files(&self, after: Option<&str>, limit: u32) -> Result<LocalFiles, FilesError> {
+    pub async fn list_files(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<LocalFiles, FilesError> {
         let mut pairs = vec![("limit", limit.to_string())];
         if let Some(after) = after {
             pairs.push(("after", after.to_string()));
         }
-        self.ask("/list_files", &pairs, "list what the node holds", ANSWER_WITHIN).await
+        self.ask(
+            "/list_files",
+            &pairs,
+            "list what the node holds",
+            ANSWER_WITHIN,
+        )
+        .await
     }
 
     /// Whether the node that answers holds a file or a part, by the names of
     /// [`FilesClient::list_files`].
     pub async fn file_exists(&self, name: &str) -> Result<bool, FilesError> {
         let pairs = [("filename", name.to_string())];
-        let answer: FileExists = self.ask("/file_exists", &pairs, "ask for a file on the node", ANSWER_WITHIN).await?;
+        let answer: FileExists = self
+            .ask(
+                "/file_exists",
+                &pairs,
+                "ask for a file on the node",
+                ANSWER_WITHIN,
+            )
+            .await?;
         Ok(answer.file_exists)
     }
 
     /// Leaves a file on the node that answers; its owners take it over later.
-    pub async fn drop_on_node(&self, name: &FileName, body: reqwest::Body) -> Result<(), FilesError> {
+    pub async fn drop_on_node(
+        &self,
+        name: &FileName,
+        body: reqwest::Body,
+    ) -> Result<(), FilesError> {
         let doing = format!("leave {name:?} on the node");
         let Some(path) = name.to_path() else {
             let detail = "a name with an empty segment, `.` or `..` cannot be a path".to_string();
             let (status, kind) = (StatusCode::BAD_REQUEST, Some(Kind::InvalidName));
-            return Err(FilesError::Refused { doing, status, kind, detail });
+            return Err(FilesError::Refused {
+                doing,
+                status,
+                kind,
+                detail,
+            });
         };
-        let request = self.http.put(format!("{}/node/files/{path}", self.base)).body(body);
+        let request = self
+            .http
+            .put(format!("{}/node/files/{path}", self.base))
+            .body(body);
         self.send(request, &doing).await.map(|_| ())
     }
 
     /// Where the ring finds a file's key.
     pub async fn successor(&self, name: &FileName) -> Result<Successor, FilesError> {
         let doing = format!("find {name:?} on the ring");
-        self.ask("/ring/successor", &[("name", name.to_string())], &doing, ANSWER_WITHIN).await
+        self.ask(
+            "/ring/successor",
+            &[("name", name.to_string())],
+            &doing,
+            ANSWER_WITHIN,
+        )
+        .await
     }
 
     /// Where each part of a file is kept.
     pub async fn where_is(&self, name: &FileName) -> Result<Where, FilesError> {
         let doing = format!("ask where {name:?} is kept");
-        self.ask("/where", &[("name", name.to_string())], &doing, ANSWER_WITHIN).await
+        self.ask(
+            "/where",
+            &[("name", name.to_string())],
+            &doing,
+            ANSWER_WITHIN,
+        )
+        .await
     }
 
     /// Has every copy of a file checked against its checksums.
     pub async fn verify(&self, name: &FileName) -> Result<Verification, FilesError> {
         let doing = format!("verify {name:?}");
-        self.ask("/verify", &[("name", name.to_string())], &doing, VERIFY_WITHIN).await
+        self.ask(
+            "/verify",
+            &[("name", name.to_string())],
+            &doing,
+            VERIFY_WITHIN,
+        )
+        .await
     }
 
     /// The node that answers, and how it sees the others.
     pub async fn status(&self) -> Result<NodeStatus, FilesError> {
-        self.ask("/status", &[], "ask for the status", ANSWER_WITHIN).await
+        self.ask("/status", &[], "ask for the status", ANSWER_WITHIN)
+            .await
     }
 
     /// The view that the node that answers holds.
     pub async fn view(&self) -> Result<View, FilesError> {
-        self.ask("/view", &[], "ask for the view", ANSWER_WITHIN).await
+        self.ask("/view", &[], "ask for the view", ANSWER_WITHIN)
+            .await
     }
 
     /// The ring's pointers at the node that answers.
     pub async fn ring(&self) -> Result<RingState, FilesError> {
-        self.ask("/ring", &[], "ask for the ring", ANSWER_WITHIN).await
+        self.ask("/ring", &[], "ask for the ring", ANSWER_WITHIN)
+            .await
     }
 
     /// The ChordCluster's status, where `chord up` runs the cluster; `None`
     /// elsewhere, where the ChordCluster itself has it.
     pub async fn cluster_status(&self) -> Result<Option<serde_json::Value>, FilesError> {
-        match self.ask("/cluster/status", &[], "ask for the cluster's status", ANSWER_WITHIN).await {
+        match self
+            .ask(
+                "/cluster/status",
+                &[],
+                "ask for the cluster's status",
+                ANSWER_WITHIN,
+            )
+            .await
+        {
             Ok(status) => Ok(Some(status)),
-            Err(FilesError::Refused { status: StatusCode::NOT_FOUND | StatusCode::CONFLICT, .. }) => Ok(None),
+            Err(FilesError::Refused {
+                status: StatusCode::NOT_FOUND | StatusCode::CONFLICT,
+                ..
+            }) => Ok(None),
             Err(e) => Err(e),
         }
     }
 
     /// Sets the number of nodes (under `chord up`).
     pub async fn scale(&self, request: &ScaleRequest) -> Result<(), FilesError> {
-        self.tell("/cluster/scale", request, "scale the cluster").await
+        self.tell("/cluster/scale", request, "scale the cluster")
+            .await
     }
 
     /// Drains a node, or takes that back (under `chord up`).
@@ -326,7 +434,8 @@ impl FilesClient {
 
     /// Gives a disk up as lost (under `chord up`).
     pub async fn replace(&self, request: &ReplaceRequest) -> Result<(), FilesError> {
-        self.tell("/cluster/replace", request, "replace the disk").await
+        self.tell("/cluster/replace", request, "replace the disk")
+            .await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -336,29 +445,55 @@ impl FilesClient {
         doing: &str,
         within: Duration,
     ) -> Result<T, FilesError> {
-        let request = self.http.get(format!("{}{path}", self.base)).query(pairs).timeout(within);
+        let request = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .query(pairs)
+            .timeout(within);
         let response = self.send(request, doing).await?;
-        let body = response
-            .bytes()
-            .await
-            .map_err(|e| FilesError::Broken { doing: doing.to_string(), why: reason(&e) })?;
-        serde_json::from_slice(&body)
-            .map_err(|e| FilesError::Unreadable { doing: doing.to_string(), why: e.to_string() })
+        let body = response.bytes().await.map_err(|e| FilesError::Broken {
+            doing: doing.to_string(),
+            why: reason(&e),
+        })?;
+        serde_json::from_slice(&body).map_err(|e| FilesError::Unreadable {
+            doing: doing.to_string(),
+            why: e.to_string(),
+        })
     }
 
-    async fn tell<T: Serialize>(&self, path: &str, what: &T, doing: &str) -> Result<(), FilesError> {
-        let request = self.http.post(format!("{}{path}", self.base)).json(what).timeout(ANSWER_WITHIN);
+    async fn tell<T: Serialize>(
+        &self,
+        path: &str,
+        what: &T,
+        doing: &str,
+    ) -> Result<(), FilesError> {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .json(what)
+            .timeout(ANSWER_WITHIN);
         self.send(request, doing).await.map(|_| ())
     }
 
     /// Sends; an answer that is no success becomes an error that says why.
-    async fn send(&self, request: reqwest::RequestBuilder, doing: &str) -> Result<reqwest::Response, FilesError> {
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        doing: &str,
+    ) -> Result<reqwest::Response, FilesError> {
         let doing = || doing.to_string();
         let response = request.send().await.map_err(|e| {
             if e.is_connect() || e.is_timeout() {
-                FilesError::Unreachable { doing: doing(), url: self.base.clone(), why: reason(&e) }
+                FilesError::Unreachable {
+                    doing: doing(),
+                    url: self.base.clone(),
+                    why: reason(&e),
+                }
             } else {
-                FilesError::Broken { doing: doing(), why: reason(&e) }
+                FilesError::Broken {
+                    doing: doing(),
+                    why: reason(&e),
+                }
             }
         })?;
         let status = response.status();
@@ -366,7 +501,12 @@ impl FilesClient {
             return Ok(response);
         }
         let (kind, detail) = complaint(response).await;
-        Err(FilesError::Refused { doing: doing(), status, kind, detail })
+        Err(FilesError::Refused {
+            doing: doing(),
+            status,
+            kind,
+            detail,
+        })
     }
 }
 
@@ -393,7 +533,10 @@ impl Download {
 
     /// The next bytes; `None` only when all that was promised has come.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FilesError> {
-        let broken = |doing: &str, why: String| FilesError::Broken { doing: doing.to_string(), why };
+        let broken = |doing: &str, why: String| FilesError::Broken {
+            doing: doing.to_string(),
+            why,
+        };
         match self.response.chunk().await {
             Err(e) => Err(broken(&self.doing, reason(&e))),
             Ok(Some(bytes)) => {
@@ -401,9 +544,10 @@ impl Download {
                 Ok(Some(bytes))
             }
             Ok(None) => match self.info.size {
-                Some(size) if size != self.received => {
-                    Err(broken(&self.doing, format!("{} of {size} bytes came", self.received)))
-                }
+                Some(size) if size != self.received => Err(broken(
+                    &self.doing,
+                    format!("{} of {size} bytes came", self.received),
+                )),
                 _ => Ok(None),
             },
         }
@@ -412,7 +556,12 @@ impl Download {
 
 impl FileInfo {
     fn of(headers: &HeaderMap) -> FileInfo {
-        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_string);
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .map(str::to_string)
+        };
         let meta = headers
             .iter()
             .filter_map(|(key, value)| {
@@ -422,7 +571,9 @@ impl FileInfo {
             .collect();
         FileInfo {
             size: text("content-length").and_then(|v| v.parse().ok()),
-            etag: text("etag").map(|tag| tag.trim_matches('"').to_string()).unwrap_or_default(),
+            etag: text("etag")
+                .map(|tag| tag.trim_matches('"').to_string())
+                .unwrap_or_default(),
             version: text(VERSION).and_then(|v| v.parse().ok()),
             last_modified: text("last-modified"),
             content_type: text("content-type"),
@@ -456,9 +607,20 @@ async fn complaint(response: reqwest::Response) -> (Option<Kind>, String) {
         }
     }
     if let Ok(problem) = serde_json::from_slice::<ProblemBody>(&body) {
-        let name = problem.kind.strip_prefix("urn:chord:").unwrap_or(&problem.kind).to_string();
-        let detail = if problem.detail.is_empty() { problem.title } else { problem.detail };
-        return (serde_json::from_value(serde_json::Value::String(name)).ok(), detail);
+        let name = problem
+            .kind
+            .strip_prefix("urn:chord:")
+            .unwrap_or(&problem.kind)
+            .to_string();
+        let detail = if problem.detail.is_empty() {
+            problem.title
+        } else {
+            problem.detail
+        };
+        return (
+            serde_json::from_value(serde_json::Value::String(name)).ok(),
+            detail,
+        );
     }
     // HEAD has no body to say more.
     let kind = match status {
@@ -466,7 +628,11 @@ async fn complaint(response: reqwest::Response) -> (Option<Kind>, String) {
         StatusCode::PRECONDITION_FAILED => Some(Kind::PreconditionFailed),
         _ => None,
     };
-    let text: String = String::from_utf8_lossy(&body).trim().chars().take(200).collect();
+    let text: String = String::from_utf8_lossy(&body)
+        .trim()
+        .chars()
+        .take(200)
+        .collect();
     let words = match kind {
         Some(kind) if text.is_empty() => kind.title().to_string(),
         _ if text.is_empty() => format!("the server answered {status}"),

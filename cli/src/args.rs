@@ -17,8 +17,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 a condition does not hold, 5 not available";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 a condition does not hold, 5 not available";
 
 /// Options that every command takes.
 #[derive(Clone, Debug, Args)]
@@ -27,7 +26,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "URL")]
     pub endpoint: Option<String>,
     /// How results are written
-    #[arg(short = 'o', long = "output", global = true, value_enum, default_value = "text")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        global = true,
+        value_enum,
+        default_value = "text"
+    )]
     pub output: Format,
     /// Say more: for put and get, where each part is
     #[arg(short, long, global = true)]
@@ -266,7 +271,16 @@ mod tests {
 
     #[test]
     fn options_may_stand_behind_the_command() {
-        let cli = Cli::try_parse_from(["chord", "ls", "a/", "-o", "json", "--endpoint", "http://x:1"]).unwrap();
+        let cli = Cli::try_parse_from([
+            "chord",
+            "ls",
+            "a/",
+            "-o",
+            "json",
+            "--endpoint",
+            "http://x:1",
+        ])
+        .unwrap();
         assert_eq!(cli.global.output, Format::Json);
         assert_eq!(cli.global.endpoint.as_deref(), Some("http://x:1"));
     }
@@ -280,7 +294,9 @@ mod tests {
     #[test]
     fn a_dash_is_an_argument() {
         let cli = Cli::try_parse_from(["chord", "put", "-", "name"]).unwrap();
-        let Command::Put(put) = cli.command else { panic!("not put") };
+        let Command::Put(put) = cli.command else {
+            panic!("not put")
+        };
         assert_eq!(put.paths, [PathBuf::from("-"), PathBuf::from("name")]);
     }
 }

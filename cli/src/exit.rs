@@ -35,7 +35,10 @@ pub enum Failure {
 
 impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure::Because { code, message: message.into() }
+        Failure::Because {
+            code,
+            message: message.into(),
+        }
     }
     pub fn failed(message: impl Into<String>) -> Failure {
         Failure::new(Code::Failed, message)
@@ -66,10 +69,20 @@ fn code_of(error: &FilesError) -> Code {
         FilesError::Endpoint(_) => Code::Usage,
         FilesError::Unreachable { .. } => Code::Unavailable,
         FilesError::Broken { .. } | FilesError::Unreadable { .. } => Code::Failed,
-        FilesError::Refused { kind: Some(kind), .. } => match kind {
+        // The request was right, the cluster is not in a state for it: no usage error.
+        FilesError::Refused {
+            status: StatusCode::CONFLICT,
+            kind: Some(Kind::InvalidRequest),
+            ..
+        } => Code::Precondition,
+        FilesError::Refused {
+            kind: Some(kind), ..
+        } => match kind {
             Kind::NotFound => Code::NotFound,
             Kind::PreconditionFailed => Code::Precondition,
-            Kind::NoQuorum | Kind::OutcomeUnknown | Kind::Overloaded | Kind::StaleEpoch => Code::Unavailable,
+            Kind::NoQuorum | Kind::OutcomeUnknown | Kind::Overloaded | Kind::StaleEpoch => {
+                Code::Unavailable
+            }
             Kind::InvalidName | Kind::InvalidRequest => Code::Usage,
             Kind::DigestMismatch
             | Kind::Range
@@ -78,12 +91,14 @@ fn code_of(error: &FilesError) -> Code {
             | Kind::Unauthenticated
             | Kind::Forbidden => Code::Failed,
         },
-        FilesError::Refused { status, kind: None, .. } => match *status {
+        FilesError::Refused {
+            status, kind: None, ..
+        } => match *status {
             StatusCode::NOT_FOUND => Code::NotFound,
             StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Code::Precondition,
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                Code::Unavailable
-            }
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
             _ => Code::Failed,
         },
     }
@@ -105,7 +120,9 @@ impl Tally {
 
     /// Tells of a failure and goes on; a closed output ends everything.
     pub fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
-        let Some(code) = failure.code() else { return Err(failure) };
+        let Some(code) = failure.code() else {
+            return Err(failure);
+        };
         eprintln!("chord: {failure}");
         self.first.get_or_insert(code);
         self.failures += 1;
@@ -115,9 +132,10 @@ impl Tally {
     pub fn finish(self) -> Result<(), Failure> {
         match self.first {
             None => Ok(()),
-            Some(code) => {
-                Err(Failure::new(code, format!("{} of {} failed", self.failures, self.failures + self.done)))
-            }
+            Some(code) => Err(Failure::new(
+                code,
+                format!("{} of {} failed", self.failures, self.failures + self.done),
+            )),
         }
     }
 }
@@ -128,24 +146,47 @@ mod tests {
 
     fn refused(status: u16, kind: Option<Kind>) -> Code {
         let status = StatusCode::from_u16(status).unwrap();
-        code_of(&FilesError::Refused { doing: "x".into(), status, kind, detail: "y".into() })
+        code_of(&FilesError::Refused {
+            doing: "x".into(),
+            status,
+            kind,
+            detail: "y".into(),
+        })
     }
 
     #[test]
     fn codes_are_the_ones_of_the_interface() {
         assert_eq!(refused(404, Some(Kind::NotFound)), Code::NotFound);
         assert_eq!(refused(404, None), Code::NotFound);
-        assert_eq!(refused(412, Some(Kind::PreconditionFailed)), Code::Precondition);
-        assert_eq!(refused(409, Some(Kind::PreconditionFailed)), Code::Precondition);
+        assert_eq!(
+            refused(412, Some(Kind::PreconditionFailed)),
+            Code::Precondition
+        );
+        assert_eq!(
+            refused(409, Some(Kind::PreconditionFailed)),
+            Code::Precondition
+        );
         assert_eq!(refused(409, None), Code::Precondition);
+        assert_eq!(
+            refused(409, Some(Kind::InvalidRequest)),
+            Code::Precondition,
+            "scale, elsewhere than chord up"
+        );
         assert_eq!(refused(503, Some(Kind::NoQuorum)), Code::Unavailable);
         assert_eq!(refused(503, Some(Kind::OutcomeUnknown)), Code::Unavailable);
         assert_eq!(refused(503, None), Code::Unavailable);
         assert_eq!(refused(507, Some(Kind::Full)), Code::Failed);
         assert_eq!(refused(400, Some(Kind::InvalidName)), Code::Usage);
         assert_eq!(refused(500, None), Code::Failed);
-        let numbers: Vec<u8> =
-            [Code::Failed, Code::Usage, Code::NotFound, Code::Precondition, Code::Unavailable].map(|c| c as u8).into();
+        let numbers: Vec<u8> = [
+            Code::Failed,
+            Code::Usage,
+            Code::NotFound,
+            Code::Precondition,
+            Code::Unavailable,
+        ]
+        .map(|c| c as u8)
+        .into();
         assert_eq!(numbers, [1, 2, 3, 4, 5]);
     }
 
@@ -157,6 +198,9 @@ mod tests {
         tally.failed(Failure::new(Code::Unavailable, "b")).unwrap();
         assert_eq!(tally.finish().unwrap_err().code(), Some(Code::NotFound));
         assert!(Tally::default().finish().is_ok());
-        assert!(Tally::default().failed(Failure::OutputClosed).is_err(), "a closed output ends the command");
+        assert!(
+            Tally::default().failed(Failure::OutputClosed).is_err(),
+            "a closed output ends the command"
+        );
     }
 }

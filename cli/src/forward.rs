@@ -37,7 +37,12 @@ impl Drop for Forward {
 }
 
 /// Listens on a free port of loopback and forwards to `port` of `pod`.
-pub async fn forward(client: Client, namespace: &str, pod: &str, port: u16) -> std::io::Result<Forward> {
+pub async fn forward(
+    client: Client,
+    namespace: &str,
+    pod: &str,
+    port: u16,
+) -> std::io::Result<Forward> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let pods: Api<Pod> = Api::namespaced(client, namespace);
@@ -65,7 +70,12 @@ async fn serve(listener: TcpListener, pods: Api<Pod>, pod: String, port: u16) {
 }
 
 /// Joins one connection with a stream to the pod.
-async fn connect(mut local: TcpStream, pods: &Api<Pod>, pod: &str, port: u16) -> Result<(), kube::Error> {
+async fn connect(
+    mut local: TcpStream,
+    pods: &Api<Pod>,
+    pod: &str,
+    port: u16,
+) -> Result<(), kube::Error> {
     let _ = local.set_nodelay(true);
     let mut forwarder = pods.portforward(pod, &[port]).await?;
     if let Some(mut remote) = forwarder.take_stream(port) {

@@ -37,32 +37,56 @@ pub struct Cluster {
 impl Cluster {
     /// Finds the cluster by its name, or as the only one of its namespace.
     pub async fn find(wanted: &Wanted) -> Result<Cluster, Failure> {
-        let options = KubeConfigOptions { context: wanted.context.clone(), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions {
+            context: wanted.context.clone(),
+            ..KubeConfigOptions::default()
+        };
         let config = match Kubeconfig::read() {
-            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| e.to_string()),
+            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|e| e.to_string()),
             Err(e) if wanted.context.is_some() => Err(e.to_string()),
             Err(_) => Config::infer().await.map_err(|e| e.to_string()),
         };
         let config = config.map_err(|e| {
-            Failure::new(Code::Unavailable, format!("cannot find a Kubernetes cluster: {e}: check the kubeconfig and its context"))
+            Failure::new(
+                Code::Unavailable,
+                format!(
+                    "cannot find a Kubernetes cluster: {e}: check the kubeconfig and its context"
+                ),
+            )
         })?;
-        let namespace = wanted.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = wanted
+            .namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|e| failed("connect to Kubernetes", &e))?;
         let clusters: Api<ChordCluster> = Api::namespaced(client.clone(), &namespace);
         let resource = match &wanted.cluster {
-            Some(name) => clusters
-                .get(name)
-                .await
-                .map_err(|e| failed(&format!("find the ChordCluster {name:?} in the namespace {namespace:?}"), &e))?,
+            Some(name) => clusters.get(name).await.map_err(|e| {
+                failed(
+                    &format!("find the ChordCluster {name:?} in the namespace {namespace:?}"),
+                    &e,
+                )
+            })?,
             None => {
                 let found = clusters
                     .list(&ListParams::default().limit(50))
                     .await
-                    .map_err(|e| failed(&format!("list the ChordClusters of the namespace {namespace:?}"), &e))?;
+                    .map_err(|e| {
+                        failed(
+                            &format!("list the ChordClusters of the namespace {namespace:?}"),
+                            &e,
+                        )
+                    })?;
                 only(found.items, &namespace)?
             }
         };
-        Ok(Cluster { client, namespace, resource })
+        Ok(Cluster {
+            client,
+            namespace,
+            resource,
+        })
     }
 
     /// The resource as it was when it was found.
@@ -74,17 +98,32 @@ impl Cluster {
     pub async fn forward(&self) -> Result<Forward, Failure> {
         let name = self.resource.name_any();
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let selector = self.resource.status.as_ref().map(|s| s.selector.clone()).unwrap_or_default();
+        let selector = self
+            .resource
+            .status
+            .as_ref()
+            .map(|s| s.selector.clone())
+            .unwrap_or_default();
         let found = pods
             .list(&ListParams::default().labels(&selector))
             .await
             .map_err(|e| failed(&format!("list the pods of {name:?}"), &e))?;
         let pod = best(&found.items, &name).ok_or_else(|| {
-            Failure::new(Code::Unavailable, format!("no pod of the ChordCluster {name:?} runs in the namespace {:?}", self.namespace))
+            Failure::new(
+                Code::Unavailable,
+                format!(
+                    "no pod of the ChordCluster {name:?} runs in the namespace {:?}",
+                    self.namespace
+                ),
+            )
         })?;
         forward(self.client.clone(), &self.namespace, &pod, CLIENT_PORT)
             .await
-            .map_err(|e| Failure::failed(format!("cannot listen on loopback to forward to the pod {pod}: {e}")))
+            .map_err(|e| {
+                Failure::failed(format!(
+                    "cannot listen on loopback to forward to the pod {pod}: {e}"
+                ))
+            })
     }
 
     /// Sets the number of nodes; not while autoscaling decides it.
@@ -95,29 +134,39 @@ impl Cluster {
                 "cannot scale the cluster: autoscaling decides how many nodes there are; change its bounds, or take spec.autoscaling out",
             ));
         }
-        self.patch("scale the cluster", json!({"spec": {"nodes": nodes}})).await
+        self.patch("scale the cluster", json!({"spec": {"nodes": nodes}}))
+            .await
     }
 
     /// Drains a node, or takes that back.
     pub async fn drain(&self, ordinal: u32, drain: bool) -> Result<(), Failure> {
         let status = self.resource.status.clone().unwrap_or_default();
         let mut drained = self.resource.spec.drained.clone();
-        let slots = status.nodes.max(status.desired_nodes) + u32::try_from(drained.len()).unwrap_or(0);
+        let slots =
+            status.nodes.max(status.desired_nodes) + u32::try_from(drained.len()).unwrap_or(0);
         if drain && ordinal >= slots.max(self.resource.spec.nodes) {
-            return Err(Failure::new(Code::NotFound, format!("the cluster has no node {ordinal}")));
+            return Err(Failure::new(
+                Code::NotFound,
+                format!("the cluster has no node {ordinal}"),
+            ));
         }
         if drain {
             drained.insert(ordinal);
         } else {
             drained.remove(&ordinal);
         }
-        self.patch("drain the node", json!({"spec": {"drained": drained}})).await
+        self.patch("drain the node", json!({"spec": {"drained": drained}}))
+            .await
     }
 
     /// Gives a disk up as lost.
     pub async fn replace(&self, disk: &str) -> Result<(), Failure> {
         let annotations = BTreeMap::from([(REPLACE_ANNOTATION, disk)]);
-        self.patch("replace the disk", json!({"metadata": {"annotations": annotations}})).await
+        self.patch(
+            "replace the disk",
+            json!({"metadata": {"annotations": annotations}}),
+        )
+        .await
     }
 
     /// Changes the resource as it was read: were it changed since, what was decided
@@ -127,7 +176,11 @@ impl Cluster {
         change["metadata"]["uid"] = json!(self.resource.uid());
         let clusters: Api<ChordCluster> = Api::namespaced(self.client.clone(), &self.namespace);
         clusters
-            .patch(&self.resource.name_any(), &PatchParams::default(), &Patch::Merge(change))
+            .patch(
+                &self.resource.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(change),
+            )
             .await
             .map(|_| ())
             .map_err(|e| failed(doing, &e))
@@ -137,12 +190,16 @@ impl Cluster {
 /// The only cluster of a namespace.
 fn only(mut found: Vec<ChordCluster>, namespace: &str) -> Result<ChordCluster, Failure> {
     match (found.pop(), found.as_slice()) {
-        (None, _) => {
-            Err(Failure::new(Code::NotFound, format!("there is no ChordCluster in the namespace {namespace:?}: name another with -n")))
-        }
+        (None, _) => Err(Failure::new(
+            Code::NotFound,
+            format!(
+                "there is no ChordCluster in the namespace {namespace:?}: name another with -n"
+            ),
+        )),
         (Some(one), []) => Ok(one),
         (Some(one), others) => {
-            let mut names: Vec<String> = others.iter().chain([&one]).map(|c| c.name_any()).collect();
+            let mut names: Vec<String> =
+                others.iter().chain([&one]).map(|c| c.name_any()).collect();
             names.sort();
             Err(Failure::usage(format!(
                 "there are several ChordClusters in the namespace {namespace:?} ({}): choose one with --cluster",
@@ -155,7 +212,10 @@ fn only(mut found: Vec<ChordCluster>, namespace: &str) -> Result<ChordCluster, F
 /// The pod to talk to: a ready one, else one that runs.
 fn best(pods: &[Pod], cluster: &str) -> Option<String> {
     let ours = |pod: &&Pod| {
-        let owner = pod.owner_references().iter().any(|o| o.kind == "StatefulSet" && o.name == cluster);
+        let owner = pod
+            .owner_references()
+            .iter()
+            .any(|o| o.kind == "StatefulSet" && o.name == cluster);
         owner && pod.metadata.deletion_timestamp.is_none()
     };
     let rank = |pod: &Pod| {
@@ -166,7 +226,11 @@ fn best(pods: &[Pod], cluster: &str) -> Option<String> {
             .is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
         (running, ready)
     };
-    pods.iter().filter(ours).filter(|pod| rank(pod).0).max_by_key(|pod| rank(pod)).map(|pod| pod.name_any())
+    pods.iter()
+        .filter(ours)
+        .filter(|pod| rank(pod).0)
+        .max_by_key(|pod| rank(pod))
+        .map(|pod| pod.name_any())
 }
 
 /// An error of Kubernetes as a failure with the fitting exit code.

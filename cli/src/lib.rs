@@ -26,9 +26,17 @@ use crate::output::Output;
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let plugin = std::env::args_os().next().is_some_and(|name| is_plugin(Path::new(&name)));
-    let out = Output { format: cli.global.output, verbose: cli.global.verbose };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let plugin = std::env::args_os()
+        .next()
+        .is_some_and(|name| is_plugin(Path::new(&name)));
+    let out = Output {
+        format: cli.global.output,
+        verbose: cli.global.verbose,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => {
             eprintln!("chord: cannot start: {e}");
@@ -53,7 +61,10 @@ pub fn main() -> ExitCode {
 fn complain(out: Output, failure: &Failure) {
     if out.is_json() {
         let code = failure.code().map(|c| c as u8);
-        eprintln!("{}", serde_json::json!({"error": failure.to_string(), "exit": code}));
+        eprintln!(
+            "{}",
+            serde_json::json!({"error": failure.to_string(), "exit": code})
+        );
     } else {
         eprintln!("chord: {failure}");
     }
@@ -61,7 +72,10 @@ fn complain(out: Output, failure: &Failure) {
 
 /// Whether kubectl started us: it runs `kubectl-chord` for `kubectl chord`.
 fn is_plugin(program: &Path) -> bool {
-    program.file_stem().and_then(|s| s.to_str()).is_some_and(|s| s.starts_with("kubectl-"))
+    program
+        .file_stem()
+        .and_then(|s| s.to_str())
+        .is_some_and(|s| s.starts_with("kubectl-"))
 }
 
 #[cfg(test)]

@@ -46,7 +46,11 @@ impl Output {
     }
 
     /// JSON where it is asked for, else lines.
-    pub fn show<T: Serialize>(&self, value: &T, lines: impl FnOnce() -> Vec<String>) -> Result<(), Failure> {
+    pub fn show<T: Serialize>(
+        &self,
+        value: &T,
+        lines: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), Failure> {
         if self.is_json() {
             return self.json(value);
         }
@@ -65,9 +69,12 @@ impl Output {
             Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
             None => "{msg} {spinner} {bytes} {bytes_per_sec}",
         };
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = match length {
-            Some(length) => ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(10)),
+            Some(length) => {
+                ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(10))
+            }
             None => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)),
         };
         bar.set_style(style);
@@ -83,7 +90,9 @@ pub fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
-        Err(e) => Err(Failure::failed(format!("cannot write to standard output: {e}"))),
+        Err(e) => Err(Failure::failed(format!(
+            "cannot write to standard output: {e}"
+        ))),
     }
 }
 
@@ -109,12 +118,22 @@ pub fn bytes(n: u64) -> String {
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|c| rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|c| {
+            rows.iter()
+                .filter_map(|row| row.get(c))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     rows.iter()
         .map(|row| {
             let cells = row.iter().enumerate().map(|(c, cell)| {
-                if c + 1 == row.len() { cell.clone() } else { format!("{cell:<width$}", width = widths[c]) }
+                if c + 1 == row.len() {
+                    cell.clone()
+                } else {
+                    format!("{cell:<width$}", width = widths[c])
+                }
             });
             cells.collect::<Vec<_>>().join("  ")
         })
@@ -135,7 +154,10 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_carry_no_trailing_blanks() {
-        let rows = vec![vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
+        let rows = vec![
+            vec!["a".into(), "bb".into()],
+            vec!["ccc".into(), "d".into()],
+        ];
         assert_eq!(table(&rows), ["a    bb", "ccc  d"]);
     }
 }

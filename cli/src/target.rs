@@ -18,7 +18,11 @@ pub struct Target {
 
 enum Place {
     Endpoint(FilesClient),
-    Kubernetes { wanted: Wanted, cluster: OnceCell<Cluster>, reached: OnceCell<(FilesClient, Forward)> },
+    Kubernetes {
+        wanted: Wanted,
+        cluster: OnceCell<Cluster>,
+        reached: OnceCell<(FilesClient, Forward)>,
+    },
 }
 
 impl Target {
@@ -26,7 +30,8 @@ impl Target {
     /// an endpoint that is named on the command line wins over the first, and
     /// contradicts the second.
     pub fn new(global: &Global, plugin: bool) -> Result<Target, Failure> {
-        let named = global.namespace.is_some() || global.cluster.is_some() || global.context.is_some();
+        let named =
+            global.namespace.is_some() || global.cluster.is_some() || global.context.is_some();
         let place = match &global.endpoint {
             Some(_) if named => {
                 return Err(Failure::usage(
@@ -44,8 +49,12 @@ impl Target {
                 reached: OnceCell::new(),
             },
             None => {
-                let endpoint = std::env::var("CHORD_ENDPOINT").ok().filter(|e| !e.is_empty());
-                Place::Endpoint(FilesClient::new(endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT))?)
+                let endpoint = std::env::var("CHORD_ENDPOINT")
+                    .ok()
+                    .filter(|e| !e.is_empty());
+                Place::Endpoint(FilesClient::new(
+                    endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT),
+                )?)
             }
         };
         Ok(Target { place })
@@ -61,7 +70,10 @@ impl Target {
                     let files = FilesClient::new(&forward.address().to_string())?;
                     Ok::<_, Failure>((files, forward))
                 };
-                reached.get_or_try_init(|| reach).await.map(|(files, _)| files.clone())
+                reached
+                    .get_or_try_init(|| reach)
+                    .await
+                    .map(|(files, _)| files.clone())
             }
         }
     }
@@ -76,8 +88,12 @@ impl Target {
 
     async fn connected(&self) -> Result<&Cluster, Failure> {
         match &self.place {
-            Place::Endpoint(_) => Err(Failure::usage("this is an endpoint, not a ChordCluster on Kubernetes")),
-            Place::Kubernetes { wanted, cluster, .. } => cluster.get_or_try_init(|| Cluster::find(wanted)).await,
+            Place::Endpoint(_) => Err(Failure::usage(
+                "this is an endpoint, not a ChordCluster on Kubernetes",
+            )),
+            Place::Kubernetes {
+                wanted, cluster, ..
+            } => cluster.get_or_try_init(|| Cluster::find(wanted)).await,
         }
     }
 }
@@ -101,8 +117,16 @@ mod tests {
     fn kubernetes_is_for_the_plugin_and_for_its_options() {
         assert!(on_kubernetes(&target(&[], true).unwrap()));
         assert!(on_kubernetes(&target(&["-n", "storage"], false).unwrap()));
-        assert!(!on_kubernetes(&target(&["--endpoint", "http://127.0.0.1:1"], true).unwrap()));
-        assert!(target(&["--endpoint", "http://127.0.0.1:1", "-n", "storage"], false).is_err());
+        assert!(!on_kubernetes(
+            &target(&["--endpoint", "http://127.0.0.1:1"], true).unwrap()
+        ));
+        assert!(
+            target(
+                &["--endpoint", "http://127.0.0.1:1", "-n", "storage"],
+                false
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(chord_e2e::run::main(cli)) {
+    let suites = tokio::task::LocalSet::new();
+    match runtime.block_on(suites.run_until(chord_e2e::run::main(cli))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {

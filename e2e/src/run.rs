@@ -176,7 +176,8 @@ async fn one(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
     let seed = suite.name.bytes().fold(seed, |state, byte| mix(state ^ u64::from(byte)));
     let ctx = Ctx { stage: stage.clone(), cases: cases.clone(), seed };
     let limit = Duration::from_secs(suite.limit);
-    let mut task = tokio::spawn((suite.run)(ctx));
+    // A task of its own, so that a panic ends it alone.
+    let mut task = tokio::task::spawn_local((suite.run)(ctx));
     match tokio::time::timeout(limit, &mut task).await {
         Ok(Ok(Ok(()))) => {}
         Ok(Ok(Err(e))) if e.is::<Reported>() => {}

@@ -123,11 +123,9 @@ fn crd(write: bool) -> anyhow::Result<()> {
         print!("{}", schema::definition_yaml()?);
         return Ok(());
     }
-    for (file, text) in [
-        ("crds/chordclusters.chord.storage.yaml", schema::definition_yaml()?),
-        ("charts/chord-operator/templates/crd.yaml", schema::definition_chart_template()?),
-    ] {
-        std::fs::write(file, text).with_context(|| format!("writing {file}; this is run from the root of the repository"))?;
+    for (file, text) in schema::generated_files()? {
+        std::fs::write(file, text)
+            .with_context(|| format!("writing {file}; this is run from the root of the repository"))?;
     }
     Ok(())
 }

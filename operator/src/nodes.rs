@@ -113,3 +113,74 @@ pub async fn push_view(
         futures::stream::iter(given).buffer_unordered(AT_ONCE).collect().await;
     answers.into_iter().filter_map(|(ordinal, answer)| Some((ordinal, answer.err()?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chord_api::report::{Copies, Inventory, Space, Sync};
+    use chord_api::view::ViewHash;
+    use chord_api::{ClusterUid, DiskId, Epoch, Member, Table, Token};
+
+    fn report(view: Option<ViewRef>) -> NodeReport {
+        let none = ViewRef { epoch: Epoch(0), hash: ViewHash::NONE };
+        let at = view.unwrap_or(none);
+        NodeReport {
+            name: "files-0".into(),
+            ordinal: Ordinal(0),
+            disk: DiskId::random(),
+            cluster: view.map(|_| ClusterUid("c".into())),
+            version: "1".into(),
+            boot: 1,
+            view,
+            ready: true,
+            space: Space::default(),
+            files: 0,
+            inventory: Inventory::default(),
+            sync: Sync { epoch: at.epoch, hash: at.hash, settled: false, pending: 0, waiting: None },
+            copies: Copies { epoch: at.epoch, complete: false, missing: 0 },
+            refused_view: None,
+        }
+    }
+
+    fn views() -> (View, View, View) {
+        let member =
+            |n| Member { ordinal: Ordinal(n), disk: DiskId::random(), tokens: vec![Token(n.into())], zone: None, out: false };
+        let table = Table { replication: 1, members: vec![member(0), member(1)] };
+        let first = View::first(ClusterUid("c".into()), table.clone()).unwrap();
+        let one = first.change_to(table.clone()).unwrap();
+        let two = first.change_to(Table { members: vec![table.members[0].clone()], ..table }).unwrap();
+        (first, one, two)
+    }
+
+    fn reports(views: &[Option<&View>]) -> Reports {
+        let numbered = views.iter().enumerate();
+        numbered.map(|(n, view)| (Ordinal(n as u32), Ok(report(view.map(View::reference))))).collect()
+    }
+
+    #[test]
+    fn only_views_that_the_stored_one_does_not_cover_are_fetched() {
+        let (first, one, two) = views();
+        let said = reports(&[Some(&first), Some(&one), Some(&two), Some(&one), None]);
+        let stored = |view: &View| Stored::View(Box::new(view.clone()));
+        assert!(views_to_fetch(&reports(&[Some(&first), None]), &stored(&one)).is_empty(), "older ones are not");
+        let other = views_to_fetch(&said, &stored(&one));
+        assert_eq!(other, [(two.reference(), BTreeSet::from([Ordinal(2)]))], "the same number, another content");
+        let missing = views_to_fetch(&said, &Stored::Missing);
+        assert_eq!(missing.len(), 3);
+        assert!(missing.contains(&(one.reference(), BTreeSet::from([Ordinal(1), Ordinal(3)]))));
+        assert_eq!(missing[2].0, first.reference(), "the newest first");
+    }
+
+    #[test]
+    fn a_view_goes_to_those_who_hold_an_older_one_or_none_of_the_same_cluster() {
+        let (first, one, two) = views();
+        assert!(lacks(&report(None), &first));
+        assert!(lacks(&report(Some(first.reference())), &one));
+        assert!(!lacks(&report(Some(one.reference())), &one));
+        assert!(!lacks(&report(Some(two.reference())), &one), "a conflict is not pushed over");
+        assert!(!lacks(&report(Some(one.reference())), &first));
+        let mut foreign = report(Some(first.reference()));
+        foreign.cluster = Some(ClusterUid("another".into()));
+        assert!(!lacks(&foreign, &one));
+    }
+}

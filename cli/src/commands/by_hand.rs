@@ -14,10 +14,19 @@ use crate::target::Target;
 pub async fn scale(args: &Scale, target: &Target, out: Output) -> Result<(), Failure> {
     match target.cluster().await? {
         Some(cluster) => cluster.scale(args.nodes).await?,
-        None => target.files().await?.scale(&ScaleRequest { nodes: args.nodes }).await?,
+        None => {
+            target
+                .files()
+                .await?
+                .scale(&ScaleRequest { nodes: args.nodes })
+                .await?
+        }
     }
     out.show(&json!({"nodes": args.nodes}), || {
-        vec![format!("asked for {} nodes: `chord status` tells how far it is", args.nodes)]
+        vec![format!(
+            "asked for {} nodes: `chord status` tells how far it is",
+            args.nodes
+        )]
     })
 }
 
@@ -31,14 +40,23 @@ pub async fn drain(args: &Drain, target: &Target, out: Output) -> Result<(), Fai
         }
         None => {
             let files = target.files().await?;
-            let ordinal = ordinal_of(&args.node, &cluster_name(&files.status().await?.report.name))?;
+            let ordinal = ordinal_of(
+                &args.node,
+                &cluster_name(&files.status().await?.report.name),
+            )?;
             files.drain(&DrainRequest { ordinal, drain }).await?;
             ordinal
         }
     };
     out.show(&json!({"ordinal": ordinal, "drain": drain}), || {
-        let what = if drain { "asked to drain" } else { "asked not to drain" };
-        vec![format!("{what} node {ordinal}: `chord status` tells how far it is")]
+        let what = if drain {
+            "asked to drain"
+        } else {
+            "asked not to drain"
+        };
+        vec![format!(
+            "{what} node {ordinal}: `chord status` tells how far it is"
+        )]
     })
 }
 
@@ -48,7 +66,11 @@ pub async fn replace(args: &Replace, target: &Target, out: Output) -> Result<(),
         Err(_) => {
             let status = target.files().await?.status().await?;
             let ordinal = ordinal_of(&args.node, &cluster_name(&status.report.name))?;
-            let mut disks = status.members.iter().filter(|m| m.ordinal.0 == ordinal).map(|m| m.disk);
+            let mut disks = status
+                .members
+                .iter()
+                .filter(|m| m.ordinal.0 == ordinal)
+                .map(|m| m.disk);
             match (disks.next(), disks.next()) {
                 (Some(disk), None) => disk.to_string(),
                 (None, _) => return Err(no_node(&args.node)),
@@ -62,7 +84,13 @@ pub async fn replace(args: &Replace, target: &Target, out: Output) -> Result<(),
     };
     match target.cluster().await? {
         Some(cluster) => cluster.replace(&disk).await?,
-        None => target.files().await?.replace(&ReplaceRequest { disk: disk.clone() }).await?,
+        None => {
+            target
+                .files()
+                .await?
+                .replace(&ReplaceRequest { disk: disk.clone() })
+                .await?
+        }
     }
     out.show(&json!({"disk": disk}), || {
         vec![format!("asked to give up the disk {disk}: `chord status` tells whether it can be, and how far it is")]
@@ -71,7 +99,9 @@ pub async fn replace(args: &Replace, target: &Target, out: Output) -> Result<(),
 
 /// The cluster's name, of a node's: `files` of `files-1`.
 fn cluster_name(node: &str) -> String {
-    node.rsplit_once('-').map_or(node, |(name, _)| name).to_string()
+    node.rsplit_once('-')
+        .map_or(node, |(name, _)| name)
+        .to_string()
 }
 
 /// `1` or `files-1`, in the cluster `files`.
@@ -88,7 +118,10 @@ fn ordinal_of(node: &str, cluster: &str) -> Result<u32, Failure> {
 }
 
 fn no_node(node: &str) -> Failure {
-    Failure::new(Code::NotFound, format!("there is no node {node:?} in this cluster: `chord nodes` names them"))
+    Failure::new(
+        Code::NotFound,
+        format!("there is no node {node:?} in this cluster: `chord nodes` names them"),
+    )
 }
 
 #[cfg(test)]
@@ -99,7 +132,10 @@ mod tests {
     fn a_node_goes_by_its_name_or_its_number() {
         assert_eq!(ordinal_of("3", "files").unwrap(), 3);
         assert_eq!(ordinal_of("files-12", "files").unwrap(), 12);
-        assert_eq!(ordinal_of("my-files-1", &cluster_name("my-files-0")).unwrap(), 1);
+        assert_eq!(
+            ordinal_of("my-files-1", &cluster_name("my-files-0")).unwrap(),
+            1
+        );
         for bad in ["other-1", "files", "files-", "-1", "files-x", "+1"] {
             let failure = ordinal_of(bad, "files").unwrap_err();
             assert_eq!(failure.code(), Some(Code::NotFound), "{bad}");

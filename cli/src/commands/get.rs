@@ -75,7 +75,9 @@ async fn folder(args: &Get, target: &Target, out: Output) -> Result<(), Failure>
     };
     let into = match (&args.file, prefix.trim_end_matches('/').rsplit('/').next()) {
         (Some(path), _) if path == Path::new("-") => {
-            return Err(Failure::usage("a folder cannot go to standard output: name a folder for it"));
+            return Err(Failure::usage(
+                "a folder cannot go to standard output: name a folder for it",
+            ));
         }
         (Some(path), _) => path.clone(),
         (None, Some(last)) if is_plain(last) => PathBuf::from(last),
@@ -87,7 +89,11 @@ async fn folder(args: &Get, target: &Target, out: Output) -> Result<(), Failure>
     let mut after = None;
     let mut any = false;
     loop {
-        let query = ListQuery { prefix: Some(prefix.clone()), after, ..ListQuery::default() };
+        let query = ListQuery {
+            prefix: Some(prefix.clone()),
+            after,
+            ..ListQuery::default()
+        };
         let page = files.list(&query).await?;
         any |= !page.files.is_empty();
         let (files, prefix, into) = (&files, prefix.as_str(), into.as_path());
@@ -122,7 +128,10 @@ async fn folder(args: &Get, target: &Target, out: Output) -> Result<(), Failure>
         }
     }
     if !any {
-        return Err(Failure::new(crate::exit::Code::NotFound, format!("there is no file below {prefix:?}")));
+        return Err(Failure::new(
+            crate::exit::Code::NotFound,
+            format!("there is no file below {prefix:?}"),
+        ));
     }
     if out.is_json() {
         out.json(&told)?;
@@ -131,7 +140,8 @@ async fn folder(args: &Get, target: &Target, out: Output) -> Result<(), Failure>
 }
 
 fn checked(name: &str) -> Result<FileName, Failure> {
-    FileName::new(name).map_err(|e| Failure::usage(format!("{name:?} cannot be the name of a file: {e}")))
+    FileName::new(name)
+        .map_err(|e| Failure::usage(format!("{name:?} cannot be the name of a file: {e}")))
 }
 
 /// Whether a part of a name can be the name of a file on this machine.
@@ -143,7 +153,9 @@ fn is_plain(part: &str) -> bool {
 fn last_part(name: &FileName) -> Result<String, Failure> {
     match name.as_str().rsplit('/').next() {
         Some(part) if is_plain(part) => Ok(part.to_string()),
-        _ => Err(Failure::usage(format!("{name:?} ends in nothing that a file can be called: say where to write it"))),
+        _ => Err(Failure::usage(format!(
+            "{name:?} ends in nothing that a file can be called: say where to write it"
+        ))),
     }
 }
 
@@ -151,7 +163,9 @@ fn last_part(name: &FileName) -> Result<String, Failure> {
 fn below(into: &Path, prefix: &str, name: &FileName) -> Result<PathBuf, Failure> {
     let rest = name.as_str().strip_prefix(prefix).unwrap_or(name.as_str());
     if !rest.split('/').all(is_plain) {
-        return Err(Failure::failed(format!("{name:?} cannot be a path here: fetch it by itself, with a path for it")));
+        return Err(Failure::failed(format!(
+            "{name:?} cannot be a path here: fetch it by itself, with a path for it"
+        )));
     }
     Ok(into.join(rest))
 }
@@ -159,19 +173,35 @@ fn below(into: &Path, prefix: &str, name: &FileName) -> Result<PathBuf, Failure>
 /// Fetches a file to standard output.
 async fn to_stdout(files: &FilesClient, name: &FileName) -> Result<(), Failure> {
     let mut stdout = tokio::io::stdout();
-    fetch(files, name, &ProgressBar::hidden(), async |piece: Bytes| written(stdout.write_all(&piece).await)).await?;
+    fetch(files, name, &ProgressBar::hidden(), async |piece: Bytes| {
+        written(stdout.write_all(&piece).await)
+    })
+    .await?;
     written(stdout.flush().await)
 }
 
 /// Fetches a file to a path.
-async fn to_file(files: &FilesClient, name: &FileName, path: &Path, out: Output) -> Result<Told, Failure> {
+async fn to_file(
+    files: &FilesClient,
+    name: &FileName,
+    path: &Path,
+    out: Output,
+) -> Result<Told, Failure> {
     let bar = out.progress(name.as_str(), Some(0));
     let mut sink = Sink::open(path).await?;
-    let result = fetch(files, name, &bar, async |piece: Bytes| sink.write(&piece).await).await;
+    let result = fetch(files, name, &bar, async |piece: Bytes| {
+        sink.write(&piece).await
+    })
+    .await;
     bar.finish_and_clear();
     let (size, etag) = result?;
     sink.finish().await?;
-    Ok(Told { name: name.clone(), file: path.display().to_string(), size, etag })
+    Ok(Told {
+        name: name.clone(),
+        file: path.display().to_string(),
+        size,
+        etag,
+    })
 }
 
 /// Brings every byte of one version of a file, in order. A connection that breaks
@@ -199,7 +229,9 @@ async fn fetch(
             }
             Err(error) => error,
         };
-        let Some(size) = size else { return Err(error.into()) };
+        let Some(size) = size else {
+            return Err(error.into());
+        };
         fruitless += 1;
         if etag.is_empty() || fruitless > TRIES || received >= size {
             return Err(error.into());
@@ -220,19 +252,30 @@ async fn resume(
     from: u64,
     size: u64,
 ) -> Option<chord_api::files::Download> {
-    let options = GetOptions { range: Some((from, None)), if_match: Some(etag.to_string()) };
+    let options = GetOptions {
+        range: Some((from, None)),
+        if_match: Some(etag.to_string()),
+    };
     let download: Result<_, FilesError> = files.get(name, &options).await;
     let download = download.ok()?;
     let info = download.info();
-    (download.is_partial() && info.etag == etag && info.size == Some(size - from)).then_some(download)
+    (download.is_partial() && info.etag == etag && info.size == Some(size - from))
+        .then_some(download)
 }
 
 /// A file being written.
 enum Sink {
     /// Beside its place, taken away unless it is finished.
-    Beside { file: tokio::fs::File, temporary: Temporary, place: PathBuf },
+    Beside {
+        file: tokio::fs::File,
+        temporary: Temporary,
+        place: PathBuf,
+    },
     /// A device or a pipe: nothing there to replace.
-    Direct { file: tokio::fs::File, place: PathBuf },
+    Direct {
+        file: tokio::fs::File,
+        place: PathBuf,
+    },
 }
 
 /// A file that goes when this is dropped.
@@ -246,7 +289,8 @@ impl Drop for Temporary {
 
 impl Sink {
     async fn open(path: &Path) -> Result<Sink, Failure> {
-        let cannot = |e: std::io::Error| Failure::failed(format!("cannot write {}: {e}", path.display()));
+        let cannot =
+            |e: std::io::Error| Failure::failed(format!("cannot write {}: {e}", path.display()));
         // Through a link, what it leads to is replaced, and the link stays.
         let place = match path.canonicalize() {
             Ok(real) => real,
@@ -255,7 +299,11 @@ impl Sink {
         if let Ok(found) = tokio::fs::metadata(&place).await
             && !found.is_file()
         {
-            let file = tokio::fs::OpenOptions::new().write(true).open(&place).await.map_err(cannot)?;
+            let file = tokio::fs::OpenOptions::new()
+                .write(true)
+                .open(&place)
+                .await
+                .map_err(cannot)?;
             return Ok(Sink::Direct { file, place });
         }
         let beside = format!(".chord-{}.part", uuid::Uuid::new_v4().simple());
@@ -269,12 +317,18 @@ impl Sink {
             .open(&temporary)
             .await
             .map_err(cannot)?;
-        Ok(Sink::Beside { file, temporary: Temporary(temporary), place })
+        Ok(Sink::Beside {
+            file,
+            temporary: Temporary(temporary),
+            place,
+        })
     }
 
     async fn write(&mut self, piece: &[u8]) -> Result<(), Failure> {
         let (Sink::Beside { file, place, .. } | Sink::Direct { file, place }) = self;
-        file.write_all(piece).await.map_err(|e| Failure::failed(format!("cannot write {}: {e}", place.display())))
+        file.write_all(piece)
+            .await
+            .map_err(|e| Failure::failed(format!("cannot write {}: {e}", place.display())))
     }
 
     /// Puts the file in its place.
@@ -284,7 +338,11 @@ impl Sink {
         };
         match self {
             Sink::Direct { mut file, place } => file.flush().await.map_err(|e| cannot(&place, e)),
-            Sink::Beside { mut file, temporary, place } => {
+            Sink::Beside {
+                mut file,
+                temporary,
+                place,
+            } => {
                 file.flush().await.map_err(|e| cannot(&place, e))?;
                 if let Ok(before) = tokio::fs::metadata(&place).await {
                     // Best effort: the same rights as the file that is replaced.
@@ -292,7 +350,9 @@ impl Sink {
                 }
                 file.sync_all().await.map_err(|e| cannot(&place, e))?;
                 drop(file);
-                tokio::fs::rename(&temporary.0, &place).await.map_err(|e| cannot(&place, e))
+                tokio::fs::rename(&temporary.0, &place)
+                    .await
+                    .map_err(|e| cannot(&place, e))
             }
         }
     }
@@ -308,7 +368,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    const OUT: Output = Output { format: Format::Text, verbose: false };
+    const OUT: Output = Output {
+        format: Format::Text,
+        verbose: false,
+    };
 
     fn name(text: &str) -> FileName {
         text.parse().unwrap()
@@ -316,7 +379,10 @@ mod tests {
 
     #[test]
     fn names_lead_nowhere_outside_the_folder() {
-        assert_eq!(below(Path::new("out"), "p/", &name("p/a/b")).unwrap(), Path::new("out/a/b"));
+        assert_eq!(
+            below(Path::new("out"), "p/", &name("p/a/b")).unwrap(),
+            Path::new("out/a/b")
+        );
         for bad in ["p/../../etc/passwd", "p//etc/passwd", "p/a/.", "p/"] {
             assert!(below(Path::new("out"), "p/", &name(bad)).is_err(), "{bad}");
         }
@@ -332,11 +398,15 @@ mod tests {
             let left = Arc::clone(&left);
             async move {
                 let from = match headers.get("range").and_then(|v| v.to_str().ok()) {
-                    Some(range) if ranges => range["bytes=".len()..range.len() - 1].parse().unwrap(),
+                    Some(range) if ranges => {
+                        range["bytes=".len()..range.len() - 1].parse().unwrap()
+                    }
                     _ => 0,
                 };
                 let whole = &b"0123456789"[from..];
-                let cut = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+                let cut = left
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                    .is_ok();
                 let body = if cut {
                     let half = Bytes::copy_from_slice(&whole[..whole.len() / 2]);
                     let pieces = [Ok(half), Err(std::io::Error::other("gone"))];
@@ -347,7 +417,11 @@ mod tests {
                 } else {
                     Body::from(whole)
                 };
-                let status = if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+                let status = if from > 0 {
+                    StatusCode::PARTIAL_CONTENT
+                } else {
+                    StatusCode::OK
+                };
                 let length = whole.len().to_string();
                 let headers = [("content-length", length.as_str()), ("etag", "\"v\"")];
                 let answer: Response = (status, headers, body).into_response();
@@ -362,8 +436,10 @@ mod tests {
     }
 
     fn entries(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -373,7 +449,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("f");
         std::fs::write(&place, "old").unwrap();
-        let told = to_file(&server(0, true).await, &name("f"), &place, OUT).await.unwrap();
+        let told = to_file(&server(0, true).await, &name("f"), &place, OUT)
+            .await
+            .unwrap();
         assert_eq!((told.size, told.etag.as_str()), (10, "v"));
         assert_eq!(std::fs::read_to_string(&place).unwrap(), "0123456789");
         assert_eq!(entries(folder.path()), ["f"]);
@@ -384,7 +462,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("f");
         std::fs::write(&place, "old").unwrap();
-        let failure = to_file(&server(usize::MAX, false).await, &name("f"), &place, OUT).await.unwrap_err();
+        let failure = to_file(&server(usize::MAX, false).await, &name("f"), &place, OUT)
+            .await
+            .unwrap_err();
         assert_eq!(failure.code(), Some(crate::exit::Code::Failed));
         assert_eq!(std::fs::read_to_string(&place).unwrap(), "old");
         assert_eq!(entries(folder.path()), ["f"]);
@@ -394,7 +474,9 @@ mod tests {
     async fn a_broken_connection_is_taken_up_where_it_broke() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("f");
-        to_file(&server(2, true).await, &name("f"), &place, OUT).await.unwrap();
+        to_file(&server(2, true).await, &name("f"), &place, OUT)
+            .await
+            .unwrap();
         assert_eq!(std::fs::read_to_string(&place).unwrap(), "0123456789");
     }
 
@@ -405,10 +487,22 @@ mod tests {
         let (real, link) = (folder.path().join("real"), folder.path().join("link"));
         std::fs::write(&real, "old").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        to_file(&server(0, true).await, &name("f"), &link, OUT).await.unwrap();
+        to_file(&server(0, true).await, &name("f"), &link, OUT)
+            .await
+            .unwrap();
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert_eq!(std::fs::read_to_string(&real).unwrap(), "0123456789");
-        to_file(&server(0, true).await, &name("f"), Path::new("/dev/null"), OUT).await.unwrap();
-        assert!(!Path::new("/dev/null").metadata().unwrap().is_file(), "a device stays a device");
+        to_file(
+            &server(0, true).await,
+            &name("f"),
+            Path::new("/dev/null"),
+            OUT,
+        )
+        .await
+        .unwrap();
+        assert!(
+            !Path::new("/dev/null").metadata().unwrap().is_file(),
+            "a device stays a device"
+        );
     }
 }

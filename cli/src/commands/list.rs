@@ -38,7 +38,8 @@ pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure>
         left = left.saturating_sub((page.files.len() + page.prefixes.len()) as u64);
         if out.is_json() {
             for entry in &page.files {
-                let text = serde_json::to_string(entry).map_err(|e| Failure::failed(e.to_string()))?;
+                let text =
+                    serde_json::to_string(entry).map_err(|e| Failure::failed(e.to_string()))?;
                 out.raw(&format!("{}\n{text}", if first { "" } else { "," }))?;
                 first = false;
             }
@@ -51,7 +52,9 @@ pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure>
         match page.next {
             // A server that gave the same place again would never end.
             Some(next) if query.after.as_deref() == Some(next.as_str()) => {
-                return Err(Failure::failed(format!("the listing does not go on after {next:?}")));
+                return Err(Failure::failed(format!(
+                    "the listing does not go on after {next:?}"
+                )));
             }
             Some(next) => query.after = Some(next),
             None => break None,
@@ -67,7 +70,8 @@ pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure>
 
 /// Files and prefixes together, in byte order.
 fn lines(files: &[FileEntry], prefixes: &[String], long: bool) -> Vec<String> {
-    let mut rows: Vec<(&str, Option<&FileEntry>)> = files.iter().map(|f| (f.name.as_str(), Some(f))).collect();
+    let mut rows: Vec<(&str, Option<&FileEntry>)> =
+        files.iter().map(|f| (f.name.as_str(), Some(f))).collect();
     rows.extend(prefixes.iter().map(|p| (p.as_str(), None)));
     rows.sort_by_key(|(name, _)| *name);
     rows.into_iter()
@@ -113,7 +117,11 @@ pub async fn stat(args: &Stat, target: &Target, out: Output) -> Result<(), Failu
         lines.extend(told.version.map(|v| format!("version   {v}")));
         lines.extend(told.modified.iter().map(|m| format!("modified  {m}")));
         lines.extend(told.content_type.iter().map(|t| format!("type      {t}")));
-        lines.extend(told.meta.iter().map(|(key, value)| format!("meta      {key}={value}")));
+        lines.extend(
+            told.meta
+                .iter()
+                .map(|(key, value)| format!("meta      {key}={value}")),
+        );
         lines
     })
 }
@@ -145,7 +153,10 @@ mod tests {
 
     #[test]
     fn times_are_written_as_in_listings() {
-        assert_eq!(rfc3339("Sun, 06 Nov 1994 08:49:37 GMT"), "1994-11-06T08:49:37Z");
+        assert_eq!(
+            rfc3339("Sun, 06 Nov 1994 08:49:37 GMT"),
+            "1994-11-06T08:49:37Z"
+        );
         assert_eq!(rfc3339("yesterday"), "yesterday");
     }
 }

@@ -46,7 +46,11 @@ fn state(member: &MemberStatus) -> &'static str {
     match member {
         MemberStatus { out: true, .. } => "Out",
         MemberStatus { alive: false, .. } => "Down",
-        MemberStatus { in_old: true, in_new: false, .. } => "Leaving",
+        MemberStatus {
+            in_old: true,
+            in_new: false,
+            ..
+        } => "Leaving",
         MemberStatus { in_old: false, .. } => "Joining",
         _ if ready => "Ready",
         _ => "Joining",
@@ -55,7 +59,9 @@ fn state(member: &MemberStatus) -> &'static str {
 
 fn lines(nodes: &[NodeLine]) -> Vec<String> {
     let with_pid = nodes.iter().any(|n| n.pid.is_some());
-    let mut header: Vec<String> = ["NAME", "STATE", "USED", "CAPACITY", "FULL", "FILES"].map(String::from).into();
+    let mut header: Vec<String> = ["NAME", "STATE", "USED", "CAPACITY", "FULL", "FILES"]
+        .map(String::from)
+        .into();
     if with_pid {
         header.push("PID".into());
     }
@@ -95,8 +101,16 @@ mod tests {
             member(2, true, true, false),
             member(10, true, false, true),
         ]));
-        let states: Vec<_> = nodes.iter().map(|n| (n.name.as_str(), n.state.as_str())).collect();
-        let wanted = [("files-0", "Ready"), ("files-1", "Down"), ("files-2", "Leaving"), ("files-10", "Joining")];
+        let states: Vec<_> = nodes
+            .iter()
+            .map(|n| (n.name.as_str(), n.state.as_str()))
+            .collect();
+        let wanted = [
+            ("files-0", "Ready"),
+            ("files-1", "Down"),
+            ("files-2", "Leaving"),
+            ("files-10", "Joining"),
+        ];
         assert_eq!(states, wanted, "in order of their ordinals");
     }
 
@@ -104,7 +118,10 @@ mod tests {
     fn programs_get_what_the_interface_promises() {
         let json = serde_json::to_value(members(&node(&[member(1, true, true, true)]))).unwrap();
         assert_eq!(json[0]["address"], "http://127.0.0.1:9001");
-        assert_eq!((json[0]["used"].as_u64(), json[0]["capacity"].as_u64()), (Some(100), Some(1000)));
+        assert_eq!(
+            (json[0]["used"].as_u64(), json[0]["capacity"].as_u64()),
+            (Some(100), Some(1000))
+        );
         assert_eq!(json[0]["files"], 5);
         assert_eq!(json[0].get("pid"), None);
     }
@@ -112,6 +129,9 @@ mod tests {
     #[test]
     fn figures_of_a_silent_node_are_not_shown_as_zeros() {
         let shown = lines(&members(&node(&[member(0, false, true, true)])));
-        assert!(shown[1].contains("Down") && shown[1].contains(" -  "), "{shown:?}");
+        assert!(
+            shown[1].contains("Down") && shown[1].contains(" -  "),
+            "{shown:?}"
+        );
     }
 }

@@ -56,19 +56,32 @@ fn plan(args: &Put, what: impl Fn(&Path) -> Option<What>) -> Result<Vec<Task>, F
         None => return Err(Failure::usage("there is nothing to store: name a file")),
         Some((last, rest)) if args.name.is_none() && !rest.is_empty() => {
             // Standard input has no name of its own, so what follows it is one.
-            let named = (rest.len() == 1 && is_stdin(&rest[0])) || (what(last).is_none() && !is_stdin(last));
-            if named { (rest, Some(text(last)?)) } else { (args.paths.as_slice(), None) }
+            let named = (rest.len() == 1 && is_stdin(&rest[0]))
+                || (what(last).is_none() && !is_stdin(last));
+            if named {
+                (rest, Some(text(last)?))
+            } else {
+                (args.paths.as_slice(), None)
+            }
         }
-        Some(_) => (args.paths.as_slice(), args.name.as_ref().map(|n| n.to_string())),
+        Some(_) => (
+            args.paths.as_slice(),
+            args.name.as_ref().map(|n| n.to_string()),
+        ),
     };
-    let folder_given = given.as_deref().is_some_and(|name| name.ends_with('/')) && args.name.is_none();
+    let folder_given =
+        given.as_deref().is_some_and(|name| name.ends_with('/')) && args.name.is_none();
     if let Some(given) = &given
         && sources.len() > 1
         && !folder_given
     {
         return Err(Failure::usage(match args.name {
-            Some(_) => "--name is for one file: without it several files keep their own names".to_string(),
-            None => format!("there is no file {given:?} here, and several files cannot have one name: to put it before their names, end it with `/`"),
+            Some(_) => {
+                "--name is for one file: without it several files keep their own names".to_string()
+            }
+            None => format!(
+                "there is no file {given:?} here, and several files cannot have one name: to put it before their names, end it with `/`"
+            ),
         }));
     }
     let mut tasks = Vec::new();
@@ -78,18 +91,28 @@ fn plan(args: &Put, what: impl Fn(&Path) -> Option<What>) -> Result<Vec<Task>, F
             Source::Stdin
         } else {
             match what(path) {
-                None => return Err(Failure::failed(format!("cannot read {}: there is no such file", path.display()))),
+                None => {
+                    return Err(Failure::failed(format!(
+                        "cannot read {}: there is no such file",
+                        path.display()
+                    )));
+                }
                 Some(What::File) => Source::File(path.clone()),
                 Some(What::Folder) if args.recursive => Source::Folder(path.clone()),
                 Some(What::Folder) => {
-                    return Err(Failure::usage(format!("{} is a folder: -r stores all that is in it", path.display())));
+                    return Err(Failure::usage(format!(
+                        "{} is a folder: -r stores all that is in it",
+                        path.display()
+                    )));
                 }
             }
         };
         let name = match &given {
             Some(name) if !folder_given => name.clone(),
             _ if source == Source::Stdin => {
-                return Err(Failure::usage("standard input needs a name: chord put - NAME"));
+                return Err(Failure::usage(
+                    "standard input needs a name: chord put - NAME",
+                ));
             }
             prefix => format!("{}{}", prefix.as_deref().unwrap_or(""), own_name(path)?),
         };
@@ -107,9 +130,12 @@ fn plan(args: &Put, what: impl Fn(&Path) -> Option<What>) -> Result<Vec<Task>, F
 }
 
 fn text(path: &Path) -> Result<String, Failure> {
-    path.to_str()
-        .map(str::to_string)
-        .ok_or_else(|| Failure::usage(format!("{} is not UTF-8 and cannot be a name: give one with --name", path.display())))
+    path.to_str().map(str::to_string).ok_or_else(|| {
+        Failure::usage(format!(
+            "{} is not UTF-8 and cannot be a name: give one with --name",
+            path.display()
+        ))
+    })
 }
 
 /// The last part of a path; of `.` and the like, of what it stands for.
@@ -117,15 +143,21 @@ fn own_name(path: &Path) -> Result<String, Failure> {
     if let Some(name) = path.file_name() {
         return text(Path::new(name));
     }
-    let real = path.canonicalize().map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
+    let real = path
+        .canonicalize()
+        .map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
     match real.file_name() {
         Some(name) => text(Path::new(name)),
-        None => Err(Failure::usage(format!("{} has no name of its own: give one", path.display()))),
+        None => Err(Failure::usage(format!(
+            "{} has no name of its own: give one",
+            path.display()
+        ))),
     }
 }
 
 fn check(name: &str) -> Result<FileName, Failure> {
-    FileName::new(name).map_err(|e| Failure::usage(format!("{name:?} cannot be the name of a file: {e}")))
+    FileName::new(name)
+        .map_err(|e| Failure::usage(format!("{name:?} cannot be the name of a file: {e}")))
 }
 
 fn look(path: &Path) -> Option<What> {
@@ -147,12 +179,19 @@ struct Walk {
 
 impl Walk {
     fn new(folder: &Path, name: &str) -> Result<Walk, Failure> {
-        Ok(Walk { open: vec![(read_dir(folder)?, name.trim_end_matches('/').to_string())] })
+        Ok(Walk {
+            open: vec![(read_dir(folder)?, name.trim_end_matches('/').to_string())],
+        })
     }
 
-    fn entry(&mut self, entry: &std::fs::DirEntry, prefix: &str) -> Result<Option<(PathBuf, FileName)>, Failure> {
+    fn entry(
+        &mut self,
+        entry: &std::fs::DirEntry,
+        prefix: &str,
+    ) -> Result<Option<(PathBuf, FileName)>, Failure> {
         let path = entry.path();
-        let cannot = |e: std::io::Error| Failure::failed(format!("cannot read {}: {e}", path.display()));
+        let cannot =
+            |e: std::io::Error| Failure::failed(format!("cannot read {}: {e}", path.display()));
         let name = format!("{prefix}/{}", text(Path::new(&entry.file_name()))?);
         let kind = entry.file_type().map_err(cannot)?;
         if kind.is_dir() {
@@ -161,14 +200,18 @@ impl Walk {
         }
         let found = std::fs::metadata(&path).map_err(cannot)?;
         if !found.is_file() {
-            return Err(Failure::failed(format!("{} is neither a file nor a folder: left out", path.display())));
+            return Err(Failure::failed(format!(
+                "{} is neither a file nor a folder: left out",
+                path.display()
+            )));
         }
         Ok(Some((path, check(&name)?)))
     }
 }
 
 fn read_dir(folder: &Path) -> Result<std::fs::ReadDir, Failure> {
-    std::fs::read_dir(folder).map_err(|e| Failure::failed(format!("cannot read the folder {}: {e}", folder.display())))
+    std::fs::read_dir(folder)
+        .map_err(|e| Failure::failed(format!("cannot read the folder {}: {e}", folder.display())))
 }
 
 impl Iterator for Walk {
@@ -181,7 +224,11 @@ impl Iterator for Walk {
                 None => {
                     self.open.pop();
                 }
-                Some(Err(e)) => return Some(Err(Failure::failed(format!("cannot read a folder of {prefix}: {e}")))),
+                Some(Err(e)) => {
+                    return Some(Err(Failure::failed(format!(
+                        "cannot read a folder of {prefix}: {e}"
+                    ))));
+                }
                 Some(Ok(entry)) => match self.entry(&entry, &prefix) {
                     Ok(None) => {}
                     Ok(Some(found)) => return Some(Ok(found)),
@@ -258,7 +305,11 @@ fn say(out: Output, one: Told, told: &mut Vec<Told>, tally: &mut Tally) -> Resul
         told.push(one);
         return Ok(());
     }
-    let how = if one.stored.created { "stored" } else { "replaced" };
+    let how = if one.stored.created {
+        "stored"
+    } else {
+        "replaced"
+    };
     out.line(format!("{how} {}  {}", one.name, bytes(one.size)))?;
     for line in one.place.iter().flat_map(|place| places(place)) {
         out.line(line)?;
@@ -282,7 +333,11 @@ pub async fn ask_where(files: &FilesClient, name: &FileName, out: Output) -> Opt
     if !out.verbose {
         return None;
     }
-    files.where_is(name).await.inspect_err(|e| eprintln!("chord: {e}")).ok()
+    files
+        .where_is(name)
+        .await
+        .inspect_err(|e| eprintln!("chord: {e}"))
+        .ok()
 }
 
 async fn one(
@@ -302,7 +357,15 @@ async fn one(
     let (stored, size) = match path {
         None => {
             let bar = out.progress(name.as_str(), None);
-            send(files, &name, tokio::io::stdin(), &options, "standard input", bar).await?
+            send(
+                files,
+                &name,
+                tokio::io::stdin(),
+                &options,
+                "standard input",
+                bar,
+            )
+            .await?
         }
         Some(path) => {
             let shown = path.display().to_string();
@@ -321,7 +384,12 @@ async fn one(
         }
     };
     let place = ask_where(files, &name, out).await;
-    Ok(Told { name, size, stored, place })
+    Ok(Told {
+        name,
+        size,
+        stored,
+        place,
+    })
 }
 
 /// Streams a source to the cluster; a reading error is told as what it is, not as
@@ -348,9 +416,14 @@ async fn send<R: tokio::io::AsyncRead + Send + Unpin + 'static>(
         )),
     };
     bar.finish_and_clear();
-    let sent = sent.lock().map(|s| (s.bytes, s.error.clone())).unwrap_or_default();
+    let sent = sent
+        .lock()
+        .map(|s| (s.bytes, s.error.clone()))
+        .unwrap_or_default();
     if let (_, Some(error)) = &sent {
-        return Err(Failure::failed(format!("cannot read {shown}: {error}; nothing was stored")));
+        return Err(Failure::failed(format!(
+            "cannot read {shown}: {error}; nothing was stored"
+        )));
     }
     Ok((result?, sent.0))
 }
@@ -389,7 +462,11 @@ fn stream<R: tokio::io::AsyncRead + Send + Unpin + 'static>(
             }
             let n = read?;
             bar.inc(n as u64);
-            Ok(if n == 0 { None } else { Some((buffer.freeze(), source)) })
+            Ok(if n == 0 {
+                None
+            } else {
+                Some((buffer.freeze(), source))
+            })
         }
     })
 }
@@ -438,7 +515,10 @@ mod tests {
             Source::Stdin => "-".to_string(),
             Source::File(path) | Source::Folder(path) => path.display().to_string(),
         };
-        Ok(tasks.iter().map(|t| (shown(&t.source), t.name.clone())).collect())
+        Ok(tasks
+            .iter()
+            .map(|t| (shown(&t.source), t.name.clone()))
+            .collect())
     }
 
     fn pairs(line: &[&str]) -> Vec<(String, String)> {
@@ -455,13 +535,20 @@ mod tests {
         assert_eq!(pairs(&["x/a"]), [pair("x/a", "a")]);
         assert_eq!(pairs(&["a", "new"]), [pair("a", "new")]);
         assert_eq!(pairs(&["a", "in/"]), [pair("a", "in/a")]);
-        assert_eq!(pairs(&["a", "--name", "b"]), [pair("a", "b")], "--name wins over a file of that name");
+        assert_eq!(
+            pairs(&["a", "--name", "b"]),
+            [pair("a", "b")],
+            "--name wins over a file of that name"
+        );
     }
 
     #[test]
     fn a_last_argument_that_is_a_file_is_a_file() {
         assert_eq!(pairs(&["a", "b"]), [pair("a", "a"), pair("b", "b")]);
-        assert_eq!(pairs(&["a", "b", "in/"]), [pair("a", "in/a"), pair("b", "in/b")]);
+        assert_eq!(
+            pairs(&["a", "b", "in/"]),
+            [pair("a", "in/a"), pair("b", "in/b")]
+        );
     }
 
     #[test]
@@ -473,7 +560,10 @@ mod tests {
 
     #[test]
     fn folders_want_dash_r() {
-        assert_eq!(planned(&["d"]).unwrap_err().code(), Some(crate::exit::Code::Usage));
+        assert_eq!(
+            planned(&["d"]).unwrap_err().code(),
+            Some(crate::exit::Code::Usage)
+        );
         assert_eq!(pairs(&["-r", "d"]), [pair("d", "d")]);
         assert_eq!(pairs(&["-r", "d/", "in"]), [pair("d/", "in")]);
         assert_eq!(pairs(&["-r", "d", "a"]), [pair("d", "d"), pair("a", "a")]);
@@ -482,7 +572,10 @@ mod tests {
     #[test]
     fn what_would_lose_a_file_is_refused() {
         assert!(planned(&["a", "x/a"]).is_err(), "both would be stored as a");
-        assert!(planned(&["a", "b", "nowhere"]).is_err(), "one name for two files");
+        assert!(
+            planned(&["a", "b", "nowhere"]).is_err(),
+            "one name for two files"
+        );
         assert!(planned(&["a", "b", "--name", "c"]).is_err());
         assert!(planned(&["nowhere"]).is_err());
     }
@@ -496,7 +589,14 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink(folder.path(), folder.path().join("sub/loop")).unwrap();
         let found: Vec<_> = Walk::new(folder.path(), "n").unwrap().collect();
-        let names: BTreeSet<String> = found.iter().flatten().map(|(_, name)| name.to_string()).collect();
-        assert_eq!(names, BTreeSet::from(["n/one".to_string(), "n/sub/deep/two".to_string()]));
+        let names: BTreeSet<String> = found
+            .iter()
+            .flatten()
+            .map(|(_, name)| name.to_string())
+            .collect();
+        assert_eq!(
+            names,
+            BTreeSet::from(["n/one".to_string(), "n/sub/deep/two".to_string()])
+        );
     }
 }

@@ -34,13 +34,22 @@ pub async fn run(args: &Rm, target: &Target, out: Output) -> Result<(), Failure>
     tally.finish()
 }
 
-fn told(out: Output, name: &str, tally: &mut Tally, deleted: &mut Vec<String>) -> Result<(), Failure> {
+fn told(
+    out: Output,
+    name: &str,
+    tally: &mut Tally,
+    deleted: &mut Vec<String>,
+) -> Result<(), Failure> {
     tally.done();
     if out.is_json() {
         deleted.push(name.to_string());
         return Ok(());
     }
-    if out.verbose { out.line(format!("deleted {name}")) } else { Ok(()) }
+    if out.verbose {
+        out.line(format!("deleted {name}"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Deletes every file whose name begins with `folder/`, and nothing else: `rm -r a`
@@ -53,18 +62,34 @@ async fn below(
     deleted: &mut Vec<String>,
 ) -> Result<(), Failure> {
     let folder = folder.as_str();
-    let prefix = if folder.ends_with('/') { folder.to_string() } else { format!("{folder}/") };
+    let prefix = if folder.ends_with('/') {
+        folder.to_string()
+    } else {
+        format!("{folder}/")
+    };
     let mut after = None;
     let mut any = false;
     loop {
-        let page = files.list(&ListQuery { prefix: Some(prefix.clone()), after, ..ListQuery::default() }).await?;
+        let page = files
+            .list(&ListQuery {
+                prefix: Some(prefix.clone()),
+                after,
+                ..ListQuery::default()
+            })
+            .await?;
         any |= !page.files.is_empty();
-        let names = page.files.into_iter().filter(|entry| entry.name.starts_with(&prefix));
+        let names = page
+            .files
+            .into_iter()
+            .filter(|entry| entry.name.starts_with(&prefix));
         let mut deletes = futures::stream::iter(names)
             .map(|entry| async move {
                 let result = match FileName::new(entry.name.as_str()) {
                     Ok(name) => files.delete(&name, None).await.map_err(Failure::from),
-                    Err(e) => Err(Failure::failed(format!("{:?} cannot be the name of a file: {e}", entry.name))),
+                    Err(e) => Err(Failure::failed(format!(
+                        "{:?} cannot be the name of a file: {e}",
+                        entry.name
+                    ))),
                 };
                 (entry.name, result)
             })
@@ -82,5 +107,12 @@ async fn below(
             break;
         }
     }
-    if any { Ok(()) } else { Err(Failure::new(Code::NotFound, format!("there is no file below {prefix:?}"))) }
+    if any {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            Code::NotFound,
+            format!("there is no file below {prefix:?}"),
+        ))
+    }
 }

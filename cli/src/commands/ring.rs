@@ -51,17 +51,31 @@ pub async fn run(target: &Target, out: Output) -> Result<(), Failure> {
 }
 
 fn told(view: &View, placement: &Placement, status: &NodeStatus) -> Told {
-    let names: BTreeMap<DiskId, &str> = status.members.iter().map(|m| (m.disk, m.name.as_str())).collect();
+    let names: BTreeMap<DiskId, &str> = status
+        .members
+        .iter()
+        .map(|m| (m.disk, m.name.as_str()))
+        .collect();
     let shares = placement.shares();
     // Shares add up to as many circles as there are copies.
     let whole: f64 = shares.values().sum();
     let nodes = placement.table().members.iter().map(|member| Node {
-        name: names.get(&member.disk).map_or_else(|| format!("node {}", member.ordinal), |n| n.to_string()),
+        name: names
+            .get(&member.disk)
+            .map_or_else(|| format!("node {}", member.ordinal), |n| n.to_string()),
         ordinal: member.ordinal.0,
         disk: member.disk,
         out: member.out,
-        share: if whole > 0.0 { shares.get(&member.ordinal).copied().unwrap_or(0.0) / whole } else { 0.0 },
-        tokens: member.tokens.iter().map(|t| format!("{:016x}", t.0)).collect(),
+        share: if whole > 0.0 {
+            shares.get(&member.ordinal).copied().unwrap_or(0.0) / whole
+        } else {
+            0.0
+        },
+        tokens: member
+            .tokens
+            .iter()
+            .map(|t| format!("{:016x}", t.0))
+            .collect(),
     });
     Told {
         epoch: view.epoch.0,
@@ -75,8 +89,15 @@ fn lines(told: &Told, placement: &Placement) -> Vec<String> {
     let mut lines = drawing(placement);
     lines.push(String::new());
     lines.push("each character: the node that is the successor of that part of the circle; top is 0, clockwise".into());
-    let change = if told.tables == "Joint" { ", changing: this is what it leads to" } else { "" };
-    lines.push(format!("epoch {}, {} copies of everything{change}", told.epoch, told.replication));
+    let change = if told.tables == "Joint" {
+        ", changing: this is what it leads to"
+    } else {
+        ""
+    };
+    lines.push(format!(
+        "epoch {}, {} copies of everything{change}",
+        told.epoch, told.replication
+    ));
     lines.push(String::new());
     let most = told.nodes.iter().map(|n| n.share).fold(0.0, f64::max);
     let rows: Vec<Vec<String>> = told
@@ -84,14 +105,20 @@ fn lines(told: &Told, placement: &Placement) -> Vec<String> {
         .iter()
         .enumerate()
         .map(|(index, node)| {
-            let filled = if most > 0.0 { (node.share / most * BAR as f64).round() as usize } else { 0 };
+            let filled = if most > 0.0 {
+                (node.share / most * BAR as f64).round() as usize
+            } else {
+                0
+            };
             let note = if node.out { "given up" } else { "" };
             vec![
                 mark(index).to_string(),
                 node.name.clone(),
                 format!("{:5.1} %", node.share * 100.0),
                 format!("{:<BAR$}", "#".repeat(filled)),
-                format!("{} tokens {note}", node.tokens.len()).trim_end().to_string(),
+                format!("{} tokens {note}", node.tokens.len())
+                    .trim_end()
+                    .to_string(),
             ]
         })
         .collect();
@@ -105,8 +132,13 @@ fn mark(index: usize) -> char {
 
 /// The circle: each character on it stands for the arc around its angle.
 fn drawing(placement: &Placement) -> Vec<String> {
-    let index_of: BTreeMap<u32, usize> =
-        placement.table().members.iter().enumerate().map(|(index, m)| (m.ordinal.0, index)).collect();
+    let index_of: BTreeMap<u32, usize> = placement
+        .table()
+        .members
+        .iter()
+        .enumerate()
+        .map(|(index, m)| (m.ordinal.0, index))
+        .collect();
     let mut grid = vec![vec![' '; WIDTH]; HEIGHT];
     let (middle_x, middle_y) = ((WIDTH - 1) as f64 / 2.0, (HEIGHT - 1) as f64 / 2.0);
     let steps = 4 * (WIDTH + HEIGHT);
@@ -119,10 +151,14 @@ fn drawing(placement: &Placement) -> Vec<String> {
             && let Some(cell) = grid.get_mut(y).and_then(|row| row.get_mut(x))
             && *cell == ' '
         {
-            *cell = index_of.get(&member.ordinal.0).map_or('?', |index| mark(*index));
+            *cell = index_of
+                .get(&member.ordinal.0)
+                .map_or('?', |index| mark(*index));
         }
     }
-    grid.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_string()).collect()
+    grid.into_iter()
+        .map(|row| row.into_iter().collect::<String>().trim_end().to_string())
+        .collect()
 }
 
 #[cfg(test)]
@@ -138,7 +174,14 @@ mod tests {
             zone: None,
             out: false,
         });
-        View::first(ClusterUid("u".into()), Table { replication: 1, members: members.collect() }).unwrap()
+        View::first(
+            ClusterUid("u".into()),
+            Table {
+                replication: 1,
+                members: members.collect(),
+            },
+        )
+        .unwrap()
     }
 
     #[test]
@@ -152,7 +195,10 @@ mod tests {
         assert!((told.nodes[0].share - 0.5).abs() < 1e-9);
         let drawn = drawing(&placement);
         let middle = &drawn[HEIGHT / 2];
-        assert!(middle.starts_with('1') && middle.ends_with('0'), "{drawn:#?}");
+        assert!(
+            middle.starts_with('1') && middle.ends_with('0'),
+            "{drawn:#?}"
+        );
         assert_eq!(drawn.len(), HEIGHT);
     }
 }

@@ -10,13 +10,20 @@ pub fn run(args: &Sim, out: Output) -> Result<(), Failure> {
     match &args.what {
         SimWhat::Placement(p) => {
             if p.nodes < u32::from(p.replication) {
-                return Err(Failure::usage(format!("{} nodes cannot hold {} copies", p.nodes, p.replication)));
+                return Err(Failure::usage(format!(
+                    "{} nodes cannot hold {} copies",
+                    p.nodes, p.replication
+                )));
             }
             let nodes = p.nodes as usize;
-            figures(&chord_operator::tokens::simulate(nodes, p.tokens, p.replication, p.keys, p.seed), out)
+            figures(
+                &chord_operator::tokens::simulate(nodes, p.tokens, p.replication, p.keys, p.seed),
+                out,
+            )
         }
         SimWhat::Ring(r) => {
-            let figures_of_ring = chord_node::ring::sim::simulate(r.nodes as usize, r.lookups as usize, r.seed);
+            let figures_of_ring =
+                chord_node::ring::sim::simulate(r.nodes as usize, r.lookups as usize, r.seed);
             figures(&figures_of_ring, out)
         }
     }
@@ -27,6 +34,7 @@ fn figures<T: Serialize>(figures: &T, out: Output) -> Result<(), Failure> {
     let value = serde_json::to_value(figures).map_err(|e| Failure::failed(e.to_string()))?;
     out.show(&value, || {
         let rows = value.as_object().into_iter().flatten();
-        rows.map(|(name, figure)| format!("{name:<24}  {figure}")).collect()
+        rows.map(|(name, figure)| format!("{name:<24}  {figure}"))
+            .collect()
     })
 }

@@ -15,7 +15,10 @@ use crate::target::Target;
 pub async fn run(target: &Target, out: Output) -> Result<(), Failure> {
     if let Some(cluster) = target.cluster().await? {
         let status = cluster.resource().status.clone().ok_or_else(|| {
-            Failure::new(Code::Unavailable, "the ChordCluster has no status yet: does an operator run?")
+            Failure::new(
+                Code::Unavailable,
+                "the ChordCluster has no status yet: does an operator run?",
+            )
         })?;
         return out.show(&status, || lines(&status));
     }
@@ -29,7 +32,9 @@ pub async fn run(target: &Target, out: Output) -> Result<(), Failure> {
 
 /// What the operator of `chord up` knows; `None` where nothing like it is there.
 pub async fn supervised(files: &FilesClient) -> Result<Option<StatusFile>, Failure> {
-    let Some(value) = files.cluster_status().await? else { return Ok(None) };
+    let Some(value) = files.cluster_status().await? else {
+        return Ok(None);
+    };
     serde_json::from_value(value)
         .map(Some)
         .map_err(|e| Failure::failed(format!("the cluster's status cannot be read: {e}")))
@@ -86,27 +91,48 @@ pub fn percent(used: u64, capacity: u64) -> u32 {
 
 fn lines(status: &ChordClusterStatus) -> Vec<String> {
     let mut lines = vec![
-        format!("phase    {}", if status.phase.is_empty() { "Pending" } else { &status.phase }),
-        format!("nodes    {} of {}, {} ready", status.nodes, status.desired_nodes, status.ready_nodes),
+        format!(
+            "phase    {}",
+            if status.phase.is_empty() {
+                "Pending"
+            } else {
+                &status.phase
+            }
+        ),
+        format!(
+            "nodes    {} of {}, {} ready",
+            status.nodes, status.desired_nodes, status.ready_nodes
+        ),
     ];
     if let Some(view) = &status.view {
         lines.push(format!("view     epoch {}, {}", view.epoch, view.tables));
     }
     let storage = &status.storage;
-    lines.push(format!("space    {} of {} used ({} %)", storage.used, storage.capacity, storage.used_percent));
+    lines.push(format!(
+        "space    {} of {} used ({} %)",
+        storage.used, storage.capacity, storage.used_percent
+    ));
     if let Some(node) = &storage.fullest_node {
         lines.push(format!("fullest  {node}, {} %", storage.fullest_percent));
     }
     lines.push(format!("files    {}", storage.files));
     if let Some(scaling) = &status.autoscaling {
         lines.push(format!("scaling  {}: {}", scaling.decision, scaling.reason));
-        lines.extend(scaling.blocked_by.iter().map(|b| format!("         blocked by {b}")));
+        lines.extend(
+            scaling
+                .blocked_by
+                .iter()
+                .map(|b| format!("         blocked by {b}")),
+        );
     }
     for condition in &status.conditions {
         // What is as it should be needs no words.
         let wanted = matches!(condition.type_.as_str(), "Ready" | "StorageHealthy");
         if (condition.status == "True") != wanted && !condition.message.is_empty() {
-            lines.push(format!("note     {}: {}", condition.type_, condition.message));
+            lines.push(format!(
+                "note     {}: {}",
+                condition.type_, condition.message
+            ));
         }
     }
     lines
@@ -152,16 +178,28 @@ pub mod tests {
         let steady = |n| member(n, true, true, true);
         let phase = |members: &[Value]| derived(&node(members)).phase;
         assert_eq!(phase(&[steady(0), steady(1)]), "Ready");
-        assert_eq!(phase(&[steady(0), member(1, true, false, true)]), "ScalingOut");
-        assert_eq!(phase(&[steady(0), member(1, true, true, false)]), "ScalingIn");
-        assert_eq!(phase(&[steady(0), member(1, false, true, true)]), "Degraded");
+        assert_eq!(
+            phase(&[steady(0), member(1, true, false, true)]),
+            "ScalingOut"
+        );
+        assert_eq!(
+            phase(&[steady(0), member(1, true, true, false)]),
+            "ScalingIn"
+        );
+        assert_eq!(
+            phase(&[steady(0), member(1, false, true, true)]),
+            "Degraded"
+        );
     }
 
     #[test]
     fn space_is_summed_and_the_fullest_is_named() {
         let all: Vec<Value> = (0..3).map(|n| member(n, true, true, true)).collect();
         let status = derived(&node(&all));
-        assert_eq!((status.nodes, status.ready_nodes, status.desired_nodes), (3, 3, 3));
+        assert_eq!(
+            (status.nodes, status.ready_nodes, status.desired_nodes),
+            (3, 3, 3)
+        );
         assert_eq!(status.storage.used_percent, 10);
         assert_eq!(status.storage.fullest_node.as_deref(), Some("files-2"));
         assert_eq!(status.storage.fullest_percent, 20);

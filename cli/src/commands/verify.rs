@@ -35,11 +35,22 @@ async fn one(name: &FileName, target: &Target, out: Output) -> Result<(), Failur
         let rows: Vec<Vec<String>> = check
             .copies
             .iter()
-            .map(|c| vec![c.piece.clone(), bytes(c.size), c.node.clone(), c.state.clone()])
+            .map(|c| {
+                vec![
+                    c.piece.clone(),
+                    bytes(c.size),
+                    c.node.clone(),
+                    c.state.clone(),
+                ]
+            })
             .collect();
         table(&rows)
     })?;
-    if check.ok { Ok(()) } else { Err(Failure::failed(faulty(&check))) }
+    if check.ok {
+        Ok(())
+    } else {
+        Err(Failure::failed(faulty(&check)))
+    }
 }
 
 async fn all(target: &Target, out: Output) -> Result<(), Failure> {
@@ -49,7 +60,12 @@ async fn all(target: &Target, out: Output) -> Result<(), Failure> {
     let mut after = None;
     let bar = out.progress("verifying", None);
     loop {
-        let page = files.list(&ListQuery { after, ..ListQuery::default() }).await?;
+        let page = files
+            .list(&ListQuery {
+                after,
+                ..ListQuery::default()
+            })
+            .await?;
         let files = &files;
         let mut checks = futures::stream::iter(page.files)
             .map(|entry| async move {
@@ -85,7 +101,12 @@ async fn all(target: &Target, out: Output) -> Result<(), Failure> {
     bar.finish_and_clear();
     let result = tally.finish();
     summary.ok = result.is_ok();
-    out.show(&summary, || vec![format!("{} files, {} copies checked", summary.files, summary.copies)])?;
+    out.show(&summary, || {
+        vec![format!(
+            "{} files, {} copies checked",
+            summary.files, summary.copies
+        )]
+    })?;
     result
 }
 

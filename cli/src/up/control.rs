@@ -45,23 +45,39 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/cluster/status", get(status))
         .fallback(|| async { answer(&Problem::new(Kind::NotFound, "there is no such request")) })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(middleware::from_fn_with_state(Arc::clone(&control), authenticated))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&control),
+            authenticated,
+        ))
         .with_state(control)
 }
 
-async fn authenticated(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
-    let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+async fn authenticated(
+    State(control): State<Arc<Control>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     if bool::from(given.ct_eq(bearer(&control.secret).as_bytes())) {
         next.run(request).await
     } else {
-        answer(&Problem::new(Kind::Unauthenticated, "this needs the secret of the cluster"))
+        answer(&Problem::new(
+            Kind::Unauthenticated,
+            "this needs the secret of the cluster",
+        ))
     }
 }
 
 async fn scale(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Response {
     let changed = async {
         let request: ScaleRequest = parsed(&body)?;
-        control.change(|current| manifest::scaled(current, request.nodes)).await
+        control
+            .change(|current| manifest::scaled(current, request.nodes))
+            .await
     };
     told(changed.await)
 }
@@ -70,9 +86,14 @@ async fn drain(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Respo
     let changed = async {
         let request: DrainRequest = parsed(&body)?;
         if request.drain && !control.nodes.borrow().contains_key(&request.ordinal) {
-            return Err(Problem::new(Kind::NotFound, format!("there is no node {} to drain", request.ordinal)));
+            return Err(Problem::new(
+                Kind::NotFound,
+                format!("there is no node {} to drain", request.ordinal),
+            ));
         }
-        control.change(|current| manifest::drained(current, request.ordinal, request.drain)).await
+        control
+            .change(|current| manifest::drained(current, request.ordinal, request.drain))
+            .await
     };
     told(changed.await)
 }
@@ -80,7 +101,9 @@ async fn drain(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Respo
 async fn replace(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Response {
     let changed = async {
         let request: ReplaceRequest = parsed(&body)?;
-        control.change(|current| manifest::replaced(current, &request.disk)).await
+        control
+            .change(|current| manifest::replaced(current, &request.disk))
+            .await
     };
     told(changed.await)
 }
@@ -96,7 +119,8 @@ async fn status(State(control): State<Arc<Control>>) -> Response {
         status.status.phase = "Pending".to_string();
     }
     let seen = control.nodes.borrow();
-    let pids: BTreeMap<&str, Option<u32>> = seen.values().map(|s| (s.name.as_str(), s.pid)).collect();
+    let pids: BTreeMap<&str, Option<u32>> =
+        seen.values().map(|s| (s.name.as_str(), s.pid)).collect();
     for node in &mut status.nodes {
         node.pid = pids.get(node.name.as_str()).copied().flatten();
     }
@@ -111,20 +135,27 @@ impl Control {
     ) -> Result<(), Problem> {
         let _one = self.changing.lock().await;
         let failed = |failure: crate::exit::Failure| {
-            Problem::new(Kind::Overloaded, failure.to_string()).with_status(StatusCode::INTERNAL_SERVER_ERROR)
+            Problem::new(Kind::Overloaded, failure.to_string())
+                .with_status(StatusCode::INTERNAL_SERVER_ERROR)
         };
         let current = self.folder.current().map_err(failed)?;
         let next = change(&current)?;
         if next != current {
-            self.folder.store_manifest("cluster.yaml", &next).map_err(failed)?;
+            self.folder
+                .store_manifest("cluster.yaml", &next)
+                .map_err(failed)?;
         }
         Ok(())
     }
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|e| Problem::new(Kind::InvalidRequest, format!("the request cannot be understood: {e}")))
+    serde_json::from_slice(body).map_err(|e| {
+        Problem::new(
+            Kind::InvalidRequest,
+            format!("the request cannot be understood: {e}"),
+        )
+    })
 }
 
 fn told(changed: Result<(), Problem>) -> Response {
@@ -136,7 +167,12 @@ fn told(changed: Result<(), Problem>) -> Response {
 
 fn answer(problem: &Problem) -> Response {
     let body = serde_json::to_string(&problem.body()).unwrap_or_default();
-    (problem.status(), [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+    (
+        problem.status(),
+        [(header::CONTENT_TYPE, "application/problem+json")],
+        body,
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -159,23 +195,42 @@ mod tests {
         let folder = Arc::new(Folder::take(dir.path()).await.unwrap());
         let cluster = decide(Some(&manifest(spec)), None).unwrap();
         folder.store_manifest("cluster.yaml", &cluster).unwrap();
-        let seen = Seen { name: "files-1".into(), ports: Ports { client: 7, peer: 8 }, pid: Some(9), stopping: false };
+        let seen = Seen {
+            name: "files-1".into(),
+            ports: Ports { client: 7, peer: 8 },
+            pid: Some(9),
+            stopping: false,
+        };
         let nodes = watch::channel(BTreeMap::from([(1, seen)])).1;
-        let control =
-            Control { folder: Arc::clone(&folder), secret: "s".into(), nodes, changing: Mutex::default() };
+        let control = Control {
+            folder: Arc::clone(&folder),
+            secret: "s".into(),
+            nodes,
+            changing: Mutex::default(),
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/cluster", listener.local_addr().unwrap());
         let router = router(Arc::new(control));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Served { url, folder, http: reqwest::Client::builder().no_proxy().build().unwrap(), _dir: dir }
+        Served {
+            url,
+            folder,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            _dir: dir,
+        }
     }
 
     impl Served {
         async fn post(&self, what: &str, body: Value) -> (u16, String) {
-            let request = self.http.post(format!("{}/{what}", self.url)).bearer_auth("s").json(&body);
+            let request = self
+                .http
+                .post(format!("{}/{what}", self.url))
+                .bearer_auth("s")
+                .json(&body);
             let response = request.send().await.unwrap();
             let status = response.status().as_u16();
-            let body: Result<ProblemBody, _> = serde_json::from_slice(&response.bytes().await.unwrap());
+            let body: Result<ProblemBody, _> =
+                serde_json::from_slice(&response.bytes().await.unwrap());
             (status, body.map(|b| b.kind).unwrap_or_default())
         }
     }
@@ -190,8 +245,17 @@ mod tests {
         let current = served.folder.current().unwrap();
         assert_eq!(current.spec.nodes, 5);
         assert!(current.spec.drained.contains(&1));
-        assert_eq!(current.metadata.annotations.unwrap()[chord_operator::crd::REPLACE_ANNOTATION], disk);
-        assert_eq!(served.post("drain", json!({"ordinal": 1, "drain": false})).await.0, 202);
+        assert_eq!(
+            current.metadata.annotations.unwrap()[chord_operator::crd::REPLACE_ANNOTATION],
+            disk
+        );
+        assert_eq!(
+            served
+                .post("drain", json!({"ordinal": 1, "drain": false}))
+                .await
+                .0,
+            202
+        );
         assert!(served.folder.current().unwrap().spec.drained.is_empty());
     }
 
@@ -200,12 +264,20 @@ mod tests {
         let served = served("{nodes: 3, autoscaling: {minNodes: 3, maxNodes: 5}}").await;
         let before = served.folder.current().unwrap();
         let (status, kind) = served.post("scale", json!({"nodes": 5})).await;
-        assert_eq!((status, kind.as_str()), (409, "urn:chord:precondition-failed"));
+        assert_eq!(
+            (status, kind.as_str()),
+            (409, "urn:chord:precondition-failed")
+        );
         assert_eq!(served.post("drain", json!({"ordinal": 7})).await.0, 404);
         assert_eq!(served.post("replace", json!({"disk": "x"})).await.0, 400);
         assert_eq!(served.post("scale", json!({})).await.0, 400);
         assert_eq!(served.folder.current().unwrap(), before);
-        let stranger = served.http.get(format!("{}/status", served.url)).send().await.unwrap();
+        let stranger = served
+            .http
+            .get(format!("{}/status", served.url))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(stranger.status(), 401);
     }
 
@@ -213,12 +285,19 @@ mod tests {
     async fn the_status_has_the_pids_of_now() {
         let served = served("{nodes: 3}").await;
         let ask = async || {
-            let request = served.http.get(format!("{}/status", served.url)).bearer_auth("s");
-            serde_json::from_slice::<Value>(&request.send().await.unwrap().bytes().await.unwrap()).unwrap()
+            let request = served
+                .http
+                .get(format!("{}/status", served.url))
+                .bearer_auth("s");
+            serde_json::from_slice::<Value>(&request.send().await.unwrap().bytes().await.unwrap())
+                .unwrap()
         };
         assert_eq!(ask().await["status"]["phase"], "Pending");
         let file = json!({"status": {"phase": "Ready"}, "nodes": [{"name": "files-0", "pid": 1}, {"name": "files-1"}]});
-        served.folder.store("operator/status.json", file.to_string().as_bytes()).unwrap();
+        served
+            .folder
+            .store("operator/status.json", file.to_string().as_bytes())
+            .unwrap();
         let status = ask().await;
         assert_eq!(status["status"]["phase"], "Ready");
         assert_eq!(status["nodes"][0].get("pid"), None, "it runs no more");

@@ -24,14 +24,18 @@ impl Follow {
 
     /// The whole lines that were added.
     pub fn read(&mut self) -> Vec<EventLine> {
-        let Ok(mut file) = std::fs::File::open(&self.path) else { return Vec::new() };
+        let Ok(mut file) = std::fs::File::open(&self.path) else {
+            return Vec::new();
+        };
         let length = file.metadata().map(|m| m.len()).unwrap_or(0);
         if length < self.at {
             // It was begun anew.
             self.at = 0;
         }
         let mut bytes = Vec::new();
-        if file.seek(SeekFrom::Start(self.at)).is_err() || file.take(AT_ONCE).read_to_end(&mut bytes).is_err() {
+        if file.seek(SeekFrom::Start(self.at)).is_err()
+            || file.take(AT_ONCE).read_to_end(&mut bytes).is_err()
+        {
             return Vec::new();
         }
         let whole = match bytes.iter().rposition(|b| *b == b'\n') {
@@ -41,7 +45,10 @@ impl Follow {
             None => 0,
         };
         self.at += whole as u64;
-        bytes[..whole].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        bytes[..whole]
+            .split(|b| *b == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
     }
 }
 
@@ -51,11 +58,17 @@ mod tests {
     use std::io::Write;
 
     fn line(message: &str) -> String {
-        format!("{{\"at\":\"2026-01-02T03:04:05Z\",\"type\":\"Normal\",\"reason\":\"R\",\"message\":\"{message}\"}}\n")
+        format!(
+            "{{\"at\":\"2026-01-02T03:04:05Z\",\"type\":\"Normal\",\"reason\":\"R\",\"message\":\"{message}\"}}\n"
+        )
     }
 
     fn told(follow: &mut Follow) -> Vec<String> {
-        follow.read().into_iter().map(|event| event.message).collect()
+        follow
+            .read()
+            .into_iter()
+            .map(|event| event.message)
+            .collect()
     }
 
     #[test]
@@ -66,7 +79,8 @@ mod tests {
         let mut follow = Follow::from_end(path.clone());
         let mut file = std::fs::File::options().append(true).open(&path).unwrap();
         let (two, half) = (line("two"), line("two").len() / 2);
-        file.write_all(format!("{}noise\n{}", line("one"), &two[..half]).as_bytes()).unwrap();
+        file.write_all(format!("{}noise\n{}", line("one"), &two[..half]).as_bytes())
+            .unwrap();
         assert_eq!(told(&mut follow), ["one"]);
         assert!(told(&mut follow).is_empty());
         file.write_all(&two.as_bytes()[half..]).unwrap();

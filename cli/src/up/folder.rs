@@ -27,7 +27,16 @@ use crate::exit::Failure;
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(5);
 
 /// Everything that may lie in the folder.
-const OURS: [&str; 8] = ["lock", "cluster.yaml", "given.yaml", "secret", "nodes", "operator", "run", "logs"];
+const OURS: [&str; 8] = [
+    "lock",
+    "cluster.yaml",
+    "given.yaml",
+    "secret",
+    "nodes",
+    "operator",
+    "run",
+    "logs",
+];
 
 /// A folder that is ours alone.
 #[derive(Debug)]
@@ -56,13 +65,19 @@ impl Folder {
             match lock.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
-                    let owner = std::fs::read_to_string(path.join("run/supervisor.pid")).unwrap_or_default();
+                    let owner = std::fs::read_to_string(path.join("run/supervisor.pid"))
+                        .unwrap_or_default();
                     let owner = owner.trim();
-                    if runs(owner) || Instant::now() > until {
+                    if runs(owner) {
                         return Err(Failure::failed(format!(
-                            "the folder {} is in use by another `chord up`{}: stop that one, or choose another --dir",
-                            path.display(),
-                            if owner.is_empty() { String::new() } else { format!(" (process {owner})") },
+                            "the folder {} is in use by another `chord up` (process {owner}): stop that one, or choose another --dir",
+                            path.display()
+                        )));
+                    }
+                    if Instant::now() > until {
+                        return Err(Failure::failed(format!(
+                            "the folder {} is still in use by a process that a `chord up` left behind (run/nodes.json names the nodes'): end it, or choose another --dir",
+                            path.display()
                         )));
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -74,7 +89,10 @@ impl Folder {
         for part in ["nodes", "operator", "run", "logs"] {
             std::fs::create_dir_all(folder.at(part)).map_err(|e| cannot("make a part of", e))?;
         }
-        folder.store("run/supervisor.pid", format!("{}\n", std::process::id()).as_bytes())?;
+        folder.store(
+            "run/supervisor.pid",
+            format!("{}\n", std::process::id()).as_bytes(),
+        )?;
         Ok(folder)
     }
 
@@ -82,7 +100,11 @@ impl Folder {
     /// with the last of them, so that no disk is ever opened twice.
     pub fn share_lock(&self) -> Result<(), Failure> {
         rustix::io::fcntl_setfd(&self.lock, rustix::io::FdFlags::empty()).map_err(|e| {
-            Failure::failed(format!("cannot lock the folder {}: {}", self.path.display(), std::io::Error::from(e)))
+            Failure::failed(format!(
+                "cannot lock the folder {}: {}",
+                self.path.display(),
+                std::io::Error::from(e)
+            ))
         })
     }
 
@@ -99,7 +121,9 @@ impl Folder {
     /// The manifests that were kept; `None` in a new folder.
     pub fn kept(&self) -> Result<Option<Kept>, Failure> {
         let Some(current) = self.manifest("cluster.yaml")? else {
-            let disks = std::fs::read_dir(self.at("nodes")).map(|d| d.count()).unwrap_or(0);
+            let disks = std::fs::read_dir(self.at("nodes"))
+                .map(|d| d.count())
+                .unwrap_or(0);
             if disks > 0 {
                 // A new identity would make strangers of the disks.
                 return Err(Failure::failed(format!(
@@ -109,13 +133,17 @@ impl Folder {
             }
             return Ok(None);
         };
-        Ok(Some(Kept { current, given: self.manifest("given.yaml")? }))
+        Ok(Some(Kept {
+            current,
+            given: self.manifest("given.yaml")?,
+        }))
     }
 
     /// The manifest in force.
     pub fn current(&self) -> Result<ChordCluster, Failure> {
-        self.manifest("cluster.yaml")?
-            .ok_or_else(|| Failure::failed(format!("{} is gone", self.at("cluster.yaml").display())))
+        self.manifest("cluster.yaml")?.ok_or_else(|| {
+            Failure::failed(format!("{} is gone", self.at("cluster.yaml").display()))
+        })
     }
 
     fn manifest(&self, part: &str) -> Result<Option<ChordCluster>, Failure> {
@@ -123,7 +151,12 @@ impl Folder {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Failure::failed(format!("cannot read {}: {e}", path.display()))),
+            Err(e) => {
+                return Err(Failure::failed(format!(
+                    "cannot read {}: {e}",
+                    path.display()
+                )));
+            }
         };
         parse_manifest(&text)
             .map(Some)
@@ -144,7 +177,12 @@ impl Folder {
             Ok(secret) if secret.trim().len() >= 32 => return Ok(secret.trim().to_string()),
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(Failure::failed(format!("cannot read {}: {e}", path.display()))),
+            Err(e) => {
+                return Err(Failure::failed(format!(
+                    "cannot read {}: {e}",
+                    path.display()
+                )));
+            }
         }
         let mut bytes = [0u8; 32];
         rand::rng().fill_bytes(&mut bytes);
@@ -156,13 +194,17 @@ impl Folder {
     /// Stores a file of the folder whole or not at all, for us alone to read.
     pub fn store(&self, part: &str, bytes: &[u8]) -> Result<(), Failure> {
         let path = self.at(part);
-        replace(&path, bytes).map_err(|e| Failure::failed(format!("cannot write {}: {e}", path.display())))
+        replace(&path, bytes)
+            .map_err(|e| Failure::failed(format!("cannot write {}: {e}", path.display())))
     }
 
     /// Deletes the disk of a node. It is renamed first, so that half of one is never
     /// taken for a disk.
     pub fn delete_disk(&self, ordinal: u32) -> std::io::Result<()> {
-        let doomed = self.at("nodes").join(format!(".deleted-{ordinal}-{}", uuid::Uuid::new_v4().simple()));
+        let doomed = self.at("nodes").join(format!(
+            ".deleted-{ordinal}-{}",
+            uuid::Uuid::new_v4().simple()
+        ));
         match std::fs::rename(self.disk(ordinal), &doomed) {
             Ok(()) => {}
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
@@ -173,7 +215,11 @@ impl Folder {
 
     /// Ends deletions that were cut short.
     pub fn finish_deletions(&self) {
-        for entry in std::fs::read_dir(self.at("nodes")).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(self.at("nodes"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             if entry.file_name().to_string_lossy().starts_with(".deleted-") {
                 let _ = remove(&entry.path());
             }
@@ -184,7 +230,11 @@ impl Folder {
 /// Takes a folder away; of a link just the link, since what it leads to was put
 /// there by somebody.
 fn remove(path: &Path) -> std::io::Result<()> {
-    if path.symlink_metadata()?.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+    if path.symlink_metadata()?.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    }
 }
 
 /// A folder with other things in it is somebody's: `--dir .` must not scatter ours
@@ -197,7 +247,10 @@ fn only_ours(path: &Path) -> Result<(), Failure> {
         .map_err(|e| Failure::failed(format!("cannot read the folder {}: {e}", path.display())))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if !name.to_str().is_some_and(|name| OURS.contains(&name) || name == "lost+found") {
+        if !name
+            .to_str()
+            .is_some_and(|name| OURS.contains(&name) || name == "lost+found")
+        {
             return Err(Failure::failed(format!(
                 "the folder {} holds other things ({}): choose an empty or a new one with --dir",
                 path.display(),
@@ -210,17 +263,31 @@ fn only_ours(path: &Path) -> Result<(), Failure> {
 
 /// Whether a process of this number runs.
 fn runs(pid: &str) -> bool {
-    pid.parse().ok().and_then(rustix::process::Pid::from_raw).is_some_and(|pid| {
-        // No right to signal it means that it is there.
-        !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
-    })
+    pid.parse()
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .is_some_and(|pid| {
+            // No right to signal it means that it is there.
+            !matches!(
+                rustix::process::test_kill_process(pid),
+                Err(rustix::io::Errno::SRCH)
+            )
+        })
 }
 
 /// Writes beside the place, syncs and renames.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let beside = folder.join(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
-    let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+    let beside = folder.join(format!(
+        ".{}.new",
+        path.file_name().unwrap_or_default().to_string_lossy()
+    ));
+    let mut file = File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
@@ -249,7 +316,11 @@ mod tests {
         std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
         let failure = Folder::take(dir.path()).await.unwrap_err();
         assert!(failure.to_string().contains("thesis.tex"));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "nothing was made"
+        );
     }
 
     #[tokio::test]
@@ -269,7 +340,10 @@ mod tests {
         let secret = folder.secret().unwrap();
         assert_eq!(folder.secret().unwrap(), secret);
         assert_eq!(secret.len(), 64);
-        let mode = std::fs::metadata(folder.at("secret")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.at("secret"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -283,7 +357,10 @@ mod tests {
         }
         folder.delete_disk(1).unwrap();
         folder.delete_disk(1).unwrap();
-        let left: Vec<_> = std::fs::read_dir(folder.at("nodes")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = std::fs::read_dir(folder.at("nodes"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(left, ["10"]);
         assert!(folder.disk(10).join("chunk").exists());
     }

@@ -5,7 +5,9 @@
 
 use chord_api::problem::{Kind, Problem};
 use chord_operator::crd::to_plan::cluster_uid;
-use chord_operator::crd::{BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, ManifestErrors, REPLACE_ANNOTATION, schema};
+use chord_operator::crd::{
+    BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, ManifestErrors, REPLACE_ANNOTATION, schema,
+};
 use chord_operator::plan;
 use http::StatusCode;
 use kube::ResourceExt;
@@ -34,7 +36,10 @@ pub struct Kept {
 /// Decides what runs. A change that could never come true is refused; a change
 /// made by hand (`chord scale`, `drain`, `replace`) stays until the given manifest
 /// itself changes in that place.
-pub fn decide(given: Option<&ChordCluster>, kept: Option<&Kept>) -> Result<ChordCluster, ManifestErrors> {
+pub fn decide(
+    given: Option<&ChordCluster>,
+    kept: Option<&Kept>,
+) -> Result<ChordCluster, ManifestErrors> {
     let Some(kept) = kept else {
         let mut first = match given {
             Some(given) => given.clone(),
@@ -47,7 +52,9 @@ pub fn decide(given: Option<&ChordCluster>, kept: Option<&Kept>) -> Result<Chord
         first.status = None;
         return checked(first, None);
     };
-    let Some(given) = given else { return Ok(kept.current.clone()) };
+    let Some(given) = given else {
+        return Ok(kept.current.clone());
+    };
     let current = &kept.current;
     if given.name_any() != current.name_any() {
         return Err(ManifestErrors(vec![BadSpec::new(
@@ -110,7 +117,9 @@ pub fn replaced(current: &ChordCluster, disk: &str) -> Result<ChordCluster, Prob
 fn set_replace(cluster: &mut ChordCluster, disk: Option<String>) {
     match disk {
         Some(disk) => {
-            cluster.annotations_mut().insert(REPLACE_ANNOTATION.to_string(), disk);
+            cluster
+                .annotations_mut()
+                .insert(REPLACE_ANNOTATION.to_string(), disk);
         }
         None => {
             cluster.annotations_mut().remove(REPLACE_ANNOTATION);
@@ -123,10 +132,17 @@ fn invalid(errors: &ManifestErrors) -> Problem {
 }
 
 /// The same rules that an API server applies, on a change the ones on changes too.
-fn checked(mut next: ChordCluster, before: Option<&ChordCluster>) -> Result<ChordCluster, ManifestErrors> {
+fn checked(
+    mut next: ChordCluster,
+    before: Option<&ChordCluster>,
+) -> Result<ChordCluster, ManifestErrors> {
     let value = |cluster: &ChordCluster| {
-        serde_json::to_value(cluster)
-            .map_err(|e| ManifestErrors(vec![BadSpec::new("the manifest", format!("cannot be written: {e}"))]))
+        serde_json::to_value(cluster).map_err(|e| {
+            ManifestErrors(vec![BadSpec::new(
+                "the manifest",
+                format!("cannot be written: {e}"),
+            )])
+        })
     };
     let old = before.map(&value).transpose()?;
     let mut errors = schema::check(&value(&next)?, old.as_ref());
@@ -148,7 +164,11 @@ fn checked(mut next: ChordCluster, before: Option<&ChordCluster>) -> Result<Chor
     {
         errors.push(error);
     }
-    if errors.is_empty() { Ok(next) } else { Err(ManifestErrors(errors)) }
+    if errors.is_empty() {
+        Ok(next)
+    } else {
+        Err(ManifestErrors(errors))
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +187,10 @@ pub mod tests {
 
     fn first(spec: &str) -> Kept {
         let given = manifest(spec);
-        Kept { current: decide(Some(&given), None).unwrap(), given: Some(given) }
+        Kept {
+            current: decide(Some(&given), None).unwrap(),
+            given: Some(given),
+        }
     }
 
     fn refused(given: &ChordCluster, kept: &Kept) -> String {
@@ -183,7 +206,11 @@ pub mod tests {
         assert_eq!(again.spec.nodes, 4);
         assert_eq!(again.metadata.generation, Some(2));
         assert_eq!(decide(None, Some(&kept)).unwrap(), kept.current);
-        assert_eq!(decide(None, None).unwrap().spec.nodes, 3, "without any manifest there are three nodes");
+        assert_eq!(
+            decide(None, None).unwrap().spec.nodes,
+            3,
+            "without any manifest there are three nodes"
+        );
     }
 
     #[test]
@@ -212,20 +239,36 @@ pub mod tests {
         let same = decide(Some(&manifest("{nodes: 3}")), Some(&kept)).unwrap();
         assert_eq!((same.spec.nodes, same.spec.drained.contains(&4)), (5, true));
         let other = decide(Some(&manifest("{nodes: 6}")), Some(&kept)).unwrap();
-        assert_eq!((other.spec.nodes, other.spec.drained.contains(&4)), (6, true));
+        assert_eq!(
+            (other.spec.nodes, other.spec.drained.contains(&4)),
+            (6, true)
+        );
     }
 
     #[test]
     fn scaling_by_hand_is_refused_while_autoscaling_decides_and_for_bad_numbers() {
         let automatic = first("{nodes: 3, autoscaling: {minNodes: 3, maxNodes: 5}}").current;
         let problem = scaled(&automatic, 4).unwrap_err();
-        assert_eq!((problem.kind, problem.status()), (Kind::PreconditionFailed, StatusCode::CONFLICT));
+        assert_eq!(
+            (problem.kind, problem.status()),
+            (Kind::PreconditionFailed, StatusCode::CONFLICT)
+        );
         let by_hand = first("{nodes: 3}").current;
         for bad in [0, 2, 1001] {
-            assert_eq!(scaled(&by_hand, bad).unwrap_err().kind, Kind::InvalidRequest, "{bad}");
+            assert_eq!(
+                scaled(&by_hand, bad).unwrap_err().kind,
+                Kind::InvalidRequest,
+                "{bad}"
+            );
         }
-        assert_eq!(drained(&by_hand, 1000, true).unwrap_err().kind, Kind::InvalidRequest);
-        assert_eq!(replaced(&by_hand, "no disk").unwrap_err().kind, Kind::InvalidRequest);
+        assert_eq!(
+            drained(&by_hand, 1000, true).unwrap_err().kind,
+            Kind::InvalidRequest
+        );
+        assert_eq!(
+            replaced(&by_hand, "no disk").unwrap_err().kind,
+            Kind::InvalidRequest
+        );
         let disk = uuid::Uuid::new_v4().to_string();
         assert!(replaced(&by_hand, &disk).is_ok());
     }

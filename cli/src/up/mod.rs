@@ -54,15 +54,19 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
     let mut ends = Ends::listen()?;
     // Everything that may be wrong is looked at before anything is changed.
     let given = given(args)?;
+    manifest::decide(given.as_ref(), None).map_err(|e| refused(args, &e))?;
     let node_program = process::find("chord-node", "CHORD_NODE_BIN").map_err(Failure::failed)?;
-    let operator_program = process::find("chord-operator", "CHORD_OPERATOR_BIN").map_err(Failure::failed)?;
+    let operator_program =
+        process::find("chord-operator", "CHORD_OPERATOR_BIN").map_err(Failure::failed)?;
     let endpoint = TcpListener::bind(loopback(args.port)).await.map_err(|e| {
         Failure::new(
             Code::Unavailable,
             format!("cannot listen on 127.0.0.1:{}: {e}: choose another port with --port, or stop what uses this one", args.port),
         )
     })?;
-    let address = endpoint.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
+    let address = endpoint
+        .local_addr()
+        .map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
     let folder = Arc::new(Folder::take(&args.dir).await?);
     let kept = folder.kept()?;
     let cluster = manifest::decide(given.as_ref(), kept.as_ref()).map_err(|e| refused(args, &e))?;
@@ -78,21 +82,43 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
     let (running, running_seen) = watch::channel(BTreeSet::<SocketAddr>::new());
     let control_at = serve_control(&folder, secret, nodes_seen.clone()).await?;
     let (ready, ready_seen) = watch::channel(BTreeSet::<SocketAddr>::new());
-    let backends = Backends { running: running_seen.clone(), ready: ready_seen };
+    let backends = Backends {
+        running: running_seen.clone(),
+        ready: ready_seen,
+    };
     let serving = Guard(tokio::spawn(proxy::serve(endpoint, backends)));
     let _polling = Guard(tokio::spawn(ready::poll(running_seen, ready)));
     let _announcing = Guard(tokio::spawn(ready::announce(address, say.clone())));
 
-    let many = if cluster.spec.autoscaling.is_some() { ", autoscaling" } else { "" };
-    say.line(&format!("{} in {} ({} nodes{many})", cluster.name_any(), args.dir.display(), cluster.spec.nodes));
+    let many = if cluster.spec.autoscaling.is_some() {
+        ", autoscaling"
+    } else {
+        ""
+    };
+    say.line(&format!(
+        "{} in {} ({} nodes{many})",
+        cluster.name_any(),
+        args.dir.display(),
+        cluster.spec.nodes
+    ));
     let mut follow = Follow::from_end(folder.at("operator/events.jsonl"));
-    for log in std::fs::read_dir(folder.at("logs")).into_iter().flatten().flatten() {
+    for log in std::fs::read_dir(folder.at("logs"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         if log.path().extension().is_some_and(|e| e == "log") {
             process::rotate(&log.path());
         }
     }
     let mut operator = Operator::new(Arc::clone(&folder), operator_program, say.clone());
-    let mut nodes = Nodes::new(Arc::clone(&folder), node_program, control_at, cluster, say.clone());
+    let mut nodes = Nodes::new(
+        Arc::clone(&folder),
+        node_program,
+        control_at,
+        cluster,
+        say.clone(),
+    );
 
     let mut rounds = 0u32;
     let failed = loop {
@@ -103,7 +129,11 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
         }
         tell(&nodes, &seen, &running);
         for event in follow.read() {
-            if event.kind == "Warning" { say.warn(&event.message) } else { say.line(&event.message) }
+            if event.kind == "Warning" {
+                say.warn(&event.message)
+            } else {
+                say.line(&event.message)
+            }
         }
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(LOGS_EVERY) {
@@ -127,20 +157,31 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
 
 /// The manifest that was given, checked.
 fn given(args: &Up) -> Result<Option<ChordCluster>, Failure> {
-    let Some(path) = &args.file else { return Ok(None) };
+    let Some(path) = &args.file else {
+        return Ok(None);
+    };
     let text = if path.as_os_str() == "-" {
         std::io::read_to_string(std::io::stdin())
     } else {
         std::fs::read_to_string(path)
     };
-    let text = text.map_err(|e| Failure::usage(format!("cannot read the manifest {}: {e}", path.display())))?;
-    parse_manifest(&text).map(Some).map_err(|e| refused(args, &e))
+    let text = text
+        .map_err(|e| Failure::usage(format!("cannot read the manifest {}: {e}", path.display())))?;
+    parse_manifest(&text)
+        .map(Some)
+        .map_err(|e| refused(args, &e))
 }
 
 fn refused(args: &Up, errors: &ManifestErrors) -> Failure {
-    let manifest = args.file.as_ref().map_or_else(|| "the manifest".to_string(), |f| f.display().to_string());
+    let manifest = args
+        .file
+        .as_ref()
+        .map_or_else(|| "the manifest".to_string(), |f| f.display().to_string());
     let all: Vec<String> = errors.0.iter().map(|e| format!("  {e}")).collect();
-    Failure::usage(format!("{manifest} is refused, and nothing was changed:\n{}", all.join("\n")))
+    Failure::usage(format!(
+        "{manifest} is refused, and nothing was changed:\n{}",
+        all.join("\n")
+    ))
 }
 
 /// Serves the requests that nodes send on; returns where.
@@ -152,7 +193,12 @@ async fn serve_control(
     let cannot = |e: std::io::Error| Failure::failed(format!("cannot listen on loopback: {e}"));
     let listener = TcpListener::bind(loopback(0)).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
-    let control = Control { folder: Arc::clone(folder), secret, nodes, changing: Mutex::default() };
+    let control = Control {
+        folder: Arc::clone(folder),
+        secret,
+        nodes,
+        changing: Mutex::default(),
+    };
     let router = control::router(Arc::new(control));
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(format!("http://{address}"))
@@ -165,8 +211,11 @@ fn tell(
     running: &watch::Sender<BTreeSet<SocketAddr>>,
 ) {
     let now = nodes.seen();
-    let addresses: BTreeSet<SocketAddr> =
-        now.values().filter(|n| n.pid.is_some() && !n.stopping).map(|n| loopback(n.ports.client)).collect();
+    let addresses: BTreeSet<SocketAddr> = now
+        .values()
+        .filter(|n| n.pid.is_some() && !n.stopping)
+        .map(|n| loopback(n.ports.client))
+        .collect();
     running.send_if_modified(|old| {
         let changed = *old != addresses;
         *old = addresses;
@@ -216,8 +265,14 @@ struct Ends([Signal; 3]);
 
 impl Ends {
     fn listen() -> Result<Ends, Failure> {
-        let listen = |kind| signal(kind).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")));
-        Ok(Ends([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
+        let listen = |kind| {
+            signal(kind).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")))
+        };
+        Ok(Ends([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ]))
     }
 
     async fn next(&mut self) {

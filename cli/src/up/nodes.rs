@@ -40,10 +40,17 @@ enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State<'a> {
     /// Nothing runs; it may be started from a time on.
-    Idle { due: bool, disk: bool },
-    Running { revision: &'a str },
+    Idle {
+        due: bool,
+        disk: bool,
+    },
+    Running {
+        revision: &'a str,
+    },
     /// It was told to end.
-    Stopping { overdue: bool },
+    Stopping {
+        overdue: bool,
+    },
 }
 
 /// An ordinal of which the operator says nothing is left as it is. A disk is
@@ -51,8 +58,12 @@ enum State<'a> {
 fn next(state: State<'_>, wanted: Option<&DesiredSlot>) -> Step {
     match (state, wanted) {
         (State::Idle { due: true, .. }, Some(DesiredSlot::Running { .. })) => Step::Start,
-        (State::Idle { disk: true, .. }, Some(DesiredSlot::Absent { delete_disk: true })) => Step::DeleteDisk,
-        (State::Running { revision }, Some(DesiredSlot::Running { revision: wanted })) if revision != wanted => {
+        (State::Idle { disk: true, .. }, Some(DesiredSlot::Absent { delete_disk: true })) => {
+            Step::DeleteDisk
+        }
+        (State::Running { revision }, Some(DesiredSlot::Running { revision: wanted }))
+            if revision != wanted =>
+        {
             Step::Stop
         }
         (State::Running { .. }, Some(DesiredSlot::Absent { .. })) => Step::Stop,
@@ -99,12 +110,27 @@ pub struct Nodes {
 
 impl Nodes {
     /// `supervisor` is where nodes send requests that change the cluster.
-    pub fn new(folder: Arc<Folder>, program: PathBuf, supervisor: String, cluster: ChordCluster, say: Say) -> Nodes {
+    pub fn new(
+        folder: Arc<Folder>,
+        program: PathBuf,
+        supervisor: String,
+        cluster: ChordCluster,
+        say: Say,
+    ) -> Nodes {
         let ports = std::fs::read(folder.at("run/ports.json"))
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Nodes { folder, program, supervisor, ports, slots: BTreeMap::new(), cluster, written: None, say }
+        Nodes {
+            folder,
+            program,
+            supervisor,
+            ports,
+            slots: BTreeMap::new(),
+            cluster,
+            written: None,
+            say,
+        }
     }
 
     /// One round: looks at what is wanted and at what runs, does what is due.
@@ -119,7 +145,9 @@ impl Nodes {
                     due: slot.not_before.is_none_or(|at| now >= at),
                     disk: self.folder.disk(ordinal).symlink_metadata().is_ok(),
                 },
-                (Some(_), None) => State::Running { revision: &slot.revision },
+                (Some(_), None) => State::Running {
+                    revision: &slot.revision,
+                },
                 (Some(_), Some(at)) => State::Stopping { overdue: now >= at },
             };
             match next(state, wanted.get(&ordinal)) {
@@ -132,15 +160,22 @@ impl Nodes {
                     }
                 }
                 Step::DeleteDisk => match self.folder.delete_disk(ordinal) {
-                    Ok(()) => self.say.line(&format!("deleted the disk of {}", self.name(ordinal))),
+                    Ok(()) => self
+                        .say
+                        .line(&format!("deleted the disk of {}", self.name(ordinal))),
                     Err(e) => {
-                        self.say.warn(&format!("cannot delete the disk of {}: {e}", self.name(ordinal)));
+                        self.say.warn(&format!(
+                            "cannot delete the disk of {}: {e}",
+                            self.name(ordinal)
+                        ));
                         self.pause(ordinal, now);
                     }
                 },
             }
         }
-        self.slots.retain(|ordinal, slot| slot.process.is_some() || slot.not_before.is_some() || wanted.contains_key(ordinal));
+        self.slots.retain(|ordinal, slot| {
+            slot.process.is_some() || slot.not_before.is_some() || wanted.contains_key(ordinal)
+        });
         self.publish()
     }
 
@@ -148,7 +183,11 @@ impl Nodes {
     pub fn stop_all(&mut self, now: Instant) {
         let running: Vec<u32> = self.slots.keys().copied().collect();
         for ordinal in running {
-            if self.slots.get(&ordinal).is_some_and(|s| s.kill_at.is_none()) {
+            if self
+                .slots
+                .get(&ordinal)
+                .is_some_and(|s| s.kill_at.is_none())
+            {
                 self.stop(ordinal, now);
             }
         }
@@ -212,14 +251,24 @@ impl Nodes {
         match read(&path) {
             Ok(None) => BTreeMap::new(),
             Ok(Some(bytes)) => match serde_json::from_slice::<Slots>(&bytes) {
-                Ok(file) => file.slots.into_iter().map(|(ordinal, slot)| (ordinal.0, slot)).collect(),
+                Ok(file) => file
+                    .slots
+                    .into_iter()
+                    .map(|(ordinal, slot)| (ordinal.0, slot))
+                    .collect(),
                 Err(e) => {
-                    self.say.warn_once(&format!("{} cannot be read: {e}: nodes stay as they are", path.display()));
+                    self.say.warn_once(&format!(
+                        "{} cannot be read: {e}: nodes stay as they are",
+                        path.display()
+                    ));
                     BTreeMap::new()
                 }
             },
             Err(e) => {
-                self.say.warn_once(&format!("{} cannot be read: {e}: nodes stay as they are", path.display()));
+                self.say.warn_once(&format!(
+                    "{} cannot be read: {e}: nodes stay as they are",
+                    path.display()
+                ));
                 BTreeMap::new()
             }
         }
@@ -229,9 +278,15 @@ impl Nodes {
     fn reap(&mut self, ordinal: u32, wanted: Option<&DesiredSlot>, now: Instant) {
         let name = self.name(ordinal);
         let log = self.log(ordinal);
-        let Some(slot) = self.slots.get_mut(&ordinal) else { return };
-        let Some(process) = &mut slot.process else { return };
-        let Some(status) = process.ended() else { return };
+        let Some(slot) = self.slots.get_mut(&ordinal) else {
+            return;
+        };
+        let Some(process) = &mut slot.process else {
+            return;
+        };
+        let Some(status) = process.ended() else {
+            return;
+        };
         let steady = process.is_steady(now);
         slot.process = None;
         slot.killed = false;
@@ -263,7 +318,8 @@ impl Nodes {
         let name = self.name(ordinal);
         match started {
             Ok(process) => {
-                self.say.detail(&format!("started {name} (process {})", process.pid()));
+                self.say
+                    .detail(&format!("started {name} (process {})", process.pid()));
                 let slot = self.slots.entry(ordinal).or_default();
                 slot.process = Some(process);
                 slot.revision = revision.to_string();
@@ -286,10 +342,10 @@ impl Nodes {
         let (ports, new) = self.ports.claim(ordinal).map_err(|e| e.to_string())?;
         if new {
             let text = serde_json::to_vec_pretty(&self.ports).map_err(|e| e.to_string())?;
-            self.folder.store("run/ports.json", &text).map_err(|e| e.to_string())?;
+            self.folder
+                .store("run/ports.json", &text)
+                .map_err(|e| e.to_string())?;
         }
-        // Others must find it as soon as it runs.
-        self.publish().map_err(|e| e.to_string())?;
         let recipe = Recipe {
             program: self.program.clone(),
             args: self.args(ordinal, ports).map_err(|e| e.to_string())?,
@@ -298,7 +354,11 @@ impl Nodes {
         Process::start(&recipe, now).map_err(|e| format!("{}: {e}", recipe.program.display()))
     }
 
-    fn args(&self, ordinal: u32, ports: Ports) -> Result<Vec<OsString>, chord_operator::crd::BadSpec> {
+    fn args(
+        &self,
+        ordinal: u32,
+        ports: Ports,
+    ) -> Result<Vec<OsString>, chord_operator::crd::BadSpec> {
         let uid = cluster_uid(&self.cluster)?;
         let settings = NodeSettings::new(&self.cluster.spec)?;
         let mut args: Vec<OsString> = Vec::new();
@@ -308,7 +368,10 @@ impl Nodes {
         flag("--ordinal", ordinal.to_string().into());
         flag("--cluster-uid", uid.0.into());
         flag("--secret-file", self.folder.at("secret").into());
-        flag("--client-listen", format!("127.0.0.1:{}", ports.client).into());
+        flag(
+            "--client-listen",
+            format!("127.0.0.1:{}", ports.client).into(),
+        );
         flag("--peer-listen", format!("127.0.0.1:{}", ports.peer).into());
         flag("--addresses", self.folder.at("run/nodes.json").into());
         flag("--supervisor", self.supervisor.clone().into());
@@ -343,9 +406,20 @@ impl Nodes {
     /// Tells the operator and the nodes who runs where, when that has changed.
     fn publish(&mut self) -> Result<(), Failure> {
         let mut file = NodesFile::default();
-        let on_disk = std::fs::read_dir(self.folder.at("nodes")).into_iter().flatten().flatten();
-        let disks: BTreeSet<u32> = on_disk.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
-        let all: BTreeSet<u32> = disks.iter().chain(self.slots.keys()).copied().collect();
+        let on_disk = std::fs::read_dir(self.folder.at("nodes"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let disks: BTreeSet<u32> = on_disk
+            .filter_map(|e| e.file_name().to_str()?.parse().ok())
+            .collect();
+        let lives = |slot: &Slot| slot.process.is_some() || slot.not_before.is_some();
+        let slots = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| lives(slot))
+            .map(|(ordinal, _)| ordinal);
+        let all: BTreeSet<u32> = disks.iter().chain(slots).copied().collect();
         for ordinal in all {
             let slot = self.slots.get(&ordinal);
             let running = slot.filter(|s| s.process.is_some());
@@ -353,7 +427,12 @@ impl Nodes {
             // Every entry has addresses: readers may rely on it.
             let ports = match self.ports.get(ordinal) {
                 Some(ports) => ports,
-                None => self.ports.claim(ordinal).map_err(|e| Failure::failed(e.to_string()))?.0,
+                None => {
+                    self.ports
+                        .claim(ordinal)
+                        .map_err(|e| Failure::failed(e.to_string()))?
+                        .0
+                }
             };
             file.nodes.insert(
                 Ordinal(ordinal),
@@ -392,18 +471,27 @@ mod tests {
     use super::*;
 
     fn running(revision: &str) -> DesiredSlot {
-        DesiredSlot::Running { revision: revision.into() }
+        DesiredSlot::Running {
+            revision: revision.into(),
+        }
     }
 
     #[test]
     fn a_disk_is_deleted_only_when_it_is_wanted_and_nothing_runs() {
         let delete = DesiredSlot::Absent { delete_disk: true };
         let keep = DesiredSlot::Absent { delete_disk: false };
-        let idle = State::Idle { due: true, disk: true };
+        let idle = State::Idle {
+            due: true,
+            disk: true,
+        };
         assert_eq!(next(idle, Some(&delete)), Step::DeleteDisk);
         assert_eq!(next(idle, Some(&keep)), Step::Nothing);
         assert_eq!(next(idle, None), Step::Nothing);
-        for busy in [State::Running { revision: "r" }, State::Stopping { overdue: false }, State::Stopping { overdue: true }] {
+        for busy in [
+            State::Running { revision: "r" },
+            State::Stopping { overdue: false },
+            State::Stopping { overdue: true },
+        ] {
             assert_ne!(next(busy, Some(&delete)), Step::DeleteDisk, "{busy:?}");
         }
     }
@@ -411,22 +499,64 @@ mod tests {
     #[test]
     fn what_the_operator_does_not_name_stays() {
         assert_eq!(next(State::Running { revision: "r" }, None), Step::Nothing);
-        assert_eq!(next(State::Idle { due: true, disk: true }, None), Step::Nothing);
+        assert_eq!(
+            next(
+                State::Idle {
+                    due: true,
+                    disk: true
+                },
+                None
+            ),
+            Step::Nothing
+        );
     }
 
     #[test]
     fn another_revision_is_a_restart_and_the_same_is_none() {
-        assert_eq!(next(State::Running { revision: "a" }, Some(&running("a"))), Step::Nothing);
-        assert_eq!(next(State::Running { revision: "a" }, Some(&running("b"))), Step::Stop);
-        assert_eq!(next(State::Idle { due: true, disk: true }, Some(&running("b"))), Step::Start);
-        assert_eq!(next(State::Idle { due: false, disk: true }, Some(&running("b"))), Step::Nothing);
+        assert_eq!(
+            next(State::Running { revision: "a" }, Some(&running("a"))),
+            Step::Nothing
+        );
+        assert_eq!(
+            next(State::Running { revision: "a" }, Some(&running("b"))),
+            Step::Stop
+        );
+        assert_eq!(
+            next(
+                State::Idle {
+                    due: true,
+                    disk: true
+                },
+                Some(&running("b"))
+            ),
+            Step::Start
+        );
+        assert_eq!(
+            next(
+                State::Idle {
+                    due: false,
+                    disk: true
+                },
+                Some(&running("b"))
+            ),
+            Step::Nothing
+        );
     }
 
     #[test]
     fn what_does_not_end_is_ended() {
         let absent = DesiredSlot::Absent { delete_disk: false };
-        assert_eq!(next(State::Stopping { overdue: false }, Some(&absent)), Step::Nothing);
-        assert_eq!(next(State::Stopping { overdue: true }, Some(&absent)), Step::Kill);
-        assert_eq!(next(State::Stopping { overdue: true }, Some(&running("r"))), Step::Kill);
+        assert_eq!(
+            next(State::Stopping { overdue: false }, Some(&absent)),
+            Step::Nothing
+        );
+        assert_eq!(
+            next(State::Stopping { overdue: true }, Some(&absent)),
+            Step::Kill
+        );
+        assert_eq!(
+            next(State::Stopping { overdue: true }, Some(&running("r"))),
+            Step::Kill
+        );
     }
 }

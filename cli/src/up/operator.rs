@@ -23,15 +23,33 @@ pub struct Operator {
 
 impl Operator {
     pub fn new(folder: Arc<Folder>, program: PathBuf, say: Say) -> Operator {
-        let args = vec!["local".into(), "--dir".into(), folder.at("").into(), "--exit-with-stdin".into()];
-        let recipe = Recipe { program, args, log: folder.at("logs/operator.log") };
-        Operator { recipe, process: None, not_before: None, kill_at: None, backoff: Backoff::default(), say }
+        let args = vec![
+            "local".into(),
+            "--dir".into(),
+            folder.at("").into(),
+            "--exit-with-stdin".into(),
+        ];
+        let recipe = Recipe {
+            program,
+            args,
+            log: folder.at("logs/operator.log"),
+        };
+        Operator {
+            recipe,
+            process: None,
+            not_before: None,
+            kill_at: None,
+            backoff: Backoff::default(),
+            say,
+        }
     }
 
     /// Starts it when it does not run.
     pub fn step(&mut self, now: Instant) {
         if let Some(process) = &mut self.process {
-            let Some(status) = process.ended() else { return };
+            let Some(status) = process.ended() else {
+                return;
+            };
             let delay = self.backoff.next(process.is_steady(now));
             self.process = None;
             self.pause(now, delay, &format!("the operator ended ({status})"));
@@ -41,12 +59,17 @@ impl Operator {
         }
         match Process::start(&self.recipe, now) {
             Ok(process) => {
-                self.say.detail(&format!("started the operator (process {})", process.pid()));
+                self.say
+                    .detail(&format!("started the operator (process {})", process.pid()));
                 self.process = Some(process);
             }
             Err(e) => {
                 let delay = self.backoff.next(false);
-                self.pause(now, delay, &format!("cannot start {}: {e}", self.recipe.program.display()));
+                self.pause(
+                    now,
+                    delay,
+                    &format!("cannot start {}: {e}", self.recipe.program.display()),
+                );
             }
         }
     }
@@ -70,7 +93,9 @@ impl Operator {
 
     /// Whether it has ended; by force when it takes too long.
     pub fn ended(&mut self, now: Instant) -> bool {
-        let Some(process) = &mut self.process else { return true };
+        let Some(process) = &mut self.process else {
+            return true;
+        };
         if process.ended().is_some() {
             self.process = None;
             return true;

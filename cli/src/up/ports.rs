@@ -55,7 +55,9 @@ impl Book {
     /// A free port that no other node has.
     fn pick(&self, ordinal: u32) -> std::io::Result<u16> {
         let taken = |port: u16| {
-            self.0.iter().any(|(other, p)| *other != ordinal && (p.client == port || p.peer == port))
+            self.0
+                .iter()
+                .any(|(other, p)| *other != ordinal && (p.client == port || p.peer == port))
         };
         let mut rng = rand::rng();
         for _ in 0..TRIES {
@@ -64,7 +66,10 @@ impl Book {
                 return Ok(port);
             }
         }
-        Err(std::io::Error::other(format!("no free port between {} and {}", RANGE.start, RANGE.end)))
+        Err(std::io::Error::other(format!(
+            "no free port between {} and {}",
+            RANGE.start, RANGE.end
+        )))
     }
 }
 
@@ -88,7 +93,8 @@ mod tests {
         assert!(new);
         assert_ne!(first.client, first.peer);
         let (other, _) = book.claim(1).unwrap();
-        let all = std::collections::BTreeSet::from([first.client, first.peer, other.client, other.peer]);
+        let all =
+            std::collections::BTreeSet::from([first.client, first.peer, other.client, other.peer]);
         assert_eq!(all.len(), 4);
         assert_eq!(book.claim(0).unwrap(), (first, false));
         let _squatter = TcpListener::bind(loopback(first.client)).unwrap();

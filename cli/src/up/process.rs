@@ -43,7 +43,10 @@ impl Process {
     /// Starts a process. To be called from one task only: a pipe that is just being
     /// made must not be inherited by another process that is just being started.
     pub fn start(recipe: &Recipe, now: Instant) -> std::io::Result<Process> {
-        let log = File::options().create(true).append(true).open(&recipe.log)?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&recipe.log)?;
         let mut child = Command::new(&recipe.program)
             .args(&recipe.args)
             .stdin(Stdio::piped())
@@ -54,7 +57,12 @@ impl Process {
             .spawn()?;
         let stdin = child.stdin.take();
         let pid = child.id().unwrap_or(0);
-        Ok(Process { child, _stdin: stdin, pid, since: now })
+        Ok(Process {
+            child,
+            _stdin: stdin,
+            pid,
+            since: now,
+        })
     }
 
     pub fn pid(&self) -> u32 {
@@ -97,7 +105,9 @@ impl Backoff {
     /// The delay after one more end; `steady` when it had run well before.
     pub fn next(&mut self, steady: bool) -> Duration {
         self.failures = if steady { 0 } else { self.failures };
-        let delay = FIRST_DELAY.saturating_mul(1 << self.failures.min(10)).min(LONGEST_DELAY);
+        let delay = FIRST_DELAY
+            .saturating_mul(1 << self.failures.min(10))
+            .min(LONGEST_DELAY);
         self.failures = self.failures.saturating_add(1);
         delay
     }
@@ -135,11 +145,19 @@ pub fn find(name: &str, variable: &str) -> Result<PathBuf, String> {
         return if path.is_file() {
             Ok(path)
         } else {
-            Err(format!("{variable} names {}, which is no program", path.display()))
+            Err(format!(
+                "{variable} names {}, which is no program",
+                path.display()
+            ))
         };
     }
-    let beside = std::env::current_exe().and_then(|exe| exe.canonicalize()).ok();
-    let beside = beside.as_deref().and_then(Path::parent).map(|folder| folder.join(name));
+    let beside = std::env::current_exe()
+        .and_then(|exe| exe.canonicalize())
+        .ok();
+    let beside = beside
+        .as_deref()
+        .and_then(Path::parent)
+        .map(|folder| folder.join(name));
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&on_path).map(|folder| folder.join(name));
     beside
@@ -164,9 +182,15 @@ mod tests {
     #[tokio::test]
     async fn a_process_ends_when_its_standard_input_does() {
         let dir = tempfile::tempdir().unwrap();
-        let recipe = Recipe { program: "/bin/cat".into(), args: vec![], log: dir.path().join("log") };
+        let recipe = Recipe {
+            program: "/bin/cat".into(),
+            args: vec![],
+            log: dir.path().join("log"),
+        };
         let process = Process::start(&recipe, Instant::now()).unwrap();
-        let Process { mut child, _stdin, .. } = process;
+        let Process {
+            mut child, _stdin, ..
+        } = process;
         drop(_stdin);
         assert!(child.wait().await.unwrap().success());
     }

@@ -33,7 +33,12 @@ impl Backends {
     /// Who can be connected to now, in order.
     fn now(&self) -> Vec<SocketAddr> {
         let ready = self.ready.borrow();
-        self.running.borrow().iter().filter(|a| ready.contains(a)).copied().collect()
+        self.running
+            .borrow()
+            .iter()
+            .filter(|a| ready.contains(a))
+            .copied()
+            .collect()
     }
 }
 
@@ -87,9 +92,16 @@ async fn refuse(client: &mut TcpStream) -> std::io::Result<()> {
             n => head.extend_from_slice(&buffer[..n]),
         }
     }
-    let problem = Problem::new(Kind::NoQuorum, "no node is ready yet, or any more: try again in a moment");
+    let problem = Problem::new(
+        Kind::NoQuorum,
+        "no node is ready yet, or any more: try again in a moment",
+    );
     let body = serde_json::to_string(&problem.body()).unwrap_or_default();
-    let body = if head.starts_with(b"HEAD ") { String::new() } else { body };
+    let body = if head.starts_with(b"HEAD ") {
+        String::new()
+    } else {
+        body
+    };
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -113,8 +125,12 @@ mod tests {
     use chord_api::files::FilesClient;
 
     async fn endpoint(nodes: &[SocketAddr], ready: &[SocketAddr]) -> FilesClient {
-        let set = |all: &[SocketAddr]| watch::channel(all.iter().copied().collect::<BTreeSet<_>>()).1;
-        let backends = Backends { running: set(nodes), ready: set(ready) };
+        let set =
+            |all: &[SocketAddr]| watch::channel(all.iter().copied().collect::<BTreeSet<_>>()).1;
+        let backends = Backends {
+            running: set(nodes),
+            ready: set(ready),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, backends));
@@ -153,7 +169,14 @@ mod tests {
         assert_eq!(error.kind(), Some(Kind::NoQuorum));
         assert_eq!(error.status().map(|s| s.as_u16()), Some(503));
         let body = reqwest::Body::from(vec![7u8; 100_000]);
-        let error = files.put(&"x".parse().unwrap(), body, &Default::default()).await.unwrap_err();
-        assert_eq!(error.status().map(|s| s.as_u16()), Some(503), "also after a body");
+        let error = files
+            .put(&"x".parse().unwrap(), body, &Default::default())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.status().map(|s| s.as_u16()),
+            Some(503),
+            "also after a body"
+        );
     }
 }

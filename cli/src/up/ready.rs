@@ -23,16 +23,39 @@ const AT_ONCE: usize = 32;
 const PROBES: usize = 8;
 
 /// Asks every running node whether it is ready, again and again.
-pub async fn poll(mut running: watch::Receiver<BTreeSet<SocketAddr>>, ready: watch::Sender<BTreeSet<SocketAddr>>) {
-    let Ok(http) = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().build() else { return };
+pub async fn poll(
+    mut running: watch::Receiver<BTreeSet<SocketAddr>>,
+    ready: watch::Sender<BTreeSet<SocketAddr>>,
+) {
+    let Ok(http) = reqwest::Client::builder()
+        .timeout(ANSWER_WITHIN)
+        .no_proxy()
+        .build()
+    else {
+        return;
+    };
     loop {
         let nodes = running.borrow_and_update().clone();
         let answers = futures::stream::iter(nodes.clone()).map(|node| {
             let request = http.get(format!("http://{node}/readyz"));
-            async move { request.send().await.is_ok_and(|r| r.status().is_success()).then_some(node) }
+            async move {
+                request
+                    .send()
+                    .await
+                    .is_ok_and(|r| r.status().is_success())
+                    .then_some(node)
+            }
         });
-        let now: BTreeSet<SocketAddr> = answers.buffer_unordered(AT_ONCE).filter_map(|node| async move { node }).collect().await;
-        let pause = if now == nodes && !nodes.is_empty() { ASK_EVERY } else { ASK_AGAIN };
+        let now: BTreeSet<SocketAddr> = answers
+            .buffer_unordered(AT_ONCE)
+            .filter_map(|node| async move { node })
+            .collect()
+            .await;
+        let pause = if now == nodes && !nodes.is_empty() {
+            ASK_EVERY
+        } else {
+            ASK_AGAIN
+        };
         ready.send_replace(now);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -44,8 +67,12 @@ pub async fn poll(mut running: watch::Receiver<BTreeSet<SocketAddr>>, ready: wat
 /// Says where the cluster listens, as soon as files can be read and written there:
 /// both need the same quorum.
 pub async fn announce(endpoint: SocketAddr, say: Say) {
-    let Ok(files) = FilesClient::new(&endpoint.to_string()) else { return };
-    let names: Vec<FileName> = (0..PROBES).filter_map(|n| format!(".chord-up/{n}").parse().ok()).collect();
+    let Ok(files) = FilesClient::new(&endpoint.to_string()) else {
+        return;
+    };
+    let names: Vec<FileName> = (0..PROBES)
+        .filter_map(|n| format!(".chord-up/{n}").parse().ok())
+        .collect();
     loop {
         let mut usable = true;
         for name in &names {

@@ -20,7 +20,10 @@ pub struct Say {
 
 impl Say {
     pub fn new(out: Output) -> Say {
-        Say { out, warned: Arc::default() }
+        Say {
+            out,
+            warned: Arc::default(),
+        }
     }
 
     /// Progress.
@@ -42,7 +45,9 @@ impl Say {
 
     /// The same, the first time only.
     pub fn warn_once(&self, text: &str) {
-        let Ok(mut warned) = self.warned.lock() else { return };
+        let Ok(mut warned) = self.warned.lock() else {
+            return;
+        };
         if warned.len() < REMEMBERED && warned.insert(text.to_string()) {
             self.warn(text);
         }
@@ -50,7 +55,11 @@ impl Say {
 
     /// The cluster can be used.
     pub fn listening(&self, endpoint: &str) {
-        self.write("listening", &format!("listening on {endpoint}"), json!({"endpoint": endpoint}));
+        self.write(
+            "listening",
+            &format!("listening on {endpoint}"),
+            json!({"endpoint": endpoint}),
+        );
     }
 
     fn write(&self, kind: &str, text: &str, more: Value) {

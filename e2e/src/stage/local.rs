@@ -91,9 +91,10 @@ impl Local {
             let _ = said.flush().await;
         });
         let listening = tokio::time::timeout(START, told.wait_for(Option::is_some)).await;
-        let endpoint = match listening {
-            Ok(Ok(endpoint)) => endpoint.clone().unwrap_or_default(),
-            other => {
+        let endpoint = listening.ok().and_then(Result::ok).and_then(|endpoint| endpoint.clone());
+        let endpoint = match endpoint {
+            Some(endpoint) => endpoint,
+            None => {
                 // Kept for its logs; it ends with the suite.
                 let ended = child.try_wait().ok().flatten();
                 let cluster = LocalCluster {
@@ -105,13 +106,12 @@ impl Local {
                 };
                 self.remember(Arc::new(cluster));
                 let errors = std::fs::read_to_string(beside.join("up.err")).unwrap_or_default();
-                match (other, ended) {
-                    (_, Some(status)) => bail!("chord up ended ({status}): {}", errors.trim()),
-                    _ => bail!("chord up does not listen after {} s: {}", START.as_secs(), errors.trim()),
+                match ended {
+                    Some(status) => bail!("chord up ended ({status}): {}", errors.trim()),
+                    None => bail!("chord up does not listen after {} s: {}", START.as_secs(), errors.trim()),
                 }
             }
         };
-        drop(told);
         let cluster = Arc::new(LocalCluster {
             beside: beside.to_path_buf(),
             dir,

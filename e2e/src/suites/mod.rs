@@ -13,7 +13,7 @@ mod requests;
 mod view_lost;
 
 use anyhow::Result;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 
 use crate::content::Content;
 use crate::run::Place;
@@ -58,7 +58,7 @@ pub struct Suite {
     pub on: &'static [Place],
     /// Seconds.
     pub limit: u64,
-    pub run: fn(Ctx) -> BoxFuture<'static, Result<()>>,
+    pub run: fn(Ctx) -> LocalBoxFuture<'static, Result<()>>,
 }
 
 const BOTH: &[Place] = &[Place::Local, Place::Kube];

@@ -115,7 +115,8 @@ impl Store {
         let file = joined(tokio::task::spawn_blocking(move || {
             File::open(&at).map_err(|e| failed("opening the dropped file", &at, &e))
         }));
-        let bytes = Reading { file: file.await?, hash: blake3::Hasher::new(), at: 0, dropped: dropped.clone() };
+        let bytes =
+            Reading { file: file.await?, hash: blake3::Hasher::new(), at: 0, dropped: dropped.clone() };
         Ok(Some((dropped, unfold(Some(bytes), Reading::next).boxed())))
     }
 
@@ -214,7 +215,8 @@ impl Reading {
         self.at += now as u64;
         // The last piece goes out only if all of them were right.
         if self.at == size && !self.right() {
-            let why = format!("the dropped file {id} ({}) is damaged: its bytes do not match", self.dropped.name);
+            let why =
+                format!("the dropped file {id} ({}) is damaged: its bytes do not match", self.dropped.name);
             return Err(StoreError::Io(why));
         }
         Ok((bytes.into(), self))

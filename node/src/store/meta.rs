@@ -194,7 +194,8 @@ pub(super) fn seal_bytes(table: T, key: &[u8], mut payload: Vec<u8>) -> Vec<u8> 
 
 /// Checks and takes off the checksum.
 pub(super) fn unseal_bytes<'a>(table: T, key: &[u8], record: &'a [u8]) -> Result<&'a [u8], StoreError> {
-    let damaged = || StoreError::Damaged(format!("a record of the table {table:?} does not match its checksum"));
+    let damaged =
+        || StoreError::Damaged(format!("a record of the table {table:?} does not match its checksum"));
     let (payload, sum) = record.split_last_chunk::<CHECK>().ok_or_else(damaged)?;
     if check(table, key, payload) == *sum { Ok(payload) } else { Err(damaged()) }
 }
@@ -263,11 +264,7 @@ pub(super) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Every key with a prefix, after a cursor if there is one.
-pub(super) fn with_prefix<'a>(
-    prefix: &'a [u8],
-    after: Option<&'a [u8]>,
-    end: Option<&'a [u8]>,
-) -> Span<'a> {
+pub(super) fn with_prefix<'a>(prefix: &'a [u8], after: Option<&'a [u8]>, end: Option<&'a [u8]>) -> Span<'a> {
     let start = match after {
         Some(after) if after >= prefix => Bound::Excluded(after),
         _ => Bound::Included(prefix),

@@ -6,6 +6,7 @@
 //! DIR/chunks/     one file per chunk
 //! DIR/dropped/    files kept by PUT /node/files
 //! DIR/tmp/        writes in flight; emptied at start
+//! DIR/ballast     room kept back, so that a full disk can still be opened
 //! ```
 //!
 //! All metadata changes go through [`Store::transact`], in groups, and are on
@@ -95,7 +96,10 @@ impl Shared {
     /// From now on everything is answered with this error.
     fn fail(&self, e: StoreError) {
         if let StoreError::Damaged(what) = &e {
-            tracing::error!("the disk in {} is damaged and does not vote any more: {what}", self.dir.display());
+            tracing::error!(
+                "the disk in {} is damaged and does not vote any more: {what}",
+                self.dir.display()
+            );
         }
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
     }
@@ -131,6 +135,11 @@ impl Shared {
         let published = self.published.read().unwrap_or_else(PoisonError::into_inner);
         let rtx = self.db.begin_read().map_err(meta::storage)?;
         Ok(ReadTxn::new(rtx, published.view.clone()))
+    }
+
+    /// What the file system has left; a great deal if it does not say.
+    fn room(&self) -> u64 {
+        self.space.device_free().unwrap_or(u64::MAX)
     }
 
     fn turn(&self, id: ChunkId) -> MutexGuard<'_, ()> {

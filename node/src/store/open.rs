@@ -30,6 +30,9 @@ const COMPACT_FROM: u64 = 16 * 1024 * 1024;
 /// ...if less than this share of it in percent is in use.
 const COMPACT_BELOW_PERCENT: u64 = 50;
 
+/// Room that is kept back for opening a disk that is full.
+pub(super) const BALLAST: u64 = 1024 * 1024;
+
 /// A disk that has been opened.
 pub(super) struct Opened {
     pub lock: File,
@@ -122,7 +125,29 @@ fn prepare(dir: &Path) -> Result<File, OpenError> {
         let folder = dir.join(folder);
         std::fs::create_dir_all(&folder).map_err(|e| io("making the folder", &folder, dir, e))?;
     }
+    ballast(dir).map_err(|e| io("keeping room in", dir, dir, e))?;
     Ok(lock)
+}
+
+/// Keeps a little room back while there is plenty, and gives it up when a disk is
+/// full, whoever filled it: even to be opened the database has to write, and a
+/// full disk should at least be read from and deleted from.
+fn ballast(dir: &Path) -> std::io::Result<()> {
+    let path = dir.join("ballast");
+    let stat = rustix::fs::statvfs(dir)?;
+    let free = stat.f_bavail * stat.f_frsize;
+    if free < BALLAST {
+        return match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        };
+    }
+    if free >= 4 * BALLAST && !path.exists() {
+        let file = File::create(&path)?;
+        // Where room cannot be taken like this there is none kept back.
+        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST);
+    }
+    Ok(())
 }
 
 /// Gives room back where most of the database is empty.
@@ -147,7 +172,8 @@ fn text(bytes: Vec<u8>, what: &str) -> Result<String, StoreError> {
 }
 
 fn number(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
-    let bytes = <[u8; 8]>::try_from(bytes).map_err(|_| StoreError::Damaged(format!("the {what} is not a number")))?;
+    let bytes =
+        <[u8; 8]>::try_from(bytes).map_err(|_| StoreError::Damaged(format!("the {what} is not a number")))?;
     Ok(u64::from_le_bytes(bytes))
 }
 

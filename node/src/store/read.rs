@@ -116,7 +116,11 @@ impl ReadTxn {
     }
 
     /// Hints in byte order of their names.
-    pub fn hints(&self, after: Option<&FileName>, limit: usize) -> Result<Page<Register, FileName>, StoreError> {
+    pub fn hints(
+        &self,
+        after: Option<&FileName>,
+        limit: usize,
+    ) -> Result<Page<Register, FileName>, StoreError> {
         records::by_name(self, T::Hints, "", after, limit)
     }
 

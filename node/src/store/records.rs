@@ -85,7 +85,9 @@ impl Head {
             let bytes = read_body(source, name, body)?;
             match &mut value.current {
                 Some(manifest) => manifest.body = Body::Inline(bytes),
-                None => return Err(StoreError::Damaged(format!("the register {name:?} has a body and no file"))),
+                None => {
+                    return Err(StoreError::Damaged(format!("the register {name:?} has a body and no file")));
+                }
             }
         }
         Ok((ballot, value))
@@ -101,7 +103,9 @@ fn read_body(source: &impl Source, name: &FileName, body: BodyRef) -> Result<Byt
         Ok(bytes.len() < body.len as usize)
     })?;
     if BodyRef::of(&bytes) != body {
-        return Err(StoreError::Damaged(format!("the body of the register {name:?} is not what was written")));
+        return Err(StoreError::Damaged(format!(
+            "the body of the register {name:?} is not what was written"
+        )));
     }
     Ok(bytes.into())
 }
@@ -112,7 +116,11 @@ pub(super) fn head(source: &impl Source, table: T, name: &FileName) -> Result<Op
 }
 
 /// A register or a hint.
-pub(super) fn value(source: &impl Source, table: T, name: &FileName) -> Result<Option<(Ballot, Value)>, StoreError> {
+pub(super) fn value(
+    source: &impl Source,
+    table: T,
+    name: &FileName,
+) -> Result<Option<(Ballot, Value)>, StoreError> {
     head(source, table, name)?.map(|head| head.whole(source, name)).transpose()
 }
 
@@ -185,7 +193,12 @@ fn collect<I, C>(
     Ok(out.page())
 }
 
-fn whole_register(source: &impl Source, table: T, key: &[u8], record: &[u8]) -> Result<(Register, usize), StoreError> {
+fn whole_register(
+    source: &impl Source,
+    table: T,
+    key: &[u8],
+    record: &[u8],
+) -> Result<(Register, usize), StoreError> {
     let name = name_of(key)?;
     let head: Head = unseal(table, key, record)?;
     let weight = record.len() + head.body.map_or(0, |body| body.len as usize);
@@ -352,7 +365,8 @@ pub(super) fn chunks_by_name(
     let item = |row: &[u8], _: &[u8]| {
         let at = row.len().saturating_sub(20);
         let entry: Option<ChunkEntry> = source.record(T::Chunks, &row[at..])?;
-        let entry = entry.ok_or_else(|| StoreError::Damaged("a chunk is indexed by name and not there".into()))?;
+        let entry =
+            entry.ok_or_else(|| StoreError::Damaged("a chunk is indexed by name and not there".into()))?;
         Ok((entry.meta, 0))
     };
     collect(source, T::ChunkNames, &[range], limit, item, |m| (m.name.clone(), m.id))

@@ -92,9 +92,11 @@ impl SpaceBook {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What meta.redb has allocated; its length says more than it takes.
+    /// What meta.redb and the ballast have allocated; the length of the database
+    /// says more than it takes.
     fn meta_bytes(&self) -> u64 {
-        std::fs::metadata(&self.meta).map(|m| m.st_blocks() * 512).unwrap_or(0)
+        let blocks = |path: &Path| std::fs::metadata(path).map(|m| m.st_blocks() * 512).unwrap_or(0);
+        blocks(&self.meta) + blocks(&self.dir.join("ballast"))
     }
 
     fn room(&self, book: &Book, device: Device, tier: Tier) -> u64 {
@@ -124,10 +126,14 @@ impl SpaceBook {
         if tier == Tier::Internal {
             return Ok(());
         }
-        let device = self.device().map_err(|e| StoreError::Io(format!("asking {} for its space: {e}", self.dir.display())))?;
+        let device = self
+            .device()
+            .map_err(|e| StoreError::Io(format!("asking {} for its space: {e}", self.dir.display())))?;
         let room = self.room(book, device, tier);
         if bytes > room {
-            return Err(StoreError::Full(format!("{bytes} bytes are wanted, {room} are left beside the reserve")));
+            return Err(StoreError::Full(format!(
+                "{bytes} bytes are wanted, {room} are left beside the reserve"
+            )));
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ use redb::{ReadableTableMetadata, Table, WriteTransaction};
 use serde::de::DeserializeOwned;
 
 use super::meta::{
-    Source, Span, T, Visit, chunk_key, chunk_name_key, seal, seal_bytes, storage, table_get, table_scan, unseal,
+    Source, Span, T, Visit, chunk_key, chunk_name_key, seal, seal_bytes, storage, table_get, table_scan,
+    unseal,
 };
 use super::records::{self, BodyRef, ChunkEntry, Head, key_row, of_key_row};
 use super::types::{ChunkMeta, Counts, Dropped, DroppedId, KeyCursor, Page, Register, StoreError};
@@ -34,8 +35,10 @@ pub struct Txn<'t> {
     tables: Vec<Rows<'t>>,
     /// `None`: the closure has the database transaction for itself.
     undo: Option<Vec<Undo>>,
-    /// Whether anything was written that has not been undone.
-    dirty: bool,
+    /// Bytes and records written and kept.
+    written: (u64, u64),
+    /// The same of the closure that runs.
+    writing: (u64, u64),
     view: Option<Arc<View>>,
     cluster: Option<ClusterUid>,
     /// What the view and cluster were when this closure began.
@@ -78,7 +81,8 @@ impl<'t> Txn<'t> {
         Ok(Txn {
             tables: open_tables(wtx)?,
             undo: if alone { None } else { Some(Vec::new()) },
-            dirty: false,
+            written: (0, 0),
+            writing: (0, 0),
             before: (cached.view.clone(), cached.cluster.clone()),
             view: cached.view,
             cluster: cached.cluster,
@@ -89,16 +93,18 @@ impl<'t> Txn<'t> {
     /// Keeps what the closure has done, for the next one to see.
     pub(super) fn keep(&mut self) {
         if let Some(undo) = &mut self.undo {
-            self.dirty |= !undo.is_empty();
             undo.clear();
         }
+        let (bytes, records) = std::mem::take(&mut self.writing);
+        self.written = (self.written.0 + bytes, self.written.1 + records);
         self.before = (self.view.clone(), self.cluster.clone());
     }
 
     /// Takes back what the closure has done; in a transaction of its own the
     /// caller aborts that instead.
     pub(super) fn take_back(&mut self) {
-        for (table, key, old) in self.undo.as_mut().map(std::mem::take).unwrap_or_default().into_iter().rev() {
+        for (table, key, old) in self.undo.as_mut().map(std::mem::take).unwrap_or_default().into_iter().rev()
+        {
             let rows = &mut self.tables[table as usize];
             let done = match old {
                 Some(old) => rows.insert(key.as_slice(), old.as_slice()).map(drop),
@@ -108,12 +114,13 @@ impl<'t> Txn<'t> {
                 self.broken.borrow_mut().get_or_insert(storage(e));
             }
         }
+        self.writing = (0, 0);
         (self.view, self.cluster) = self.before.clone();
     }
 
-    /// Whether there is anything to commit.
-    pub(super) fn is_dirty(&self) -> bool {
-        self.dirty
+    /// How many bytes and records there are to commit.
+    pub(super) fn written(&self) -> (u64, u64) {
+        self.written
     }
 
     /// Why nothing may be committed.
@@ -128,7 +135,10 @@ impl<'t> Txn<'t> {
 
     fn note<R>(&self, result: Result<R, StoreError>) -> Result<R, StoreError> {
         if let Err(e) = &result
-            && matches!(e, StoreError::Damaged(_) | StoreError::Io(_) | StoreError::Full(_) | StoreError::Closed)
+            && matches!(
+                e,
+                StoreError::Damaged(_) | StoreError::Io(_) | StoreError::Full(_) | StoreError::Closed
+            )
         {
             self.broken.borrow_mut().get_or_insert_with(|| e.clone());
         }
@@ -139,9 +149,10 @@ impl<'t> Txn<'t> {
         let old = self.tables[table as usize].insert(key, record);
         let old = old.map(|guard| guard.map(|g| g.value().to_vec())).map_err(storage);
         let old = self.note(old)?;
-        match &mut self.undo {
-            Some(undo) => undo.push((table, key.to_vec(), old)),
-            None => self.dirty = true,
+        self.writing.0 += (key.len() + record.len()) as u64;
+        self.writing.1 += 1;
+        if let Some(undo) = &mut self.undo {
+            undo.push((table, key.to_vec(), old));
         }
         Ok(())
     }
@@ -152,9 +163,9 @@ impl<'t> Txn<'t> {
         let old = old.map(|guard| guard.map(|g| g.value().to_vec())).map_err(storage);
         let old = self.note(old)?;
         if old.is_some() {
-            match &mut self.undo {
-                Some(undo) => undo.push((table, key.to_vec(), old.clone())),
-                None => self.dirty = true,
+            self.writing.1 += 1;
+            if let Some(undo) = &mut self.undo {
+                undo.push((table, key.to_vec(), old.clone()));
             }
         }
         Ok(old)
@@ -230,7 +241,13 @@ impl<'t> Txn<'t> {
     }
 
     /// Writes a head to the register's or the hint's place, and its body.
-    fn put_head(&mut self, table: T, name: &FileName, ballot: Ballot, value: &Value) -> Result<(), StoreError> {
+    fn put_head(
+        &mut self,
+        table: T,
+        name: &FileName,
+        ballot: Ballot,
+        value: &Value,
+    ) -> Result<(), StoreError> {
         let key = name.as_str().as_bytes();
         let (head, body) = Head::of(ballot, value);
         let old = records::head(self, table, name)?;
@@ -298,7 +315,10 @@ impl Txn<'_> {
     pub fn set_view(&mut self, view: &View) -> Result<(), StoreError> {
         match &self.cluster {
             Some(cluster) if *cluster != view.cluster => {
-                return Err(StoreError::WrongCluster { found: view.cluster.clone(), wanted: cluster.clone() });
+                return Err(StoreError::WrongCluster {
+                    found: view.cluster.clone(),
+                    wanted: cluster.clone(),
+                });
             }
             Some(_) => {}
             None => {

@@ -39,9 +39,13 @@ pub struct Options {
 pub enum OpenError {
     #[error("the data folder {dir} is in use by another process: one node at a time may open a disk")]
     Busy { dir: PathBuf },
-    #[error("the disk in {dir} belongs to cluster {found}, not to {wanted}: give this node another disk, or empty this one")]
+    #[error(
+        "the disk in {dir} belongs to cluster {found}, not to {wanted}: give this node another disk, or empty this one"
+    )]
     WrongCluster { dir: PathBuf, found: ClusterUid, wanted: ClusterUid },
-    #[error("the disk in {dir} is of format {found}, this program reads up to format {known}: run the newer program")]
+    #[error(
+        "the disk in {dir} is of format {found}, this program reads up to format {known}: run the newer program"
+    )]
     NewerFormat { dir: PathBuf, found: u32, known: u32 },
     #[error("the disk in {dir} is damaged: {what}; it must not vote, replace it by an empty one")]
     Damaged { dir: PathBuf, what: String },

@@ -24,13 +24,21 @@ pub(super) const QUEUE: usize = 1024;
 /// With `Relaxed` durability every so many groups are synced all the same, so
 /// that the space of what they wrote over can be used again.
 const RELAXED_GROUPS: u32 = 64;
-/// With less than this left on the file system nothing is begun that needs room,
-/// since a write that fails within the database ends the process.
-const FLOOR: u64 = 1024 * 1024;
+/// With less than this left on the file system closures run one by one, so that
+/// one that needs much takes no other with it.
+const LOW: u64 = 16 * 1024 * 1024;
+/// What must be left beside what a group writes, since a write that fails within
+/// the database ends the process.
+const FLOOR: u64 = 128 * 1024;
+/// What a record may take beside its own bytes: the page it lies in.
+const PAGE: u64 = 4096;
 
 /// What the thread is told.
 pub(super) enum Message {
-    Job { job: Box<dyn Job>, manner: Manner },
+    Job {
+        job: Box<dyn Job>,
+        manner: Manner,
+    },
     /// Sync everything and note that the disk was closed properly.
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -131,9 +139,12 @@ pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Message>) {
             Message::Job { job, manner: Manner::Alone } => writer.group(vec![(job, Manner::Alone)]),
             Message::Job { job, manner } => {
                 let mut group = vec![(job, manner)];
-                while group.len() < GROUP {
+                let most = if shared.room() < LOW { 1 } else { GROUP };
+                while group.len() < most {
                     match queue.try_recv() {
-                        Ok(Message::Job { job, manner }) if manner != Manner::Alone => group.push((job, manner)),
+                        Ok(Message::Job { job, manner }) if manner != Manner::Alone => {
+                            group.push((job, manner))
+                        }
                         Ok(other) => {
                             next = Some(other);
                             break;
@@ -160,21 +171,19 @@ struct Writer {
 impl Writer {
     fn group(&mut self, jobs: Vec<(Box<dyn Job>, Manner)>) {
         let alone = jobs.iter().any(|(_, manner)| *manner == Manner::Alone);
-        let room = self.shared.space.device_free().map_or(true, |free| free >= FLOOR);
+        let mut frees = false;
         let mut run = Vec::with_capacity(jobs.len());
         for (job, manner) in jobs {
-            if let Some(e) = self.shared.failure() {
-                job.answer(Err(e));
-            } else if !room && manner != Manner::Frees {
-                job.answer(Err(StoreError::Full(format!("less than {FLOOR} bytes are left on the file system"))));
-            } else {
-                run.push(job);
+            frees |= manner == Manner::Frees;
+            match self.shared.failure() {
+                Some(e) => job.answer(Err(e)),
+                None => run.push(job),
             }
         }
         if run.is_empty() {
             return;
         }
-        let outcome = match self.commit_group(&mut run, alone) {
+        let outcome = match self.commit_group(&mut run, alone, frees) {
             Ok(()) => Ok(()),
             Err(Failure::Group(e)) => Err(e),
             Err(Failure::Fatal(e)) => {
@@ -196,11 +205,11 @@ impl Writer {
         Ok(wtx)
     }
 
-    fn commit_group(&mut self, jobs: &mut [Box<dyn Job>], alone: bool) -> Result<(), Failure> {
+    fn commit_group(&mut self, jobs: &mut [Box<dyn Job>], alone: bool, frees: bool) -> Result<(), Failure> {
         let mut wtx = self.begin()?;
         let before = self.shared.cached();
         let ran = catch_unwind(AssertUnwindSafe(|| run_jobs(&wtx, jobs, before.clone(), alone)));
-        let (after, dirty) = match ran {
+        let (after, written) = match ran {
             Ok(Ok(done)) => done,
             Ok(Err(e)) => {
                 drop(wtx.abort());
@@ -221,8 +230,12 @@ impl Writer {
                 return Err(Failure::Group(StoreError::Io(why.into())));
             }
         };
-        if !dirty {
-            return wtx.abort().map_err(|e| Failure::Fatal(storage(e)));
+        let room = self.shared.room();
+        let full = written > 0 && !frees && room < written + FLOOR;
+        if written == 0 || full {
+            wtx.abort().map_err(|e| Failure::Fatal(storage(e)))?;
+            let why = format!("{written} bytes are to be written, {room} are left on the file system");
+            return if full { Err(Failure::Group(StoreError::Full(why))) } else { Ok(()) };
         }
         let identity = !same(&before, &after);
         if self.shared.durability == Durability::Relaxed && !identity && self.since_sync < RELAXED_GROUPS {
@@ -274,20 +287,20 @@ fn same(a: &Cached, b: &Cached) -> bool {
     views && a.cluster == b.cluster
 }
 
-/// Runs closures one after the other; the cached values after them, and whether
-/// there is anything to commit.
+/// Runs closures one after the other; the cached values after them, and what
+/// there is to commit, in bytes, about.
 fn run_jobs(
     wtx: &WriteTransaction,
     jobs: &mut [Box<dyn Job>],
     cached: Cached,
     alone: bool,
-) -> Result<(Cached, bool), StoreError> {
+) -> Result<(Cached, u64), StoreError> {
     let mut txn = Txn::new(wtx, cached, alone)?;
     for job in jobs {
         match job.run(&mut txn) {
             Verdict::Keep => txn.keep(),
             // The caller aborts: there is nobody else in this transaction.
-            Verdict::TakeBack if alone => return Ok((txn.cached(), false)),
+            Verdict::TakeBack if alone => return Ok((txn.cached(), 0)),
             Verdict::TakeBack => txn.take_back(),
             Verdict::Damaged(e) => return Err(e),
         }
@@ -295,5 +308,6 @@ fn run_jobs(
             return Err(e);
         }
     }
-    Ok((txn.cached(), txn.is_dirty()))
+    let (bytes, records) = txn.written();
+    Ok((txn.cached(), 2 * bytes + PAGE * records))
 }

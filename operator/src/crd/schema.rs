@@ -34,6 +34,16 @@ pub fn definition_yaml() -> Result<String, serde_yaml::Error> {
     Ok(format!("{GENERATED}{}", serde_yaml::to_string(&definition())?))
 }
 
+/// The files of the repository that are made from the definition, by their paths
+/// from its root.
+pub fn generated_files() -> anyhow::Result<[(&'static str, String); 3]> {
+    Ok([
+        ("crds/chordclusters.chord.storage.yaml", definition_yaml()?),
+        ("charts/chord-operator/templates/crd.yaml", definition_chart_template()?),
+        ("charts/chord-cluster/values.schema.json", chart_values_schema()?),
+    ])
+}
+
 /// The definition for the operator's chart: as a template, so that an upgrade of
 /// the chart upgrades it, and kept when the chart is taken out, since with the
 /// definition every ChordCluster would go.
@@ -42,6 +52,67 @@ pub fn definition_chart_template() -> Result<String, serde_yaml::Error> {
     definition["metadata"]["annotations"] = serde_json::json!({"helm.sh/resource-policy": "keep"});
     let yaml = serde_yaml::to_string(&definition)?;
     Ok(format!("{{{{- if .Values.crds.install }}}}\n{GENERATED}{yaml}{{{{- end }}}}\n"))
+}
+
+/// The schema of the cluster chart's values: the chart's own, and under `spec` that
+/// of the resource, strict, so that a slip is told before anything is sent.
+pub fn chart_values_schema() -> Result<String, serde_json::Error> {
+    let mut spec = schema()["properties"]["spec"].clone();
+    strict(&mut spec);
+    let texts = serde_json::json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let on = serde_json::json!({"type": "boolean"});
+    let object = |properties: Value| {
+        serde_json::json!({"type": "object", "additionalProperties": false, "properties": properties})
+    };
+    let mut values = object(serde_json::json!({
+        "global": {"type": "object"},
+        "name": {"type": "string", "maxLength": 40},
+        "labels": texts,
+        "annotations": texts,
+        "spec": spec,
+        "podMonitor": object(serde_json::json!({
+            "enabled": on, "interval": {"type": "string", "pattern": super::units::DURATION_PATTERN}, "labels": texts
+        })),
+        "alerts": object(serde_json::json!({
+            "enabled": on, "labels": texts, "usedPercent": {"type": "integer", "minimum": 1, "maximum": 100}
+        })),
+        "dashboard": object(serde_json::json!({"enabled": on, "labels": texts, "annotations": texts})),
+        "test": object(serde_json::json!({
+            "image": object(serde_json::json!({
+                "repository": {"type": "string", "minLength": 1},
+                "tag": {"type": "string"},
+                "pullPolicy": {"enum": ["", "Always", "IfNotPresent", "Never"]}
+            })),
+            "imagePullSecrets": {"type": "array", "items": {"type": "string"}}
+        })),
+    }));
+    values["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+    tidy(&mut values);
+    Ok(serde_json::to_string_pretty(&values)? + "\n")
+}
+
+/// From an API server's dialect to plain JSON Schema that takes nothing unknown.
+fn strict(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+                map.insert("type".into(), serde_json::json!(["integer", "string"]));
+            }
+            if map.get("x-kubernetes-list-type") == Some(&Value::from("set")) {
+                map.insert("uniqueItems".into(), true.into());
+            }
+            let closed = map.get("type") == Some(&Value::from("object"))
+                && !map.contains_key("additionalProperties")
+                && !map.contains_key("x-kubernetes-preserve-unknown-fields");
+            if closed {
+                map.insert("additionalProperties".into(), false.into());
+            }
+            map.retain(|key, _| !key.starts_with("x-kubernetes-") && key != "format" && key != "default");
+            map.values_mut().for_each(strict);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strict),
+        _ => {}
+    }
 }
 
 /// Makes the derived definition what one would have written by hand: a comment's

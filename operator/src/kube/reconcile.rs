@@ -326,7 +326,9 @@ impl Round<'_> {
         let steps = claims::steps(self.seen, &plan.slots, &kept.stored, now, replicas, proof.as_deref());
         applier.claims(&self.caches.claims, self.names, self.seen, &steps).await?;
 
-        let template = set.and_then(template_size);
+        // One that is being deleted says nothing of the one that comes after it.
+        let standing = set.filter(|s| s.metadata.deletion_timestamp.is_none());
+        let template = standing.and_then(template_size);
         let size = &self.cluster.spec.storage.size;
         let small = claims::too_small(self.seen, self.wanted.settings.capacity);
         conditions.extend(applier.grow(&self.caches.claims, self.seen, &small, size).await?);

@@ -33,8 +33,10 @@ impl Store {
     /// Blocks of a chunk, checked against its root.
     pub async fn chunk_read(&self, id: ChunkId, blocks: Range<u32>) -> Result<ChunkBlocks, ChunkError> {
         let store = self.clone();
-        joined(tokio::task::spawn_blocking(move || store.read_settled(id, |entry| read(&store, entry, blocks.clone()))))
-            .await
+        joined(tokio::task::spawn_blocking(move || {
+            store.read_settled(id, |entry| read(&store, entry, blocks.clone()))
+        }))
+        .await
     }
 
     /// A chunk that is on the disk: indexed, and its file there in full length.
@@ -227,7 +229,8 @@ fn read(store: &Store, entry: ChunkEntry, blocks: Range<u32>) -> Result<Look<Chu
     let mut data = vec![0; end.saturating_sub(start) as usize];
     file.read_exact_at(&mut data, start).map_err(io)?;
     let wanted = &hashes[blocks.start as usize..blocks.end as usize];
-    let right = data.chunks(BLOCK_BYTES).zip(wanted).all(|(block, hash)| blake3::hash(block).as_bytes() == hash);
+    let right =
+        data.chunks(BLOCK_BYTES).zip(wanted).all(|(block, hash)| blake3::hash(block).as_bytes() == hash);
     if !right {
         return Ok(Look::Doubt);
     }

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use chord_api::manifest::Root;
 
 use super::file::{Blocks, path, trailer};
+use crate::store::Store;
 use crate::store::file::{Pipe, Sink, TmpFile};
 use crate::store::meta::T;
 use crate::store::records::{self, ChunkEntry};
 use crate::store::space::Reservation;
 use crate::store::types::{ChunkError, ChunkMeta, MAX_CHUNK_BYTES, StoreError, Tier};
-use crate::store::Store;
 use crate::store::writer::Manner;
 
 /// Takes the bytes of one chunk. Dropped before its end it leaves nothing.
@@ -76,7 +76,10 @@ impl ChunkWriter {
         self.received += bytes.len() as u64;
         if self.received > u64::from(self.meta.size) {
             self.pipe.fail();
-            return Err(ChunkError::Mismatch(format!("more than the {} bytes announced came", self.meta.size)));
+            return Err(ChunkError::Mismatch(format!(
+                "more than the {} bytes announced came",
+                self.meta.size
+            )));
         }
         Ok(self.pipe.write(bytes).await?)
     }
@@ -127,7 +130,8 @@ fn place(store: &Store, tmp: TmpFile, mut meta: ChunkMeta) -> Result<(), ChunkEr
     let to = path(&shared.dir, meta.id);
     let id = meta.id;
     let length = tmp.place(&to)?;
-    let entered = store.submit_blocking(Manner::Grouped, move |txn| txn.put_chunk(&ChunkEntry { meta, length }));
+    let entered =
+        store.submit_blocking(Manner::Grouped, move |txn| txn.put_chunk(&ChunkEntry { meta, length }));
     if entered.is_err() && known.is_none() && shared.failure().is_none() {
         // Certainly not in the index, so it must not be on the disk either.
         if let Err(e) = crate::store::file::remove(shared, &to) {

@@ -125,10 +125,7 @@ async fn a_damaged_record_ends_the_votes_but_not_the_chunks() {
     let store = open(dir.path());
     let payload = noise(1, 1000);
     put(&store, &chunk(1, 1, &payload), &payload).await.unwrap();
-    store
-        .transact(|txn| txn.set_register(&name("a"), ballot(1), &value(1, noise(1, 5000))))
-        .await
-        .unwrap();
+    store.transact(|txn| txn.set_register(&name("a"), ballot(1), &value(1, noise(1, 5000)))).await.unwrap();
     // As if the record of `a` had rotted: it is another's, under a good page checksum.
     {
         let wtx = store.shared().db.begin_write().unwrap();
@@ -212,7 +209,10 @@ async fn a_newer_format_is_left_alone() {
         let db = Database::create(dir.path().join("data/meta.redb")).unwrap();
         let wtx = db.begin_write().unwrap();
         let record = meta::seal_bytes(meta::T::Meta, b"format", 99u64.to_le_bytes().to_vec());
-        wtx.open_table(meta::T::Meta.definition()).unwrap().insert(&b"format"[..], record.as_slice()).unwrap();
+        wtx.open_table(meta::T::Meta.definition())
+            .unwrap()
+            .insert(&b"format"[..], record.as_slice())
+            .unwrap();
         wtx.commit().unwrap();
     }
     match open_as(options(dir.path())) {

@@ -5,7 +5,8 @@ use futures::TryStreamExt;
 
 async fn keep(store: &Store, text: &str, bytes: &[u8]) -> DroppedId {
     let meta = vec![("k".to_string(), "v".to_string())];
-    let mut writer = store.dropped_writer(name(text), Some("x/y".into()), meta, Some(bytes.len() as u64)).unwrap();
+    let mut writer =
+        store.dropped_writer(name(text), Some("x/y".into()), meta, Some(bytes.len() as u64)).unwrap();
     for piece in bytes.chunks(70_000) {
         writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
     }

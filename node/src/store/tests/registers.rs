@@ -63,7 +63,9 @@ async fn a_disk_of_another_cluster_is_refused() {
     let bound = |cluster: &str| Options { cluster: Some(ClusterUid(cluster.into())), ..options(dir.path()) };
     drop(open_as(bound("one")).unwrap());
     match open_as(bound("two")) {
-        Err(OpenError::WrongCluster { found, wanted, .. }) => assert_eq!((found.0, wanted.0), ("one".into(), "two".into())),
+        Err(OpenError::WrongCluster { found, wanted, .. }) => {
+            assert_eq!((found.0, wanted.0), ("one".into(), "two".into()))
+        }
         other => panic!("{:?}", other.map(|s| s.disk())),
     }
     let store = open(dir.path());
@@ -176,7 +178,9 @@ async fn what_was_answered_is_there_after_a_crash() {
     let payload = noise(1, 100_000);
     for n in 0..5u64 {
         store
-            .transact(move |txn| txn.set_register(&name(&format!("n{n}")), ballot(n), &value(n, noise(1, 9000))))
+            .transact(move |txn| {
+                txn.set_register(&name(&format!("n{n}")), ballot(n), &value(n, noise(1, 9000)))
+            })
             .await
             .unwrap();
         put(&store, &chunk(n as u8, 1, &payload), &payload).await.unwrap();
@@ -336,7 +340,8 @@ async fn a_register_and_a_hint_may_share_a_body_and_neither_takes_it_from_the_ot
 async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let mut names: Vec<FileName> = (0..10_000).map(|n| name(&format!("{}/{n}", ["a", "b", "ü"][n % 3]))).collect();
+    let mut names: Vec<FileName> =
+        (0..10_000).map(|n| name(&format!("{}/{n}", ["a", "b", "ü"][n % 3]))).collect();
     let all = names.clone();
     store
         .transact_alone(move |txn| {
@@ -361,7 +366,8 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
             }
             assert_eq!(found, expected);
             let b: Vec<FileName> = txn.list("b/", None, 10_000)?.items.into_iter().map(|l| l.name).collect();
-            let only_b: Vec<FileName> = expected.iter().filter(|n| n.as_str().starts_with("b/")).cloned().collect();
+            let only_b: Vec<FileName> =
+                expected.iter().filter(|n| n.as_str().starts_with("b/")).cloned().collect();
             assert_eq!(b, only_b);
             let after = &only_b[100];
             assert_eq!(txn.registers_by_name("b/", Some(after), 1)?.items[0].name, only_b[101]);
@@ -479,6 +485,10 @@ async fn a_relaxed_disk_that_was_not_closed_comes_back_as_another_without_regist
     assert!(crashed.view().is_none());
     assert_eq!(crashed.cluster(), Some(ClusterUid("c".into())));
     let counts = crashed.counts().unwrap();
-    assert_eq!((counts.registers, counts.hints, counts.chunks), (0, 0, 1), "chunks that prove whole may be reused");
+    assert_eq!(
+        (counts.registers, counts.hints, counts.chunks),
+        (0, 0, 1),
+        "chunks that prove whole may be reused"
+    );
     assert_eq!(crashed.chunk_verify(meta.id).await.unwrap().root, meta.root);
 }
