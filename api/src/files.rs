@@ -4,10 +4,12 @@
 //! it is before its first byte and fails rather than end short, so that whoever
 //! saves it can tell a whole file from a piece of one.
 
+mod values;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,16 +22,15 @@ use crate::problem::{Kind, ProblemBody};
 use crate::report::NodeStatus;
 use crate::view::View;
 
+use self::values::META;
+pub use self::values::{FileInfo, GetOptions, ListQuery, PutOptions, Stored};
+
 /// How long a request without a body may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Checking every copy of one file reads all of them from disk.
 const VERIFY_WITHIN: Duration = Duration::from_secs(3600);
 /// How long a download may stand still.
 const STALLED_AFTER: Duration = Duration::from_secs(120);
-/// The prefix of a file's own metadata.
-const META: &str = "x-chord-meta-";
-/// Counts the versions of a name.
-const VERSION: &str = "x-chord-version";
 
 /// Why a request did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -71,65 +72,6 @@ impl FilesError {
             _ => None,
         }
     }
-}
-
-/// What goes with a file that is stored.
-#[derive(Clone, Debug, Default)]
-pub struct PutOptions {
-    /// Bytes, where known beforehand: a full cluster then says so at once, and a
-    /// body that ends short is refused.
-    pub length: Option<u64>,
-    pub content_type: Option<String>,
-    /// Names without `X-Chord-Meta-`, and values.
-    pub meta: Vec<(String, String)>,
-    /// An entity tag without its quotes, or `*`.
-    pub if_match: Option<String>,
-    /// An entity tag without its quotes, or `*`: only if there is no such file.
-    pub if_none_match: Option<String>,
-}
-
-/// What a file that was stored became.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Stored {
-    /// False where it took the place of an older version.
-    pub created: bool,
-    /// Without quotes.
-    pub etag: String,
-    pub version: Option<u64>,
-}
-
-/// What of a file is wanted.
-#[derive(Clone, Debug, Default)]
-pub struct GetOptions {
-    /// First byte, and last byte (with it) where it is not the end.
-    pub range: Option<(u64, Option<u64>)>,
-    /// An entity tag without its quotes.
-    pub if_match: Option<String>,
-}
-
-/// What the headers say about a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileInfo {
-    /// Bytes of the body that comes (of the whole file, unless a range was asked).
-    pub size: Option<u64>,
-    /// Without quotes.
-    pub etag: String,
-    pub version: Option<u64>,
-    /// As an HTTP date.
-    pub last_modified: Option<String>,
-    pub content_type: Option<String>,
-    /// Names without `X-Chord-Meta-`, and values.
-    pub meta: Vec<(String, String)>,
-}
-
-/// A page of names that is asked for.
-#[derive(Clone, Debug, Default)]
-pub struct ListQuery {
-    pub prefix: Option<String>,
-    pub after: Option<String>,
-    pub delimiter: Option<String>,
-    /// 1 to 1 000.
-    pub limit: Option<u32>,
 }
 
 /// Talks to the client port of a cluster or of one node.
@@ -554,34 +496,6 @@ impl Download {
     }
 }
 
-impl FileInfo {
-    fn of(headers: &HeaderMap) -> FileInfo {
-        let text = |name: &str| {
-            headers
-                .get(name)
-                .and_then(|v| v.to_str().ok())
-                .map(str::to_string)
-        };
-        let meta = headers
-            .iter()
-            .filter_map(|(key, value)| {
-                let key = key.as_str().strip_prefix(META)?;
-                Some((key.to_string(), value.to_str().ok()?.to_string()))
-            })
-            .collect();
-        FileInfo {
-            size: text("content-length").and_then(|v| v.parse().ok()),
-            etag: text("etag")
-                .map(|tag| tag.trim_matches('"').to_string())
-                .unwrap_or_default(),
-            version: text(VERSION).and_then(|v| v.parse().ok()),
-            last_modified: text("last-modified"),
-            content_type: text("content-type"),
-            meta,
-        }
-    }
-}
-
 /// A precondition: entity tags are quoted, `*` is not.
 fn condition(
     request: reqwest::RequestBuilder,
@@ -648,4 +562,45 @@ fn reason(error: &reqwest::Error) -> String {
         inner = next;
     }
     inner.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_library_would_tidy_go_by_query() {
+        let files = FilesClient::new("127.0.0.1:8080/").unwrap();
+        let url = |name: &str| files.file_url(&name.parse().unwrap());
+        assert_eq!(url("a b/c"), "http://127.0.0.1:8080/files/a%20b%2Fc");
+        assert_eq!(
+            url("a/../b+"),
+            "http://127.0.0.1:8080/file?name=a%2F..%2Fb%2B"
+        );
+        for name in ["a b/c", "a/../b+", "%2e%2e", "..", "ü?#&=;"] {
+            let url = url(name);
+            assert_eq!(
+                reqwest::Url::parse(&url).unwrap().as_str(),
+                url,
+                "the library leaves it as it is"
+            );
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_a_base_url() {
+        for good in [
+            "http://[::1]:8080",
+            "localhost:1",
+            "https://files.example/below",
+        ] {
+            assert!(FilesClient::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "ftp://x", "http://", "http://x/?a=b"] {
+            assert!(
+                matches!(FilesClient::new(bad), Err(FilesError::Endpoint(_))),
+                "{bad}"
+            );
+        }
+    }
 }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod id;
 pub mod manifest;
 pub mod name;
+pub mod parent;
 pub mod placement;
 pub mod problem;
 pub mod report;

@@ -18,11 +18,14 @@ pub struct Target {
 
 enum Place {
     Endpoint(FilesClient),
-    Kubernetes {
-        wanted: Wanted,
-        cluster: OnceCell<Cluster>,
-        reached: OnceCell<(FilesClient, Forward)>,
-    },
+    Kubernetes(Box<Kubernetes>),
+}
+
+/// A ChordCluster: looked for, and reached, only once a command needs it.
+struct Kubernetes {
+    wanted: Wanted,
+    cluster: OnceCell<Cluster>,
+    reached: OnceCell<(FilesClient, Forward)>,
 }
 
 impl Target {
@@ -39,7 +42,7 @@ impl Target {
                 ));
             }
             Some(endpoint) => Place::Endpoint(FilesClient::new(endpoint)?),
-            None if named || plugin => Place::Kubernetes {
+            None if named || plugin => Place::Kubernetes(Box::new(Kubernetes {
                 wanted: Wanted {
                     namespace: global.namespace.clone(),
                     cluster: global.cluster.clone(),
@@ -47,7 +50,7 @@ impl Target {
                 },
                 cluster: OnceCell::new(),
                 reached: OnceCell::new(),
-            },
+            })),
             None => {
                 let endpoint = std::env::var("CHORD_ENDPOINT")
                     .ok()
@@ -64,13 +67,14 @@ impl Target {
     pub async fn files(&self) -> Result<FilesClient, Failure> {
         match &self.place {
             Place::Endpoint(files) => Ok(files.clone()),
-            Place::Kubernetes { reached, .. } => {
+            Place::Kubernetes(kubernetes) => {
                 let reach = async {
                     let forward = self.connected().await?.forward().await?;
                     let files = FilesClient::new(&forward.address().to_string())?;
                     Ok::<_, Failure>((files, forward))
                 };
-                reached
+                kubernetes
+                    .reached
                     .get_or_try_init(|| reach)
                     .await
                     .map(|(files, _)| files.clone())
@@ -82,7 +86,7 @@ impl Target {
     pub async fn cluster(&self) -> Result<Option<&Cluster>, Failure> {
         match &self.place {
             Place::Endpoint(_) => Ok(None),
-            Place::Kubernetes { .. } => self.connected().await.map(Some),
+            Place::Kubernetes(_) => self.connected().await.map(Some),
         }
     }
 
@@ -91,9 +95,12 @@ impl Target {
             Place::Endpoint(_) => Err(Failure::usage(
                 "this is an endpoint, not a ChordCluster on Kubernetes",
             )),
-            Place::Kubernetes {
-                wanted, cluster, ..
-            } => cluster.get_or_try_init(|| Cluster::find(wanted)).await,
+            Place::Kubernetes(kubernetes) => {
+                kubernetes
+                    .cluster
+                    .get_or_try_init(|| Cluster::find(&kubernetes.wanted))
+                    .await
+            }
         }
     }
 }
@@ -110,7 +117,7 @@ mod tests {
     }
 
     fn on_kubernetes(target: &Target) -> bool {
-        matches!(target.place, Place::Kubernetes { .. })
+        matches!(target.place, Place::Kubernetes(_))
     }
 
     #[test]

@@ -61,35 +61,53 @@ impl Answer {
 
     /// The entity tag, with its quotes.
     pub fn etag(&self) -> Result<String> {
-        self.header("etag").map(str::to_string).with_context(|| format!("no ETag in {self}"))
+        self.header("etag")
+            .map(str::to_string)
+            .with_context(|| format!("no ETag in {self}"))
     }
 
     /// The problem's type, without `urn:chord:`.
     pub fn kind(&self) -> String {
         serde_json::from_slice::<serde_json::Value>(&self.body)
             .ok()
-            .and_then(|v| v["type"].as_str().map(|t| t.trim_start_matches("urn:chord:").to_string()))
+            .and_then(|v| {
+                v["type"]
+                    .as_str()
+                    .map(|t| t.trim_start_matches("urn:chord:").to_string())
+            })
             .unwrap_or_default()
     }
 
     pub fn expect(&self, status: u16) -> Result<&Answer> {
-        ensure!(self.status == status, "{status} was expected, and it is {self}");
+        ensure!(
+            self.status == status,
+            "{status} was expected, and it is {self}"
+        );
         Ok(self)
     }
 
     /// A problem of a kind, as problem details.
     pub fn expect_problem(&self, status: u16, kind: &str) -> Result<&Answer> {
         self.expect(status)?;
-        ensure!(self.kind() == kind, "a problem {kind} was expected, and it is {self}");
+        ensure!(
+            self.kind() == kind,
+            "a problem {kind} was expected, and it is {self}"
+        );
         let media_type = self.header("content-type").unwrap_or_default();
-        ensure!(media_type.starts_with("application/problem+json"), "a problem came as {media_type:?}");
+        ensure!(
+            media_type.starts_with("application/problem+json"),
+            "a problem came as {media_type:?}"
+        );
         Ok(self)
     }
 }
 
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text: String = String::from_utf8_lossy(&self.body).chars().take(300).collect();
+        let text: String = String::from_utf8_lossy(&self.body)
+            .chars()
+            .take(300)
+            .collect();
         write!(f, "{} {:?} {text}", self.status, self.headers)
     }
 }
@@ -112,7 +130,10 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("making an HTTP client")?;
-        Ok(Http { client, base: base.trim_end_matches('/').to_string() })
+        Ok(Http {
+            client,
+            base: base.trim_end_matches('/').to_string(),
+        })
     }
 
     pub fn base(&self) -> &str {
@@ -122,7 +143,9 @@ impl Http {
     /// A request to a path that is sent as it is written here.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or_default();
-        self.client.request(method, format!("{}{path}", self.base)).timeout(ONE_TRY)
+        self.client
+            .request(method, format!("{}{path}", self.base))
+            .timeout(ONE_TRY)
     }
 
     /// The path of a file: by query where a URL library would change the name.
@@ -139,7 +162,11 @@ impl Http {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await?;
-        Ok(Answer { status, headers, body })
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
     }
 
     /// A request without a body, repeated while the cluster cannot answer it.
@@ -164,22 +191,31 @@ impl Http {
     /// One try to store a file.
     pub async fn put_once(&self, name: &str, content: &Content) -> Result<Answer, Trouble> {
         let path = Http::path(name).map_err(Trouble::Wrong)?;
-        let mut request = self.request("PUT", &path).header(header::CONTENT_LENGTH, content.size);
+        let mut request = self
+            .request("PUT", &path)
+            .header(header::CONTENT_LENGTH, content.size);
         request = if content.size > BIG {
-            request.timeout(LONG_TRY).body(reqwest::Body::wrap_stream(content.stream()))
+            request
+                .timeout(LONG_TRY)
+                .body(reqwest::Body::wrap_stream(content.stream()))
         } else {
             request.body(content.bytes())
         };
         let answer = passing(self.send(request).await?)?;
         match answer.status {
             200 | 201 => Ok(answer),
-            _ => Err(Trouble::Wrong(anyhow!("storing {name:?} was answered by {answer}"))),
+            _ => Err(Trouble::Wrong(anyhow!(
+                "storing {name:?} was answered by {answer}"
+            ))),
         }
     }
 
     /// Stores a file; repeats it where it has to. True: the first try did it.
     pub async fn put(&self, name: &str, content: &Content) -> Result<(Answer, Tries)> {
-        persist(&format!("storing {name:?}"), KEEP_TRYING, || self.put_once(name, content)).await
+        persist(&format!("storing {name:?}"), KEEP_TRYING, || {
+            self.put_once(name, content)
+        })
+        .await
     }
 
     /// One try to fetch a file, each byte compared. Its tag; `None`: there is none.
@@ -195,11 +231,23 @@ impl Http {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::SERVICE_UNAVAILABLE => {
-                return Err(Trouble::Again(format!("503 {}", response.text().await.unwrap_or_default())));
+                return Err(Trouble::Again(format!(
+                    "503 {}",
+                    response.text().await.unwrap_or_default()
+                )));
             }
-            status => return Err(wrong(format!("{status} {}", response.text().await.unwrap_or_default()))),
+            status => {
+                return Err(wrong(format!(
+                    "{status} {}",
+                    response.text().await.unwrap_or_default()
+                )));
+            }
         }
-        let etag = response.headers().get("etag").and_then(|v| v.to_str().ok()).map(str::to_string);
+        let etag = response
+            .headers()
+            .get("etag")
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_string);
         let etag = etag.ok_or_else(|| wrong("no ETag".into()))?;
         let mut check = content.check();
         let mut body = response.bytes_stream();
@@ -232,7 +280,9 @@ impl Http {
                 match answer.status {
                     204 => Ok(answer),
                     404 if again => Ok(answer),
-                    _ => Err(Trouble::Wrong(anyhow!("deleting {name:?} was answered by {answer}"))),
+                    _ => Err(Trouble::Wrong(anyhow!(
+                        "deleting {name:?} was answered by {answer}"
+                    ))),
                 }
             }
         })
@@ -244,7 +294,11 @@ impl Http {
 
 /// 503 is for trying again.
 pub fn passing(answer: Answer) -> Result<Answer, Trouble> {
-    if answer.status == 503 { Err(Trouble::Again(answer.to_string())) } else { Ok(answer) }
+    if answer.status == 503 {
+        Err(Trouble::Again(answer.to_string()))
+    } else {
+        Ok(answer)
+    }
 }
 
 /// What it took.
@@ -257,7 +311,11 @@ pub struct Tries {
 }
 
 /// Repeats what can be repeated, within a limit.
-pub async fn persist<T, F>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F) -> Result<(T, Tries)>
+pub async fn persist<T, F>(
+    what: &str,
+    limit: Duration,
+    mut attempt: impl FnMut() -> F,
+) -> Result<(T, Tries)>
 where
     F: Future<Output = Result<T, Trouble>>,
 {
@@ -289,7 +347,9 @@ where
 /// come for `wait`.
 pub async fn raw(base: &str, bytes: &[u8], end: bool, wait: Duration) -> Result<Vec<u8>> {
     let address = base.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+    let mut stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("connecting to {address}"))?;
     // It may be refused while it is still being sent; what counts is the answer.
     let _ = stream.write_all(bytes).await;
     if end {

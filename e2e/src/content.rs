@@ -21,7 +21,12 @@ impl Content {
 
     /// Made from words, so that every file has contents of its own.
     pub fn of(seed: u64, words: &str, size: u64) -> Content {
-        Content { seed: mix(words.bytes().fold(seed, |state, byte| mix(state ^ u64::from(byte)))), size }
+        Content {
+            seed: mix(words
+                .bytes()
+                .fold(seed, |state, byte| mix(state ^ u64::from(byte)))),
+            size,
+        }
     }
 
     fn block(&self, index: u64) -> Vec<u8> {
@@ -60,12 +65,17 @@ impl Content {
     /// All of it, as it is needed.
     pub fn stream(&self) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
         let content = *self;
-        futures::stream::iter((0..self.size.div_ceil(BLOCK)).map(move |i| Ok(content.block(i).into())))
+        futures::stream::iter(
+            (0..self.size.div_ceil(BLOCK)).map(move |i| Ok(content.block(i).into())),
+        )
     }
 
     /// Checks bytes as they come.
     pub fn check(&self) -> Check {
-        Check { content: *self, at: 0 }
+        Check {
+            content: *self,
+            at: 0,
+        }
     }
 }
 
@@ -86,12 +96,24 @@ pub struct Check {
 impl Check {
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            ensure!(self.at < self.content.size, "more than its {} bytes came", self.content.size);
+            ensure!(
+                self.at < self.content.size,
+                "more than its {} bytes came",
+                self.content.size
+            );
             let block = self.content.block(self.at / BLOCK);
             let wanted = &block[(self.at % BLOCK) as usize..];
             let n = wanted.len().min(bytes.len());
-            if let Some(wrong) = wanted[..n].iter().zip(&bytes[..n]).position(|(a, b)| a != b) {
-                anyhow::bail!("byte {} is wrong: {:#04x} came", self.at + wrong as u64, bytes[wrong]);
+            if let Some(wrong) = wanted[..n]
+                .iter()
+                .zip(&bytes[..n])
+                .position(|(a, b)| a != b)
+            {
+                anyhow::bail!(
+                    "byte {} is wrong: {:#04x} came",
+                    self.at + wrong as u64,
+                    bytes[wrong]
+                );
             }
             bytes = &bytes[n..];
             self.at += n as u64;
@@ -100,7 +122,12 @@ impl Check {
     }
 
     pub fn finish(self) -> Result<()> {
-        ensure!(self.at == self.content.size, "{} of {} bytes came", self.at, self.content.size);
+        ensure!(
+            self.at == self.content.size,
+            "{} of {} bytes came",
+            self.at,
+            self.content.size
+        );
         Ok(())
     }
 }
@@ -115,7 +142,11 @@ mod tests {
         let whole = content.bytes();
         assert_eq!(whole.len() as u64, content.size);
         for (from, to) in [(0, 1), (BLOCK - 1, BLOCK + 1), (5, 3 * BLOCK + 5), (9, 9)] {
-            assert_eq!(content.range(from, to), whole[from as usize..to as usize], "{from}..{to}");
+            assert_eq!(
+                content.range(from, to),
+                whole[from as usize..to as usize],
+                "{from}..{to}"
+            );
         }
         assert_ne!(whole, Content::new(8, content.size).bytes());
     }

@@ -118,13 +118,22 @@ impl Load {
         let mut tasks = Vec::new();
         for n in 0..shape.writers {
             let (ledger, http, stop) = (Arc::clone(&ledger), http.clone(), stop.clone());
-            tasks.push(tokio::spawn(async move { ledger.write(n, http, shape, stop).await }));
+            tasks.push(tokio::spawn(async move {
+                ledger.write(n, http, shape, stop).await
+            }));
         }
         for n in 0..shape.readers {
             let (ledger, http, stop) = (Arc::clone(&ledger), http.clone(), stop.clone());
-            tasks.push(tokio::spawn(async move { ledger.read(n, http, stop).await }));
+            tasks.push(tokio::spawn(
+                async move { ledger.read(n, http, stop).await },
+            ));
         }
-        Ok(Load { ledger, http, stop, tasks })
+        Ok(Load {
+            ledger,
+            http,
+            stop,
+            tasks,
+        })
     }
 
     /// Fails as soon as a reader or a writer has failed.
@@ -138,11 +147,17 @@ impl Load {
 
     /// Waits until so many more writes and reads have been done.
     pub async fn progress(&mut self, writes: u64, reads: u64) -> Result<()> {
-        let (w, r) = (self.writes() + writes, self.ledger.reads.load(Ordering::Relaxed) + reads);
+        let (w, r) = (
+            self.writes() + writes,
+            self.ledger.reads.load(Ordering::Relaxed) + reads,
+        );
         let begun = std::time::Instant::now();
         while self.writes() < w || self.ledger.reads.load(Ordering::Relaxed) < r {
             self.check().await?;
-            ensure!(begun.elapsed() < 2 * KEEP_TRYING, "neither reads nor writes go on");
+            ensure!(
+                begun.elapsed() < 2 * KEEP_TRYING,
+                "neither reads nor writes go on"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
@@ -164,7 +179,10 @@ impl Load {
     /// What was done, and the longest that one read and one write took, with all
     /// their tries.
     pub fn summary(&self) -> String {
-        let (write, read) = (locked(&self.ledger.slow_write), locked(&self.ledger.slow_read));
+        let (write, read) = (
+            locked(&self.ledger.slow_write),
+            locked(&self.ledger.slow_read),
+        );
         format!(
             "{} writes and {} reads, {} of them repeated; the longest write took {:.1} s ({}), the longest read {:.1} s ({})",
             self.writes(),
@@ -180,17 +198,24 @@ impl Load {
     /// The files that must be there.
     pub fn kept(&self) -> Vec<String> {
         let files = locked(&self.ledger.files);
-        files.iter().filter(|(_, e)| e.state == State::There).map(|(name, _)| name.clone()).collect()
+        files
+            .iter()
+            .filter(|(_, e)| e.state == State::There)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Looks at every file of the ledger, and at the listing.
     pub async fn all_there(&self) -> Result<()> {
-        let entries: Vec<(String, Entry)> = locked(&self.ledger.files).clone().into_iter().collect();
+        let entries: Vec<(String, Entry)> =
+            locked(&self.ledger.files).clone().into_iter().collect();
         let http = &self.http;
         futures::stream::iter(entries.iter().map(anyhow::Ok))
             .try_for_each_concurrent(8, |(name, entry)| async move {
-                let (found, _) =
-                    persist(&format!("fetching {name:?}"), KEEP_TRYING, || http.get_once(name, &entry.content)).await?;
+                let (found, _) = persist(&format!("fetching {name:?}"), KEEP_TRYING, || {
+                    http.get_once(name, &entry.content)
+                })
+                .await?;
                 judge(name, entry.state, entry.etag.as_deref(), found.as_deref())
             })
             .await?;
@@ -228,10 +253,17 @@ fn percent_encoded(text: &str) -> String {
 /// Whether an answer is right for a file in this state.
 fn judge(name: &str, state: State, etag: Option<&str>, found: Option<&str>) -> Result<()> {
     match (state, found) {
-        (State::There, None) => bail!("DATA LOSS: {name:?} was acknowledged and is not there (404)"),
-        (State::Gone, Some(_)) => bail!("{name:?} was deleted, which was acknowledged, and is back"),
+        (State::There, None) => {
+            bail!("DATA LOSS: {name:?} was acknowledged and is not there (404)")
+        }
+        (State::Gone, Some(_)) => {
+            bail!("{name:?} was deleted, which was acknowledged, and is back")
+        }
         (State::There, Some(found)) if etag.is_some_and(|etag| etag != found) => {
-            bail!("{name:?} was stored once, as {}, and is now {found}", etag.unwrap_or_default())
+            bail!(
+                "{name:?} was stored once, as {}, and is now {found}",
+                etag.unwrap_or_default()
+            )
         }
         _ => Ok(()),
     }
@@ -239,21 +271,36 @@ fn judge(name: &str, state: State, etag: Option<&str>, found: Option<&str>) -> R
 
 impl Ledger {
     fn count(&self, what: &str, tries: &Tries, write: bool) {
-        let (count, slowest) =
-            if write { (&self.writes, &self.slow_write) } else { (&self.reads, &self.slow_read) };
+        let (count, slowest) = if write {
+            (&self.writes, &self.slow_write)
+        } else {
+            (&self.reads, &self.slow_read)
+        };
         count.fetch_add(1, Ordering::Relaxed);
         if tries.tries > 1 {
             self.retried.fetch_add(1, Ordering::Relaxed);
         }
         let mut slowest = locked(slowest);
         if tries.took > slowest.took {
-            let why = tries.trouble.as_deref().map(|t| format!(": {}", t.chars().take(120).collect::<String>()));
+            let why = tries
+                .trouble
+                .as_deref()
+                .map(|t| format!(": {}", t.chars().take(120).collect::<String>()));
             let what = format!("{what}, {} tries{}", tries.tries, why.unwrap_or_default());
-            *slowest = Slowest { took: tries.took, what };
+            *slowest = Slowest {
+                took: tries.took,
+                what,
+            };
         }
     }
 
-    async fn write(&self, writer: usize, http: Http, shape: Shape, stop: CancellationToken) -> Result<()> {
+    async fn write(
+        &self,
+        writer: usize,
+        http: Http,
+        shape: Shape,
+        stop: CancellationToken,
+    ) -> Result<()> {
         let mut rng = StdRng::seed_from_u64(self.seed ^ (writer as u64 + 1));
         let mut n = 0;
         while !stop.is_cancelled() {
@@ -270,15 +317,28 @@ impl Ledger {
                 let name = format!("load/{writer}/{n:05}");
                 let content = Content::of(self.seed, &name, size);
                 let (answer, tries) = http.put(&name, &content).await?;
-                let etag = if tries.tries == 1 { Some(answer.etag()?) } else { None };
+                let etag = if tries.tries == 1 {
+                    Some(answer.etag()?)
+                } else {
+                    None
+                };
                 self.count(&name, &tries, true);
-                locked(&self.files).insert(name.clone(), Entry { content, etag, state: State::There });
+                locked(&self.files).insert(
+                    name.clone(),
+                    Entry {
+                        content,
+                        etag,
+                        state: State::There,
+                    },
+                );
                 locked(&self.names).push(name);
             }
             if n % 7 == 0 && n > 20 && n <= shape.files {
                 let name = format!("load/{writer}/{:05}", n - 10);
                 // A try to store it that was given up may still take effect later.
-                let once = locked(&self.files).get(&name).is_some_and(|e| e.etag.is_some());
+                let once = locked(&self.files)
+                    .get(&name)
+                    .is_some_and(|e| e.etag.is_some());
                 if once {
                     self.set(&name, State::Going);
                     let tries = http.delete(&name).await?;
@@ -311,8 +371,13 @@ impl Ledger {
         let body = bytes::Bytes::from(self.slate(writer, version));
         let path = Http::path(&name)?;
         let (_, tries) = persist(&format!("overwriting {name:?}"), KEEP_TRYING, || async {
-            let answer = passing(http.send(http.request("PUT", &path).body(body.clone())).await?)?;
-            answer.expect(if answer.status == 201 { 201 } else { 200 }).map_err(Trouble::Wrong)?;
+            let answer = passing(
+                http.send(http.request("PUT", &path).body(body.clone()))
+                    .await?,
+            )?;
+            answer
+                .expect(if answer.status == 201 { 201 } else { 200 })
+                .map_err(Trouble::Wrong)?;
             Ok(())
         })
         .await?;
@@ -338,15 +403,24 @@ impl Ledger {
         if answer.status == 404 && least == 0 {
             return Ok(());
         }
-        ensure!(answer.status != 404, "DATA LOSS: {name:?} was acknowledged and is not there (404)");
+        ensure!(
+            answer.status != 404,
+            "DATA LOSS: {name:?} was acknowledged and is not there (404)"
+        );
         answer.expect(200)?;
-        let head = answer.body.first_chunk::<8>().ok_or_else(|| anyhow!("{name:?} came without its head"))?;
+        let head = answer
+            .body
+            .first_chunk::<8>()
+            .ok_or_else(|| anyhow!("{name:?} came without its head"))?;
         let version = u64::from_be_bytes(*head);
         ensure!(
             (least..=most).contains(&version) || locked(&slate.open).contains(&version),
             "{name:?} is version {version}; {least} had been acknowledged before, and {most} was the last begun"
         );
-        ensure!(answer.body == self.slate(writer, version), "{name:?} has wrong bytes in version {version}");
+        ensure!(
+            answer.body == self.slate(writer, version),
+            "{name:?} has wrong bytes in version {version}"
+        );
         Ok(())
     }
 
@@ -355,7 +429,8 @@ impl Ledger {
         while !stop.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(10)).await;
             if !self.slates.is_empty() && rng.random_ratio(1, 5) {
-                self.read_slate(rng.random_range(0..self.slates.len()), &http).await?;
+                self.read_slate(rng.random_range(0..self.slates.len()), &http)
+                    .await?;
                 continue;
             }
             let name = {
@@ -368,9 +443,12 @@ impl Ledger {
             let before = locked(&self.files).get(&name).cloned();
             let Some(before) = before else { continue };
             let what = format!("fetching {name:?}");
-            let (found, tries) = persist(&what, KEEP_TRYING, || http.get_once(&name, &before.content)).await?;
+            let (found, tries) =
+                persist(&what, KEEP_TRYING, || http.get_once(&name, &before.content)).await?;
             self.count(&name, &tries, false);
-            let after = locked(&self.files).get(&name).map_or(State::Going, |e| e.state);
+            let after = locked(&self.files)
+                .get(&name)
+                .map_or(State::Going, |e| e.state);
             let state = match (before.state, after) {
                 (before, after) if before == after => before,
                 _ => State::Going,
@@ -399,7 +477,9 @@ pub async fn under<T>(load: &mut Load, work: impl Future<Output = Result<T>>) ->
 /// Stores several files side by side.
 pub async fn put_all(http: &Http, files: &[(String, Content)]) -> Result<()> {
     futures::stream::iter(files.iter().map(anyhow::Ok))
-        .try_for_each_concurrent(4, |(name, content)| async move { http.put(name, content).await.map(|_| ()) })
+        .try_for_each_concurrent(4, |(name, content)| async move {
+            http.put(name, content).await.map(|_| ())
+        })
         .await
 }
 
@@ -421,7 +501,12 @@ mod tests {
         let tag = Some("\"a\"");
         assert!(judge("x", State::There, tag, tag).is_ok());
         assert!(judge("x", State::There, None, tag).is_ok());
-        assert!(judge("x", State::There, tag, None).unwrap_err().to_string().contains("DATA LOSS"));
+        assert!(
+            judge("x", State::There, tag, None)
+                .unwrap_err()
+                .to_string()
+                .contains("DATA LOSS")
+        );
         assert!(judge("x", State::There, tag, Some("\"b\"")).is_err());
         assert!(judge("x", State::Gone, tag, None).is_ok());
         assert!(judge("x", State::Gone, tag, tag).is_err());

@@ -48,13 +48,21 @@ pub async fn holders(cluster: &Cluster, piece: &str) -> Result<BTreeSet<String>>
 /// The node that the ring finds, and the owners by the view.
 pub async fn successor(cluster: &Cluster, name: &str) -> Result<Successor> {
     let node = cluster.node(0).await?;
-    Ok(cluster.files(&node).await?.successor(&FileName::new(name)?).await?)
+    Ok(cluster
+        .files(&node)
+        .await?
+        .successor(&FileName::new(name)?)
+        .await?)
 }
 
 /// The pieces of a file and their owners.
 pub async fn pieces(cluster: &Cluster, name: &str) -> Result<Where> {
     let node = cluster.node(0).await?;
-    Ok(cluster.files(&node).await?.where_is(&FileName::new(name)?).await?)
+    Ok(cluster
+        .files(&node)
+        .await?
+        .where_is(&FileName::new(name)?)
+        .await?)
 }
 
 /// That each piece of each file lies on its owners and nowhere else, by what nodes
@@ -69,10 +77,21 @@ pub async fn in_place(cluster: &Cluster, names: &[String], copies: usize) -> Res
             let name = FileName::new(name)?;
             for piece in files.where_is(&name).await?.pieces {
                 let owners: BTreeSet<&String> = piece.owners.iter().collect();
-                ensure!(owners.len() == copies, "{} has the owners {owners:?}", piece.piece);
-                let on: BTreeSet<&String> =
-                    held.iter().filter(|(_, held)| held.contains(&piece.piece)).map(|(node, _)| node).collect();
-                ensure!(on == owners, "{:?} is on {on:?}, and its owners are {owners:?}", piece.piece);
+                ensure!(
+                    owners.len() == copies,
+                    "{} has the owners {owners:?}",
+                    piece.piece
+                );
+                let on: BTreeSet<&String> = held
+                    .iter()
+                    .filter(|(_, held)| held.contains(&piece.piece))
+                    .map(|(node, _)| node)
+                    .collect();
+                ensure!(
+                    on == owners,
+                    "{:?} is on {on:?}, and its owners are {owners:?}",
+                    piece.piece
+                );
             }
             Ok(())
         })
@@ -84,22 +103,32 @@ pub async fn verified(http: &Http, names: &[String], copies: usize) -> Result<()
     futures::stream::iter(names.iter())
         .map(|name| async move {
             let name = FileName::new(name)?;
-            let answer = http.ask("GET", &format!("/verify?name={}", name.to_query())).await?;
+            let answer = http
+                .ask("GET", &format!("/verify?name={}", name.to_query()))
+                .await?;
             let check: chord_api::http::Verification =
-                serde_json::from_slice(&answer.expect(200)?.body).context("reading what verify says")?;
+                serde_json::from_slice(&answer.expect(200)?.body)
+                    .context("reading what verify says")?;
             let bad: Vec<String> = check
                 .copies
                 .iter()
                 .filter(|c| c.state != "ok")
                 .map(|c| format!("{:?} on {} is {}", c.piece, c.node, c.state))
                 .collect();
-            ensure!(check.ok && bad.is_empty(), "{name:?} is not whole: {}", bad.join(", "));
+            ensure!(
+                check.ok && bad.is_empty(),
+                "{name:?} is not whole: {}",
+                bad.join(", ")
+            );
             let mut pieces: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
             for copy in &check.copies {
                 pieces.entry(&copy.piece).or_default().insert(&copy.node);
             }
             for (piece, nodes) in pieces {
-                ensure!(nodes.len() == copies, "{piece:?} was checked on {nodes:?} only");
+                ensure!(
+                    nodes.len() == copies,
+                    "{piece:?} was checked on {nodes:?} only"
+                );
             }
             anyhow::Ok(())
         })

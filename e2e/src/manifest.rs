@@ -53,7 +53,10 @@ mod tests {
     fn what_a_case_needs_wins() {
         let spec = spec(json!({"nodes": 4, "ring": {"tokensPerNode": 8}}));
         assert_eq!(spec["nodes"], 4);
-        assert_eq!(spec["ring"], json!({"stabilizeEvery": "300ms", "tokensPerNode": 8}));
+        assert_eq!(
+            spec["ring"],
+            json!({"stabilizeEvery": "300ms", "tokensPerNode": 8})
+        );
         assert_eq!(spec["replication"], 3);
     }
 }

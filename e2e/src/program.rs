@@ -18,13 +18,19 @@ pub fn repo() -> PathBuf {
 pub fn binary(name: &str) -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("CHORD_BIN_DIR").filter(|d| !d.is_empty()) {
         let path = PathBuf::from(dir).join(name);
-        ensure!(path.is_file(), "CHORD_BIN_DIR has no {name}: {}", path.display());
+        ensure!(
+            path.is_file(),
+            "CHORD_BIN_DIR has no {name}: {}",
+            path.display()
+        );
         return Ok(path);
     }
     let built = ["release", "debug"].map(|profile| repo().join("target").join(profile).join(name));
     match built.into_iter().find(|path| path.is_file()) {
         Some(path) => Ok(path),
-        None => bail!("{name} has not been built: run `cargo build --release -p chord -p chord-node -p chord-operator`"),
+        None => bail!(
+            "{name} has not been built: run `cargo build --release -p chord -p chord-node -p chord-operator`"
+        ),
     }
 }
 
@@ -58,7 +64,11 @@ impl Ran {
             self.command,
             self.code,
             self.stderr.trim(),
-            String::from_utf8_lossy(&self.stdout).chars().take(500).collect::<String>().trim_end()
+            String::from_utf8_lossy(&self.stdout)
+                .chars()
+                .take(500)
+                .collect::<String>()
+                .trim_end()
         );
         Ok(self)
     }
@@ -68,8 +78,13 @@ impl Ran {
     }
 
     pub fn json(&self) -> Result<serde_json::Value> {
-        serde_json::from_slice(&self.stdout)
-            .with_context(|| format!("`{}` printed what is no JSON: {}", self.command, self.text()))
+        serde_json::from_slice(&self.stdout).with_context(|| {
+            format!(
+                "`{}` printed what is no JSON: {}",
+                self.command,
+                self.text()
+            )
+        })
     }
 }
 
@@ -110,6 +125,10 @@ pub async fn run_with(
 
 /// `chord`, against an endpoint.
 pub async fn chord(endpoint: &str, args: &[&str]) -> Result<Ran> {
-    let all: Vec<&str> = args.iter().copied().chain(["--endpoint", endpoint]).collect();
+    let all: Vec<&str> = args
+        .iter()
+        .copied()
+        .chain(["--endpoint", endpoint])
+        .collect();
     run(&binary("chord")?, &all, Duration::from_secs(120)).await
 }

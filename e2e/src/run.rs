@@ -72,7 +72,12 @@ pub async fn main(cli: Cli) -> Result<bool> {
         Command::List => {
             for suite in ALL {
                 let on: Vec<&str> = suite.on.iter().map(|p| p.name()).collect();
-                say(&format!("{:<18} {:<12} {}", suite.name, on.join(","), suite.about));
+                say(&format!(
+                    "{:<18} {:<12} {}",
+                    suite.name,
+                    on.join(","),
+                    suite.about
+                ));
             }
             Ok(true)
         }
@@ -92,7 +97,10 @@ pub async fn main(cli: Cli) -> Result<bool> {
 
 async fn all(run: &Run) -> Result<Tally> {
     for name in &run.only {
-        ensure!(ALL.iter().any(|s| s.name == name), "there is no suite {name}: `chord-e2e list` names them");
+        ensure!(
+            ALL.iter().any(|s| s.name == name),
+            "there is no suite {name}: `chord-e2e list` names them"
+        );
     }
     let suites: Vec<&Suite> = ALL
         .iter()
@@ -117,7 +125,10 @@ async fn all(run: &Run) -> Result<Tally> {
             let installed = operator::install(&kube).await;
             let result = match installed {
                 Ok(()) => {
-                    say(&format!("   the operator is installed ({:.1} s)", begun.elapsed().as_secs_f64()));
+                    say(&format!(
+                        "   the operator is installed ({:.1} s)",
+                        begun.elapsed().as_secs_f64()
+                    ));
                     run_suites(&suites, &Stage::Kube(Arc::clone(&kube)), seed, &mut total).await
                 }
                 Err(e) => {
@@ -140,7 +151,11 @@ fn nowhere(suites: &[&Suite], why: &str) -> Result<Tally> {
     let mut total = Tally::default();
     for suite in suites {
         let cases = Cases::new(&format!("kube/{}", suite.name));
-        if ci { cases.failed("all of it", why) } else { cases.skipped("all of it", why) }
+        if ci {
+            cases.failed("all of it", why)
+        } else {
+            cases.skipped("all of it", why)
+        }
         add(&mut total, cases.tally());
     }
     Ok(total)
@@ -162,7 +177,12 @@ async fn run_suites(suites: &[&Suite], stage: &Stage, seed: u64, total: &mut Tal
         let begun = Instant::now();
         let tally = one(suite, stage, seed).await?;
         add(total, tally);
-        say(&format!("   {}/{}: {tally} in {:.0} s", stage.name(), suite.name, begun.elapsed().as_secs_f64()));
+        say(&format!(
+            "   {}/{}: {tally} in {:.0} s",
+            stage.name(),
+            suite.name,
+            begun.elapsed().as_secs_f64()
+        ));
     }
     Ok(())
 }
@@ -173,8 +193,15 @@ async fn one(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
     let folder = kept(&format!("{}-{}", stage.name(), suite.name));
     let _ = std::fs::remove_dir_all(&folder);
     let cases = Cases::new(&shown);
-    let seed = suite.name.bytes().fold(seed, |state, byte| mix(state ^ u64::from(byte)));
-    let ctx = Ctx { stage: stage.clone(), cases: cases.clone(), seed };
+    let seed = suite
+        .name
+        .bytes()
+        .fold(seed, |state, byte| mix(state ^ u64::from(byte)));
+    let ctx = Ctx {
+        stage: stage.clone(),
+        cases: cases.clone(),
+        seed,
+    };
     let limit = Duration::from_secs(suite.limit);
     // A task of its own, so that a panic ends it alone.
     let mut task = tokio::task::spawn_local((suite.run)(ctx));
@@ -186,7 +213,10 @@ async fn one(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
         Err(_) => {
             task.abort();
             let _ = task.await;
-            cases.failed("beside its cases", &format!("it has not ended after {} s", limit.as_secs()));
+            cases.failed(
+                "beside its cases",
+                &format!("it has not ended after {} s", limit.as_secs()),
+            );
         }
     }
     let keep = (cases.tally().failed > 0).then_some(folder.as_path());
@@ -198,7 +228,10 @@ async fn one(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
         say(&format!("   {shown}: logs are in {}", path.display()));
     }
     let tally = cases.tally();
-    ensure!(tally != Tally::default(), "the suite {shown} has run no case");
+    ensure!(
+        tally != Tally::default(),
+        "the suite {shown} has run no case"
+    );
     Ok(tally)
 }
 
@@ -218,7 +251,15 @@ mod tests {
 
     #[test]
     fn suites_are_chosen_by_their_names() {
-        let run = Run::parsed(&["chord-e2e", "run", "--on", "local", "--only", "chunks,faults"]).unwrap();
+        let run = Run::parsed(&[
+            "chord-e2e",
+            "run",
+            "--on",
+            "local",
+            "--only",
+            "chunks,faults",
+        ])
+        .unwrap();
         assert_eq!(run.only, ["chunks", "faults"]);
         assert_eq!(run.on, Place::Local);
     }

@@ -18,16 +18,24 @@ pub struct Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
     }
 }
 
 impl Tally {
-    /// Adds a line with the counts to a file, for whoever sums over several runs.
+    /// Adds a line `PASSED FAILED SKIPPED` to a file, for whoever sums over several runs.
     pub fn append(&self, path: &Path) -> Result<()> {
         let doing = || format!("writing the counts to {}", path.display());
-        let mut file = std::fs::File::options().create(true).append(true).open(path).with_context(doing)?;
-        writeln!(file, "{self}").with_context(doing)
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(doing)?;
+        writeln!(file, "{} {} {}", self.passed, self.failed, self.skipped).with_context(doing)
     }
 }
 
@@ -52,7 +60,10 @@ pub struct Cases {
 impl Cases {
     /// `suite`: as it is shown, `local/migration`.
     pub fn new(suite: &str) -> Cases {
-        Cases { suite: suite.into(), tally: Arc::default() }
+        Cases {
+            suite: suite.into(),
+            tally: Arc::default(),
+        }
     }
 
     pub fn tally(&self) -> Tally {
@@ -65,12 +76,20 @@ impl Cases {
 
     /// Runs a case. Its failure ends the suite where it is passed on with `?`, and
     /// nothing else where it is not.
-    pub async fn case<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T, Reported> {
+    pub async fn case<T>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T, Reported> {
         let begun = Instant::now();
         match work.await {
             Ok(value) => {
                 self.count(|t| t.passed += 1);
-                say(&format!("ok {}: {what} ({:.1} s)", self.suite, begun.elapsed().as_secs_f64()));
+                say(&format!(
+                    "ok {}: {what} ({:.1} s)",
+                    self.suite,
+                    begun.elapsed().as_secs_f64()
+                ));
                 Ok(value)
             }
             Err(e) => {
@@ -110,7 +129,12 @@ mod tests {
     async fn cases_are_counted_and_a_failed_one_can_end_the_suite() {
         let cases = Cases::new("local/x");
         assert_eq!(cases.case("one", async { Ok(5) }).await.unwrap(), 5);
-        assert!(cases.case::<()>("two", async { anyhow::bail!("no") }).await.is_err());
+        assert!(
+            cases
+                .case::<()>("two", async { anyhow::bail!("no") })
+                .await
+                .is_err()
+        );
         cases.skipped("three", "nobody is there");
         assert_eq!(cases.tally().to_string(), "1 passed, 1 failed, 1 skipped");
     }
@@ -119,8 +143,14 @@ mod tests {
     fn counts_are_appended() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tally");
-        Tally { passed: 1, failed: 2, skipped: 3 }.append(&path).unwrap();
+        Tally {
+            passed: 1,
+            failed: 2,
+            skipped: 3,
+        }
+        .append(&path)
+        .unwrap();
         Tally::default().append(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1 2 3\n0 0 0\n");
     }
 }

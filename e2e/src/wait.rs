@@ -22,7 +22,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 const ONE_LOOK: Duration = Duration::from_secs(20);
 
 /// Asks until the answer is `Ok`; the last other answer is what the error tells.
-pub async fn eventually<T, F>(what: impl Display, limit: Duration, mut probe: impl FnMut() -> F) -> Result<T>
+pub async fn eventually<T, F>(
+    what: impl Display,
+    limit: Duration,
+    mut probe: impl FnMut() -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -37,7 +41,10 @@ where
             Err(_) => "no answer came".to_string(),
         };
         if begun.elapsed() + pause >= limit {
-            return Err(anyhow!("not so after {} s: {what}; last seen: {last}", limit.as_secs()));
+            return Err(anyhow!(
+                "not so after {} s: {what}; last seen: {last}",
+                limit.as_secs()
+            ));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
@@ -55,9 +62,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_state_is_told() {
-        let error = eventually("x is 1", Duration::from_millis(50), || async { Err::<(), _>(anyhow!("x is 0")) });
+        let error = eventually("x is 1", Duration::from_millis(50), || async {
+            Err::<(), _>(anyhow!("x is 0"))
+        });
         let error = error.await.unwrap_err().to_string();
-        assert!(error.contains("x is 1") && error.contains("x is 0"), "{error}");
+        assert!(
+            error.contains("x is 1") && error.contains("x is 0"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

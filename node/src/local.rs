@@ -134,16 +134,26 @@ impl Local for Own {
         let Some(current) = self.node.current() else {
             return Err(Problem::new(Kind::NoQuorum, "this node has no view yet, and so no ring"));
         };
-        let found = lookup(&self.node, id)
-            .await
-            .map_err(|e| Problem::new(Kind::NoQuorum, format!("cannot find the successor of {id}: {e}")))?;
         let mut path: Vec<Ordinal> = vec![self.node.ordinal];
-        path.extend(found.path.iter().map(|p| p.ordinal));
-        path.push(found.successor.ordinal);
+        let successor = match lookup(&self.node, id).await {
+            Ok(found) => {
+                path.extend(found.path.iter().map(|p| p.ordinal));
+                found.successor.ordinal
+            }
+            // A node that is in no ring (yet) still has the view, which names it.
+            Err(error) => match current.placements.target().successor(&id) {
+                Some((_, member)) => member.ordinal,
+                None => {
+                    let why = format!("cannot find the successor of {id}: {error}");
+                    return Err(Problem::new(Kind::NoQuorum, why));
+                }
+            },
+        };
+        path.push(successor);
         path.dedup();
         Ok(Successor {
             id: id.to_string(),
-            successor: self.node.name_of(found.successor.ordinal),
+            successor: self.node.name_of(successor),
             owners: current.placements.target().owners(&id).map(|m| self.node.name_of(m.ordinal)).collect(),
             path: path.into_iter().map(|o| self.node.name_of(o)).collect(),
             epoch: current.reference.epoch,

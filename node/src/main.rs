@@ -103,17 +103,7 @@ async fn wait_for_end(node: &Arc<Node>) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stdin = node.args.exit_with_stdin;
     let parent_gone = async move {
-        if !stdin {
-            return std::future::pending::<()>().await;
-        }
-        let (tell, gone) = tokio::sync::oneshot::channel();
-        // A thread of its own: a blocked read of the runtime would hold up the end.
-        std::thread::spawn(move || {
-            let mut sink = [0u8; 64];
-            while matches!(std::io::Read::read(&mut std::io::stdin(), &mut sink), Ok(n) if n > 0) {}
-            let _ = tell.send(());
-        });
-        let _ = gone.await;
+        if stdin { chord_api::parent::gone().await } else { std::future::pending().await }
     };
     tokio::select! {
         _ = terminate.recv() => {}

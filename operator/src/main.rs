@@ -38,6 +38,9 @@ enum Command {
         /// The folder.
         #[arg(long)]
         dir: PathBuf,
+        /// Stop when standard input ends: the parent holds it open.
+        #[arg(long)]
+        exit_with_stdin: bool,
     },
     /// Ask a URL and end well if it answers 200.
     Probe {
@@ -98,7 +101,7 @@ fn main() -> anyhow::Result<()> {
         .block_on(async {
             match command {
                 Command::Run(run) => operator(*run).await,
-                Command::Local { dir } => local(dir).await,
+                Command::Local { dir, exit_with_stdin } => local(dir, exit_with_stdin).await,
                 Command::Probe { url, within } => probe(&url, Duration::from_secs(within)).await,
                 Command::Crd { .. } => Ok(()),
             }
@@ -161,8 +164,16 @@ async fn operator(run: Run) -> anyhow::Result<()> {
     kube::run(options, stopped()?).await
 }
 
-async fn local(dir: PathBuf) -> anyhow::Result<()> {
-    chord_operator::local::run(dir, stopped()?.cancelled_owned()).await
+async fn local(dir: PathBuf, exit_with_stdin: bool) -> anyhow::Result<()> {
+    let stop = stopped()?;
+    if exit_with_stdin {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            chord_api::parent::gone().await;
+            stop.cancel();
+        });
+    }
+    chord_operator::local::run(dir, stop.cancelled_owned()).await
 }
 
 async fn probe(url: &str, within: Duration) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ mod process;
 mod proxy;
 mod ready;
 mod say;
+mod step;
 #[cfg(test)]
 mod tests;
 

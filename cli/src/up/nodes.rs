@@ -1,7 +1,7 @@
 //! The node processes: brings about what the operator wants at each ordinal.
 //!
-//! `next` decides and is a plain function; [`Nodes`] carries it out, from one task
-//! that is called again and again.
+//! [`next`] decides; [`Nodes`] carries it out, from one task that is called again
+//! and again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,58 +19,13 @@ use super::folder::Folder;
 use super::ports::{Book, Ports};
 use super::process::{self, Backoff, Process, Recipe};
 use super::say::Say;
+use super::step::{State, Step, next};
 use crate::exit::Failure;
 
 /// How long a node may take to end by itself.
 pub const GRACE: Duration = Duration::from_secs(20);
 /// What a file of the operator may hold; more is no such file.
 const FILE_BYTES: u64 = 8 * 1024 * 1024;
-
-/// What is to be done at one ordinal now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Nothing,
-    Start,
-    Stop,
-    Kill,
-    DeleteDisk,
-}
-
-/// What is at one ordinal, as far as the decision needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State<'a> {
-    /// Nothing runs; it may be started from a time on.
-    Idle {
-        due: bool,
-        disk: bool,
-    },
-    Running {
-        revision: &'a str,
-    },
-    /// It was told to end.
-    Stopping {
-        overdue: bool,
-    },
-}
-
-/// An ordinal of which the operator says nothing is left as it is. A disk is
-/// deleted only when nothing runs on it.
-fn next(state: State<'_>, wanted: Option<&DesiredSlot>) -> Step {
-    match (state, wanted) {
-        (State::Idle { due: true, .. }, Some(DesiredSlot::Running { .. })) => Step::Start,
-        (State::Idle { disk: true, .. }, Some(DesiredSlot::Absent { delete_disk: true })) => {
-            Step::DeleteDisk
-        }
-        (State::Running { revision }, Some(DesiredSlot::Running { revision: wanted }))
-            if revision != wanted =>
-        {
-            Step::Stop
-        }
-        (State::Running { .. }, Some(DesiredSlot::Absent { .. })) => Step::Stop,
-        (State::Stopping { overdue: true }, _) => Step::Kill,
-        _ => Step::Nothing,
-    }
-}
 
 /// One ordinal.
 #[derive(Debug, Default)]
@@ -463,100 +418,5 @@ fn read(path: &std::path::Path) -> std::io::Result<Option<Vec<u8>>> {
         Ok(_) => std::fs::read(path).map(Some),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn running(revision: &str) -> DesiredSlot {
-        DesiredSlot::Running {
-            revision: revision.into(),
-        }
-    }
-
-    #[test]
-    fn a_disk_is_deleted_only_when_it_is_wanted_and_nothing_runs() {
-        let delete = DesiredSlot::Absent { delete_disk: true };
-        let keep = DesiredSlot::Absent { delete_disk: false };
-        let idle = State::Idle {
-            due: true,
-            disk: true,
-        };
-        assert_eq!(next(idle, Some(&delete)), Step::DeleteDisk);
-        assert_eq!(next(idle, Some(&keep)), Step::Nothing);
-        assert_eq!(next(idle, None), Step::Nothing);
-        for busy in [
-            State::Running { revision: "r" },
-            State::Stopping { overdue: false },
-            State::Stopping { overdue: true },
-        ] {
-            assert_ne!(next(busy, Some(&delete)), Step::DeleteDisk, "{busy:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_operator_does_not_name_stays() {
-        assert_eq!(next(State::Running { revision: "r" }, None), Step::Nothing);
-        assert_eq!(
-            next(
-                State::Idle {
-                    due: true,
-                    disk: true
-                },
-                None
-            ),
-            Step::Nothing
-        );
-    }
-
-    #[test]
-    fn another_revision_is_a_restart_and_the_same_is_none() {
-        assert_eq!(
-            next(State::Running { revision: "a" }, Some(&running("a"))),
-            Step::Nothing
-        );
-        assert_eq!(
-            next(State::Running { revision: "a" }, Some(&running("b"))),
-            Step::Stop
-        );
-        assert_eq!(
-            next(
-                State::Idle {
-                    due: true,
-                    disk: true
-                },
-                Some(&running("b"))
-            ),
-            Step::Start
-        );
-        assert_eq!(
-            next(
-                State::Idle {
-                    due: false,
-                    disk: true
-                },
-                Some(&running("b"))
-            ),
-            Step::Nothing
-        );
-    }
-
-    #[test]
-    fn what_does_not_end_is_ended() {
-        let absent = DesiredSlot::Absent { delete_disk: false };
-        assert_eq!(
-            next(State::Stopping { overdue: false }, Some(&absent)),
-            Step::Nothing
-        );
-        assert_eq!(
-            next(State::Stopping { overdue: true }, Some(&absent)),
-            Step::Kill
-        );
-        assert_eq!(
-            next(State::Stopping { overdue: true }, Some(&running("r"))),
-            Step::Kill
-        );
     }
 }

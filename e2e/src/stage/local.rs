@@ -45,14 +45,22 @@ impl Local {
         for name in ["chord", "chord-node", "chord-operator"] {
             binary(name)?;
         }
-        let work = repo().join("target/e2e/work").join(std::process::id().to_string());
+        let work = repo()
+            .join("target/e2e/work")
+            .join(std::process::id().to_string());
         std::fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
-        Ok(Local { work, count: AtomicU32::new(0), clusters: Mutex::default() })
+        Ok(Local {
+            work,
+            count: AtomicU32::new(0),
+            clusters: Mutex::default(),
+        })
     }
 
     /// A new, empty place for a cluster.
     pub fn place(&self) -> Result<PathBuf> {
-        let beside = self.work.join(self.count.fetch_add(1, Ordering::Relaxed).to_string());
+        let beside = self
+            .work
+            .join(self.count.fetch_add(1, Ordering::Relaxed).to_string());
         std::fs::create_dir_all(&beside).with_context(|| format!("making {}", beside.display()))?;
         Ok(beside)
     }
@@ -60,7 +68,10 @@ impl Local {
     pub async fn start(&self, spec: &Value) -> Result<Arc<LocalCluster>> {
         let beside = self.place()?;
         let file = beside.join("manifest.yaml");
-        std::fs::write(&file, serde_yaml::to_string(&manifest::cluster(NAME, spec))?)?;
+        std::fs::write(
+            &file,
+            serde_yaml::to_string(&manifest::cluster(NAME, spec))?,
+        )?;
         self.up(&beside, Some(&file)).await
     }
 
@@ -68,17 +79,32 @@ impl Local {
     pub async fn up(&self, beside: &Path, file: Option<&Path>) -> Result<Arc<LocalCluster>> {
         let dir = beside.join("data");
         let mut command = Command::new(binary("chord")?);
-        command.arg("up").arg("--dir").arg(&dir).args(["--port", "0", "-o", "json", "-v"]);
+        command
+            .arg("up")
+            .arg("--dir")
+            .arg(&dir)
+            .args(["--port", "0", "-o", "json", "-v"]);
         if let Some(file) = file {
             command.arg("-f").arg(file);
         }
-        let log = std::fs::File::options().create(true).append(true).open(beside.join("up.err"))?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(beside.join("up.err"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true);
         let mut child = command.spawn().context("starting chord up")?;
         let pid = child.id().context("chord up has ended at once")?;
         let stdout = child.stdout.take().context("chord up has no output")?;
         let (tell, mut told) = watch::channel(None::<String>);
-        let mut said = tokio::fs::File::options().create(true).append(true).open(beside.join("up.log")).await?;
+        let mut said = tokio::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(beside.join("up.log"))
+            .await?;
         tokio::spawn(async move {
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = lines.next_line().await {
@@ -91,7 +117,10 @@ impl Local {
             let _ = said.flush().await;
         });
         let listening = tokio::time::timeout(START, told.wait_for(Option::is_some)).await;
-        let endpoint = listening.ok().and_then(Result::ok).and_then(|endpoint| endpoint.clone());
+        let endpoint = listening
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|endpoint| endpoint.clone());
         let endpoint = match endpoint {
             Some(endpoint) => endpoint,
             None => {
@@ -108,7 +137,11 @@ impl Local {
                 let errors = std::fs::read_to_string(beside.join("up.err")).unwrap_or_default();
                 match ended {
                     Some(status) => bail!("chord up ended ({status}): {}", errors.trim()),
-                    None => bail!("chord up does not listen after {} s: {}", START.as_secs(), errors.trim()),
+                    None => bail!(
+                        "chord up does not listen after {} s: {}",
+                        START.as_secs(),
+                        errors.trim()
+                    ),
                 }
             }
         };
@@ -124,11 +157,15 @@ impl Local {
     }
 
     fn remember(&self, cluster: Arc<LocalCluster>) {
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).push(cluster);
+        self.clusters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(cluster);
     }
 
     pub async fn clear(&self, keep: Option<&Path>) -> Result<()> {
-        let clusters = std::mem::take(&mut *self.clusters.lock().unwrap_or_else(PoisonError::into_inner));
+        let clusters =
+            std::mem::take(&mut *self.clusters.lock().unwrap_or_else(PoisonError::into_inner));
         let mut bad = None;
         for (n, cluster) in clusters.iter().enumerate() {
             if let Some(keep) = keep {
@@ -153,7 +190,10 @@ impl Drop for Local {
 }
 
 fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process without a number")?;
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("a process without a number")?;
     kill_process(pid, signal).context("sending a signal")
 }
 
@@ -175,7 +215,9 @@ impl LocalCluster {
     /// Ends `chord up` as Ctrl-C does, and with it all its processes.
     pub async fn stop(&self) -> Result<()> {
         let mut up = self.up.lock().await;
-        let Some(mut child) = up.take() else { return Ok(()) };
+        let Some(mut child) = up.take() else {
+            return Ok(());
+        };
         if child.try_wait()?.is_some() {
             return Ok(());
         }
@@ -186,9 +228,18 @@ impl LocalCluster {
             bail!("chord up has not ended {} s after Ctrl-C", STOP.as_secs());
         };
         let status = ended?;
-        ensure!(status.success(), "chord up ended with {status} after Ctrl-C");
-        let left: Vec<u32> = pids.into_iter().filter(|pid| parent(*pid).is_some_and(|(_, zombie)| !zombie)).collect();
-        ensure!(left.is_empty(), "chord up has ended, and its processes {left:?} have not");
+        ensure!(
+            status.success(),
+            "chord up ended with {status} after Ctrl-C"
+        );
+        let left: Vec<u32> = pids
+            .into_iter()
+            .filter(|pid| parent(*pid).is_some_and(|(_, zombie)| !zombie))
+            .collect();
+        ensure!(
+            left.is_empty(),
+            "chord up has ended, and its processes {left:?} have not"
+        );
         Ok(())
     }
 
@@ -200,33 +251,54 @@ impl LocalCluster {
 
     fn processes(&self) -> Result<BTreeMap<u32, Value>> {
         let file = self.read("run/nodes.json")?;
-        let nodes = file["nodes"].as_object().context("run/nodes.json without nodes")?;
+        let nodes = file["nodes"]
+            .as_object()
+            .context("run/nodes.json without nodes")?;
         let running = nodes.iter().filter(|(_, node)| node["pid"].is_u64());
-        running.map(|(ordinal, node)| Ok((ordinal.parse()?, node.clone()))).collect()
+        running
+            .map(|(ordinal, node)| Ok((ordinal.parse()?, node.clone())))
+            .collect()
     }
 
     fn pid(&self, ordinal: u32) -> Result<u32> {
         let processes = self.processes()?;
-        let pid = processes.get(&ordinal).and_then(|p| p["pid"].as_u64()).context("it does not run")?;
+        let pid = processes
+            .get(&ordinal)
+            .and_then(|p| p["pid"].as_u64())
+            .context("it does not run")?;
         Ok(u32::try_from(pid)?)
     }
 
     pub async fn nodes(&self) -> Result<Vec<Node>> {
         let node = |(ordinal, process): (u32, Value)| {
-            let url = process["clientUrl"].as_str().context("a node without an address")?.to_string();
-            Ok(Node { ordinal, name: format!("{NAME}-{ordinal}"), url })
+            let url = process["clientUrl"]
+                .as_str()
+                .context("a node without an address")?
+                .to_string();
+            Ok(Node {
+                ordinal,
+                name: format!("{NAME}-{ordinal}"),
+                url,
+            })
         };
         self.processes()?.into_iter().map(node).collect()
     }
 
     pub async fn peer_url(&self, ordinal: u32) -> Result<String> {
         let processes = self.processes()?;
-        let url = processes.get(&ordinal).and_then(|p| p["peerUrl"].as_str()).context("it does not run")?;
+        let url = processes
+            .get(&ordinal)
+            .and_then(|p| p["peerUrl"].as_str())
+            .context("it does not run")?;
         Ok(url.to_string())
     }
 
     pub async fn identities(&self) -> Result<BTreeMap<u32, String>> {
-        Ok(self.processes()?.into_iter().map(|(ordinal, p)| (ordinal, p["pid"].to_string())).collect())
+        Ok(self
+            .processes()?
+            .into_iter()
+            .map(|(ordinal, p)| (ordinal, p["pid"].to_string()))
+            .collect())
     }
 
     pub async fn operator_identity(&self) -> Result<String> {
@@ -235,7 +307,9 @@ impl LocalCluster {
 
     /// The child of `chord up` that is called chord-operator.
     fn operator_pid(&self) -> Result<u32> {
-        let mut found = children(self.pid).into_iter().filter(|(_, name)| name.starts_with("chord-operator"));
+        let mut found = children(self.pid)
+            .into_iter()
+            .filter(|(_, name)| name.starts_with("chord-operator"));
         found.next().map(|(pid, _)| pid).context("no operator runs")
     }
 
@@ -252,10 +326,14 @@ impl LocalCluster {
                 std::fs::remove_dir_all(&lost)?;
             }
         }
-        eventually(format!("node {ordinal} is another process"), secs(30), || async {
-            ensure!(self.pid(ordinal)? != pid, "it is still process {pid}");
-            Ok(())
-        })
+        eventually(
+            format!("node {ordinal} is another process"),
+            secs(30),
+            || async {
+                ensure!(self.pid(ordinal)? != pid, "it is still process {pid}");
+                Ok(())
+            },
+        )
         .await
     }
 
@@ -311,13 +389,22 @@ impl LocalCluster {
     }
 
     pub async fn chunk_files(&self, ordinal: u32) -> Result<Option<Vec<PathBuf>>> {
-        files_below(&self.dir.join("nodes").join(ordinal.to_string()).join("chunks")).map(Some)
+        files_below(
+            &self
+                .dir
+                .join("nodes")
+                .join(ordinal.to_string())
+                .join("chunks"),
+        )
+        .map(Some)
     }
 
     /// Copies what tells what happened: logs and the operator's files, no contents.
     fn keep(&self, to: &Path) -> Result<()> {
         let copy = |from: &Path, to: &Path| -> std::io::Result<()> {
-            let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
+            let Ok(entries) = std::fs::read_dir(from) else {
+                return Ok(());
+            };
             std::fs::create_dir_all(to)?;
             for entry in entries.flatten() {
                 if entry.file_type()?.is_file() {
@@ -343,7 +430,8 @@ pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+        let entries =
+            std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
         for entry in entries.flatten() {
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(entry.path()),
@@ -383,10 +471,17 @@ mod tests {
 
     #[tokio::test]
     async fn children_are_found_by_their_parent() {
-        let mut child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
+        let mut child = Command::new("sleep")
+            .arg("60")
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let mine = children(std::process::id());
         let pid = child.id().unwrap();
-        assert!(mine.iter().any(|(p, name)| *p == pid && name == "sleep"), "{mine:?}");
+        assert!(
+            mine.iter().any(|(p, name)| *p == pid && name == "sleep"),
+            "{mine:?}"
+        );
         child.kill().await.unwrap();
         assert!(children(std::process::id()).iter().all(|(p, _)| *p != pid));
     }

@@ -83,7 +83,10 @@ impl Stage {
             Stage::Kube(stage) => Cluster::Kube(stage.start(spec).await?),
         };
         let nodes = spec["nodes"].as_u64().unwrap_or(3);
-        cluster.settled(u32::try_from(nodes)?).await.context("the cluster did not form")?;
+        cluster
+            .settled(u32::try_from(nodes)?)
+            .await
+            .context("the cluster did not form")?;
         Ok(cluster)
     }
 
@@ -127,12 +130,18 @@ impl Cluster {
 
     pub async fn node(&self, ordinal: u32) -> Result<Node> {
         let nodes = self.nodes().await?;
-        nodes.into_iter().find(|n| n.ordinal == ordinal).with_context(|| format!("node {ordinal} does not run"))
+        nodes
+            .into_iter()
+            .find(|n| n.ordinal == ordinal)
+            .with_context(|| format!("node {ordinal} does not run"))
     }
 
     pub async fn node_named(&self, name: &str) -> Result<Node> {
         let nodes = self.nodes().await?;
-        nodes.into_iter().find(|n| n.name == name).with_context(|| format!("the node {name} does not run"))
+        nodes
+            .into_iter()
+            .find(|n| n.name == name)
+            .with_context(|| format!("the node {name} does not run"))
     }
 
     /// A client of one node's client port.
@@ -156,7 +165,8 @@ impl Cluster {
     }
 
     pub async fn hurt(&self, ordinal: u32, how: Hurt) -> Result<()> {
-        on!(self, c => c.hurt(ordinal, how).await).with_context(|| format!("{how:?} of node {ordinal}"))
+        on!(self, c => c.hurt(ordinal, how).await)
+            .with_context(|| format!("{how:?} of node {ordinal}"))
     }
 
     /// `kill -9` of the operator, which its keeper starts again.
@@ -208,23 +218,50 @@ impl Cluster {
     /// Waits until the cluster has so many nodes, all ready, in a stable view, with
     /// all copies of everything.
     pub async fn settled(&self, nodes: u32) -> Result<()> {
-        eventually(format!("{nodes} nodes are ready and have all copies"), secs(120), || self.is_settled(nodes)).await
+        eventually(
+            format!("{nodes} nodes are ready and have all copies"),
+            secs(120),
+            || self.is_settled(nodes),
+        )
+        .await
     }
 
     pub async fn is_settled(&self, nodes: u32) -> Result<()> {
         let status = self.status().await?;
         let seen = summary(&status);
         ensure!(status["phase"] == "Ready", "{seen}");
-        ensure!(status["nodes"] == nodes && status["readyNodes"] == nodes, "{seen}");
+        ensure!(
+            status["nodes"] == nodes && status["readyNodes"] == nodes,
+            "{seen}"
+        );
         ensure!(status["view"]["tables"] == "Stable", "{seen}");
         let stored = self.view().await?;
-        ensure!(status["view"]["epoch"] == stored.epoch.0, "{seen}, and view {} is stored", stored.epoch);
+        ensure!(
+            status["view"]["epoch"] == stored.epoch.0,
+            "{seen}, and view {} is stored",
+            stored.epoch
+        );
         let running = self.nodes().await?;
-        ensure!(running.len() == nodes as usize, "{} nodes run, and {seen}", running.len());
+        ensure!(
+            running.len() == nodes as usize,
+            "{} nodes run, and {seen}",
+            running.len()
+        );
         for node in &running {
-            let report = self.files(node).await?.status().await.with_context(|| seen.clone())?.report;
+            let report = self
+                .files(node)
+                .await?
+                .status()
+                .await
+                .with_context(|| seen.clone())?
+                .report;
             let view = report.view.context("a node without a view")?;
-            ensure!(view.epoch == stored.epoch, "{} holds view {}, {seen}", node.name, view.epoch);
+            ensure!(
+                view.epoch == stored.epoch,
+                "{} holds view {}, {seen}",
+                node.name,
+                view.epoch
+            );
             let copies = &report.copies;
             ensure!(
                 copies.epoch == stored.epoch && copies.complete && copies.missing == 0,
@@ -232,7 +269,12 @@ impl Cluster {
                 node.name,
                 stored.epoch
             );
-            ensure!(report.inventory.hints == 0, "{} has {} hints left", node.name, report.inventory.hints);
+            ensure!(
+                report.inventory.hints == 0,
+                "{} has {} hints left",
+                node.name,
+                report.inventory.hints
+            );
         }
         Ok(())
     }
@@ -244,8 +286,17 @@ pub fn summary(status: &Value) -> String {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|c| !matches!(c["type"].as_str(), Some("Ready" | "StorageHealthy")) == (c["status"] == "True"))
-        .map(|c| format!("{}: {}", c["type"].as_str().unwrap_or_default(), c["message"].as_str().unwrap_or_default()))
+        .filter(|c| {
+            !matches!(c["type"].as_str(), Some("Ready" | "StorageHealthy"))
+                == (c["status"] == "True")
+        })
+        .map(|c| {
+            format!(
+                "{}: {}",
+                c["type"].as_str().unwrap_or_default(),
+                c["message"].as_str().unwrap_or_default()
+            )
+        })
         .collect();
     format!(
         "phase {}, {} nodes, {} ready, {} desired, view {} {}, fullest {} %{}{} {}",
@@ -256,7 +307,11 @@ pub fn summary(status: &Value) -> String {
         status["view"]["epoch"],
         status["view"]["tables"],
         status["storage"]["fullestPercent"],
-        if status["autoscaling"].is_null() { "" } else { ", autoscaling: " },
+        if status["autoscaling"].is_null() {
+            ""
+        } else {
+            ", autoscaling: "
+        },
         status["autoscaling"]["reason"].as_str().unwrap_or_default(),
         conditions.join("; ")
     )

@@ -20,9 +20,7 @@ const ENOUGH: usize = 40;
 const STAY: usize = 6;
 
 pub async fn run(ctx: Ctx) -> Result<()> {
-    let rules = |window| {
-        json!({"stabilizationWindowSeconds": window, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 5}]})
-    };
+    let rules = |window| json!({"stabilizationWindowSeconds": window, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 5}]});
     let spec = manifest::spec(json!({
         "chunkSize": "1Mi",
         "storage": {"size": "64Mi"},
@@ -38,82 +36,131 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     let cases = &ctx.cases;
     let files = ctx.files("fill/", ENOUGH, MIB);
     // A reader that looks at everything there is, again and again, and a slow writer.
-    let shape = Shape { writers: 1, pause: Duration::from_millis(400), files: 40, longest: 40_000, ..ctx.stage.load() };
+    let shape = Shape {
+        writers: 1,
+        pause: Duration::from_millis(400),
+        files: 40,
+        longest: 40_000,
+        ..ctx.stage.load()
+    };
     let mut load = Load::start(cluster.endpoint(), ctx.seed, shape)?;
 
     let stored = cases
-        .case("three nodes are filled above 33 %, and a fourth is added with no hand", async {
-            let mut stored = Vec::new();
-            for (name, content) in &files {
-                http.put(name, content).await?;
-                stored.push((name.clone(), *content));
-                load.check().await?;
-                // Time to be noticed, so that it does not fill much further than it has to.
-                tokio::time::sleep(Duration::from_millis(150)).await;
-                let status = cluster.status().await?;
-                if status["desiredNodes"].as_u64() > Some(3) {
-                    break;
+        .case(
+            "three nodes are filled above 33 %, and a fourth is added with no hand",
+            async {
+                let mut stored = Vec::new();
+                for (name, content) in &files {
+                    http.put(name, content).await?;
+                    stored.push((name.clone(), *content));
+                    load.check().await?;
+                    // Time to be noticed, so that it does not fill much further than it has to.
+                    tokio::time::sleep(Duration::from_millis(150)).await;
+                    let status = cluster.status().await?;
+                    if status["desiredNodes"].as_u64() > Some(3) {
+                        break;
+                    }
                 }
-            }
-            let grown = eventually("there are four nodes", secs(90), || async {
-                let status = cluster.status().await?;
-                ensure!(status["nodes"].as_u64() >= Some(4), "{} files, {}", stored.len(), summary(&status));
-                Ok(())
-            });
-            load::under(&mut load, grown).await?;
-            Ok(stored)
-        })
+                let grown = eventually("there are four nodes", secs(90), || async {
+                    let status = cluster.status().await?;
+                    ensure!(
+                        status["nodes"].as_u64() >= Some(4),
+                        "{} files, {}",
+                        stored.len(),
+                        summary(&status)
+                    );
+                    Ok(())
+                });
+                load::under(&mut load, grown).await?;
+                Ok(stored)
+            },
+        )
         .await?;
     let nodes = cases
-        .case("the new node takes a share, and the fullest falls under 33 %", async {
-            let fallen = eventually("the fullest node is under 33 %", secs(90), || async {
-                let status = cluster.status().await?;
-                let fullest = status["storage"]["fullestPercent"].as_u64().context("no figure")?;
-                ensure!(status["phase"] == "Ready" && fullest < 33, "{}", summary(&status));
-                Ok(u32::try_from(status["nodes"].as_u64().unwrap_or(4))?)
-            });
-            let nodes = load::under(&mut load, fallen).await?;
-            let share = look::list_files(&cluster, &cluster.node(3).await?).await?;
-            ensure!(share.iter().any(|n| n.starts_with("fill/")), "node 3 holds {share:?}");
-            Ok(nodes)
-        })
+        .case(
+            "the new node takes a share, and the fullest falls under 33 %",
+            async {
+                let fallen = eventually("the fullest node is under 33 %", secs(90), || async {
+                    let status = cluster.status().await?;
+                    let fullest = status["storage"]["fullestPercent"]
+                        .as_u64()
+                        .context("no figure")?;
+                    ensure!(
+                        status["phase"] == "Ready" && fullest < 33,
+                        "{}",
+                        summary(&status)
+                    );
+                    Ok(u32::try_from(status["nodes"].as_u64().unwrap_or(4))?)
+                });
+                let nodes = load::under(&mut load, fallen).await?;
+                let share = look::list_files(&cluster, &cluster.node(3).await?).await?;
+                ensure!(
+                    share.iter().any(|n| n.starts_with("fill/")),
+                    "node 3 holds {share:?}"
+                );
+                Ok(nodes)
+            },
+        )
         .await?;
     let _ = cases
         .case("every file is whole, with three copies", async {
             load.check().await?;
             load::get_all(&http, &stored).await?;
             let all = names(&stored);
-            eventually("all are in place", secs(60), || look::in_place(&cluster, &all, 3)).await?;
+            eventually("all are in place", secs(60), || {
+                look::in_place(&cluster, &all, 3)
+            })
+            .await?;
             look::verified(&http, &all, 3).await
         })
         .await;
     cases
-        .case("files are deleted, and the nodes that came go again, with their disks", async {
-            for (name, _) in &stored[STAY.min(stored.len())..] {
-                http.delete(name).await?;
-            }
-            let shrunk = eventually("there are three nodes", secs(150), || async {
-                let status = cluster.status().await?;
-                ensure!(status["nodes"] == 3 && status["phase"] == "Ready", "{}", summary(&status));
-                Ok(())
-            });
-            load::under(&mut load, shrunk).await?;
-            for ordinal in 3..nodes {
-                eventually(format!("the disk of node {ordinal} is gone"), secs(60), || async {
-                    ensure!(!cluster.disk_exists(ordinal).await?, "it is there");
+        .case(
+            "files are deleted, and the nodes that came go again, with their disks",
+            async {
+                for (name, _) in &stored[STAY.min(stored.len())..] {
+                    http.delete(name).await?;
+                }
+                let shrunk = eventually("there are three nodes", secs(150), || async {
+                    let status = cluster.status().await?;
+                    ensure!(
+                        status["nodes"] == 3 && status["phase"] == "Ready",
+                        "{}",
+                        summary(&status)
+                    );
                     Ok(())
-                })
-                .await?;
-            }
-            cluster.settled(3).await
-        })
+                });
+                load::under(&mut load, shrunk).await?;
+                for ordinal in 3..nodes {
+                    eventually(
+                        format!("the disk of node {ordinal} is gone"),
+                        secs(60),
+                        || async {
+                            ensure!(!cluster.disk_exists(ordinal).await?, "it is there");
+                            Ok(())
+                        },
+                    )
+                    .await?;
+                }
+                cluster.settled(3).await
+            },
+        )
         .await?;
-    let _ = cases.case("the files that stay are whole", whole(&cluster, &mut load, &stored)).await;
+    let _ = cases
+        .case(
+            "the files that stay are whole",
+            whole(&cluster, &mut load, &stored),
+        )
+        .await;
     cases.note(&load.summary());
     Ok(())
 }
 
-async fn whole(cluster: &Cluster, load: &mut Load, stored: &[(String, crate::content::Content)]) -> Result<()> {
+async fn whole(
+    cluster: &Cluster,
+    load: &mut Load,
+    stored: &[(String, crate::content::Content)],
+) -> Result<()> {
     load.stop().await?;
     load.all_there().await?;
     let http = cluster.http()?;
@@ -121,5 +168,8 @@ async fn whole(cluster: &Cluster, load: &mut Load, stored: &[(String, crate::con
     load::get_all(&http, stay).await?;
     let mut all = names(stay);
     all.extend(load.kept());
-    eventually("all copies are whole", secs(60), || look::verified(&http, &all, 3)).await
+    eventually("all copies are whole", secs(60), || {
+        look::verified(&http, &all, 3)
+    })
+    .await
 }

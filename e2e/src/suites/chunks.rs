@@ -15,21 +15,60 @@ use crate::{look, manifest};
 const CHUNK: u64 = 4 << 20;
 
 pub async fn run(ctx: Ctx) -> Result<()> {
-    let cluster = ctx.stage.start(&manifest::spec(json!({"nodes": 4, "storage": {"size": "4Gi"}}))).await?;
+    let cluster = ctx
+        .stage
+        .start(&manifest::spec(
+            json!({"nodes": 4, "storage": {"size": "4Gi"}}),
+        ))
+        .await?;
     let http = cluster.http()?;
     let cases = &ctx.cases;
     let _ = cases
-        .case("6 300 000 bytes are parts of 4 194 304 and 2 105 696 bytes, each on its three owners", parts(&ctx, &cluster))
+        .case(
+            "6 300 000 bytes are parts of 4 194 304 and 2 105 696 bytes, each on its three owners",
+            parts(&ctx, &cluster),
+        )
         .await;
-    let _ = cases.case("chord get writes the same bytes", through_the_program(&ctx, &cluster)).await;
+    let _ = cases
+        .case(
+            "chord get writes the same bytes",
+            through_the_program(&ctx, &cluster),
+        )
+        .await;
     for size in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1] {
-        let _ = cases.case(&format!("a file of {size} bytes comes back the same"), there_and_back(&ctx, &http, size)).await;
+        let _ = cases
+            .case(
+                &format!("a file of {size} bytes comes back the same"),
+                there_and_back(&ctx, &http, size),
+            )
+            .await;
     }
-    let big = if ctx.stage.is_kube() { 64_000_000 } else { 300_000_000 };
-    let _ = cases.case(&format!("a file of {big} bytes comes back the same"), there_and_back(&ctx, &http, big)).await;
-    let _ = cases.case("names are taken as they are, in every form in which they can be sent", odd_names(&ctx, &http)).await;
-    let _ = cases.case("dots and empty segments in a raw path are part of the name", raw_names(&ctx, &http)).await;
-    let _ = cases.case("ranges are exact, across parts too", ranges(&ctx, &http)).await;
+    let big = if ctx.stage.is_kube() {
+        64_000_000
+    } else {
+        300_000_000
+    };
+    let _ = cases
+        .case(
+            &format!("a file of {big} bytes comes back the same"),
+            there_and_back(&ctx, &http, big),
+        )
+        .await;
+    let _ = cases
+        .case(
+            "names are taken as they are, in every form in which they can be sent",
+            odd_names(&ctx, &http),
+        )
+        .await;
+    let _ = cases
+        .case(
+            "dots and empty segments in a raw path are part of the name",
+            raw_names(&ctx, &http),
+        )
+        .await;
+    let _ = cases
+        .case("ranges are exact, across parts too", ranges(&ctx, &http))
+        .await;
     Ok(())
 }
 
@@ -39,17 +78,33 @@ async fn parts(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
     let http = cluster.http()?;
     http.put(name, &content).await?;
     let found = look::pieces(cluster, name).await?;
-    let sizes: Vec<(&str, u64)> = found.pieces.iter().map(|p| (p.piece.as_str(), p.size)).collect();
-    let wanted = [(name, 6_300_000), ("film.bin-part1", 4_194_304), ("film.bin-part2", 2_105_696)];
+    let sizes: Vec<(&str, u64)> = found
+        .pieces
+        .iter()
+        .map(|p| (p.piece.as_str(), p.size))
+        .collect();
+    let wanted = [
+        (name, 6_300_000),
+        ("film.bin-part1", 4_194_304),
+        ("film.bin-part2", 2_105_696),
+    ];
     ensure!(sizes == wanted, "the pieces are {sizes:?}");
-    eventually("each piece is on its three owners alone", secs(30), || async {
-        for piece in &found.pieces {
-            let on = look::holders(cluster, &piece.piece).await?;
-            let owners = piece.owners.iter().cloned().collect();
-            ensure!(on == owners && on.len() == 3, "{} is on {on:?}, and its owners are {owners:?}", piece.piece);
-        }
-        Ok(())
-    })
+    eventually(
+        "each piece is on its three owners alone",
+        secs(30),
+        || async {
+            for piece in &found.pieces {
+                let on = look::holders(cluster, &piece.piece).await?;
+                let owners = piece.owners.iter().cloned().collect();
+                ensure!(
+                    on == owners && on.len() == 3,
+                    "{} is on {on:?}, and its owners are {owners:?}",
+                    piece.piece
+                );
+            }
+            Ok(())
+        },
+    )
     .await?;
     look::in_place(cluster, &[name.to_string()], 3).await?;
     look::verified(&http, &[name.to_string()], 3).await?;
@@ -63,9 +118,22 @@ async fn through_the_program(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
     let content = ctx.content("from.bin", 6_300_000);
     std::fs::write(&from, content.bytes())?;
     let path = |p: &std::path::Path| p.display().to_string();
-    chord(cluster.endpoint(), &["put", &path(&from), "--name", "programs/from.bin"]).await?.expect(0)?;
-    chord(cluster.endpoint(), &["get", "programs/from.bin", &path(&to)]).await?.expect(0)?;
-    ensure!(std::fs::read(&to).context("reading what chord get wrote")? == content.bytes(), "the bytes are others");
+    chord(
+        cluster.endpoint(),
+        &["put", &path(&from), "--name", "programs/from.bin"],
+    )
+    .await?
+    .expect(0)?;
+    chord(
+        cluster.endpoint(),
+        &["get", "programs/from.bin", &path(&to)],
+    )
+    .await?
+    .expect(0)?;
+    ensure!(
+        std::fs::read(&to).context("reading what chord get wrote")? == content.bytes(),
+        "the bytes are others"
+    );
     cluster.http()?.get("programs/from.bin", &content).await?;
     Ok(())
 }
@@ -75,20 +143,53 @@ async fn there_and_back(ctx: &Ctx, http: &Http, size: u64) -> Result<()> {
     let content = ctx.content(&name, size);
     let (stored, tries) = http.put(&name, &content).await?;
     let (etag, _) = http.get(&name, &content).await?;
-    ensure!(tries.tries > 1 || stored.etag()? == etag, "PUT said {} and GET {etag}", stored.etag()?);
+    ensure!(
+        tries.tries > 1 || stored.etag()? == etag,
+        "PUT said {} and GET {etag}",
+        stored.etag()?
+    );
     let head = http.ask("HEAD", &Http::path(&name)?).await?;
-    ensure!(head.header("content-length") == Some(size.to_string().as_str()), "HEAD says {head}");
+    ensure!(
+        head.header("content-length") == Some(size.to_string().as_str()),
+        "HEAD says {head}"
+    );
     http.delete(&name).await?;
-    http.ask("GET", &Http::path(&name)?).await?.expect_problem(404, "not-found")?;
+    http.ask("GET", &Http::path(&name)?)
+        .await?
+        .expect_problem(404, "not-found")?;
     Ok(())
 }
 
 async fn odd_names(ctx: &Ctx, http: &Http) -> Result<()> {
     let long = "ü".repeat(512);
     let odd = [
-        "two words", "a/b/c", "..", ".", "../up", "a/../b", "a//b", "/lead", "trail/", "🐟 fisch.txt", "a+b", "a%2Fb", "100%",
-        "-part1", "x-part1", "x", "?query=1#not", "new\nline", "tab\t", "a&b=c;d", "\"quoted\"", "\\back\\", "ÄÖÜ", "A\u{308}",
-        "files", "%00", &long,
+        "two words",
+        "a/b/c",
+        "..",
+        ".",
+        "../up",
+        "a/../b",
+        "a//b",
+        "/lead",
+        "trail/",
+        "🐟 fisch.txt",
+        "a+b",
+        "a%2Fb",
+        "100%",
+        "-part1",
+        "x-part1",
+        "x",
+        "?query=1#not",
+        "new\nline",
+        "tab\t",
+        "a&b=c;d",
+        "\"quoted\"",
+        "\\back\\",
+        "ÄÖÜ",
+        "A\u{308}",
+        "files",
+        "%00",
+        &long,
     ];
     for (n, name) in odd.iter().enumerate() {
         let content = ctx.content(&format!("odd {n}"), 100 + n as u64);
@@ -106,15 +207,25 @@ async fn odd_names(ctx: &Ctx, http: &Http) -> Result<()> {
         let query = chord_api::FileName::new(*name)?.to_query();
         for query in [query.clone(), query.replace("%20", "+")] {
             let answer = http.ask("GET", &format!("/file?name={query}")).await?;
-            ensure!(answer.expect(200)?.body == content.bytes(), "{name:?} by the query {query} is another file");
+            ensure!(
+                answer.expect(200)?.body == content.bytes(),
+                "{name:?} by the query {query} is another file"
+            );
         }
     }
     // A plus is a plus in a path and a blank in a query; %2F is a slash in a path.
-    for (path, name) in [("/files/a+b", "a+b"), ("/file?name=two+words", "two words"), ("/files/a%2Fb%2fc", "a/b/c")] {
+    for (path, name) in [
+        ("/files/a+b", "a+b"),
+        ("/file?name=two+words", "two words"),
+        ("/files/a%2Fb%2fc", "a/b/c"),
+    ] {
         let n = odd.iter().position(|odd| *odd == name).unwrap_or_default();
         let answer = http.ask("GET", path).await?;
         let content = ctx.content(&format!("odd {n}"), 100 + n as u64);
-        ensure!(answer.expect(200)?.body == content.bytes(), "{path} is not {name:?}");
+        ensure!(
+            answer.expect(200)?.body == content.bytes(),
+            "{path} is not {name:?}"
+        );
     }
     for name in odd {
         http.delete(name).await?;
@@ -124,15 +235,34 @@ async fn odd_names(ctx: &Ctx, http: &Http) -> Result<()> {
 
 /// What no library would send: paths that are written on the wire as they are.
 async fn raw_names(ctx: &Ctx, http: &Http) -> Result<()> {
-    for (n, (path, name)) in
-        [("/files/../up", "../up"), ("/files//a", "/a"), ("/files/a/./b", "a/./b"), ("/files/%2E%2E", "..")].iter().enumerate()
+    for (n, (path, name)) in [
+        ("/files/../up", "../up"),
+        ("/files//a", "/a"),
+        ("/files/a/./b", "a/./b"),
+        ("/files/%2E%2E", ".."),
+    ]
+    .iter()
+    .enumerate()
     {
         let content = ctx.content(&format!("raw {n}"), 50);
         let body = content.bytes();
-        let head = format!("PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-        let answer = raw(http.base(), &[head.as_bytes(), &body].concat(), false, secs(10)).await?;
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let answer = raw(
+            http.base(),
+            &[head.as_bytes(), &body].concat(),
+            false,
+            secs(10),
+        )
+        .await?;
         let status = status_of(&answer);
-        ensure!(matches!(status, Some(200 | 201)), "PUT {path}: {}", String::from_utf8_lossy(&answer));
+        ensure!(
+            matches!(status, Some(200 | 201)),
+            "PUT {path}: {}",
+            String::from_utf8_lossy(&answer)
+        );
         http.get(name, &content).await?;
         http.delete(name).await?;
     }
@@ -165,11 +295,20 @@ async fn ranges(ctx: &Ctx, http: &Http) -> Result<()> {
         asked.push(inside(from, to));
     }
     for (range, from, to) in asked {
-        let answer = http.ask_with("GET", "/files/ranges", |r| r.header("range", &range)).await?;
+        let answer = http
+            .ask_with("GET", "/files/ranges", |r| r.header("range", &range))
+            .await?;
         answer.expect(206).with_context(|| range.clone())?;
         let told = format!("bytes {from}-{}/{SIZE}", to - 1);
-        ensure!(answer.header("content-range") == Some(&told), "{range} was answered by {:?}", answer.header("content-range"));
-        ensure!(answer.body == content.range(from, to), "{range} has wrong bytes");
+        ensure!(
+            answer.header("content-range") == Some(&told),
+            "{range} was answered by {:?}",
+            answer.header("content-range")
+        );
+        ensure!(
+            answer.body == content.range(from, to),
+            "{range} has wrong bytes"
+        );
     }
     Ok(())
 }

@@ -12,39 +12,67 @@ use crate::stage::{Cluster, Hurt};
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
-    let cluster = ctx.stage.start(&manifest::spec(json!({"chunkSize": "256Ki"}))).await?;
+    let cluster = ctx
+        .stage
+        .start(&manifest::spec(json!({"chunkSize": "256Ki"})))
+        .await?;
     let cases = &ctx.cases;
     let mut load = Load::start(cluster.endpoint(), ctx.seed, ctx.stage.load())?;
-    cases.case("clients read and write", load.progress(30, 30)).await?;
+    cases
+        .case("clients read and write", load.progress(30, 30))
+        .await?;
 
-    cases.case("kill -9 of a node: reads and writes go on, and it comes back", hurt(&cluster, &mut load, 1, Hurt::Kill, 3)).await?;
     cases
-        .case("kill -9 of the operator in the middle of a scale-out, which is finished all the same", async {
-            scale_and_kill(&ctx, &cluster, &mut load, 4).await
-        })
+        .case(
+            "kill -9 of a node: reads and writes go on, and it comes back",
+            hurt(&cluster, &mut load, 1, Hurt::Kill, 3),
+        )
         .await?;
     cases
-        .case("a node is told to end (its pod is deleted): reads and writes go on", hurt(&cluster, &mut load, 2, Hurt::Stop, 4))
+        .case(
+            "kill -9 of the operator in the middle of a scale-out, which is finished all the same",
+            async { scale_and_kill(&ctx, &cluster, &mut load, 4).await },
+        )
         .await?;
     cases
-        .case("a node dies with its disk: reads and writes go on, and all copies come back", hurt(&cluster, &mut load, 0, Hurt::Lose, 4))
+        .case(
+            "a node is told to end (its pod is deleted): reads and writes go on",
+            hurt(&cluster, &mut load, 2, Hurt::Stop, 4),
+        )
         .await?;
     cases
-        .case("kill -9 of the operator in the middle of a scale-in, which is finished all the same", async {
-            scale_and_kill(&ctx, &cluster, &mut load, 3).await?;
-            eventually("the disk of node 3 is gone", secs(60), || async {
-                ensure!(!cluster.disk_exists(3).await?, "it is there");
-                Ok(())
-            })
-            .await
-        })
+        .case(
+            "a node dies with its disk: reads and writes go on, and all copies come back",
+            hurt(&cluster, &mut load, 0, Hurt::Lose, 4),
+        )
         .await?;
-    cases.case("every acknowledged file is there, with the right bytes, and none that was deleted", finish(&mut load)).await?;
+    cases
+        .case(
+            "kill -9 of the operator in the middle of a scale-in, which is finished all the same",
+            async {
+                scale_and_kill(&ctx, &cluster, &mut load, 3).await?;
+                eventually("the disk of node 3 is gone", secs(60), || async {
+                    ensure!(!cluster.disk_exists(3).await?, "it is there");
+                    Ok(())
+                })
+                .await
+            },
+        )
+        .await?;
+    cases
+        .case(
+            "every acknowledged file is there, with the right bytes, and none that was deleted",
+            finish(&mut load),
+        )
+        .await?;
     cases
         .case("every copy of every file is whole", async {
             let http = cluster.http()?;
             let all = load.kept();
-            eventually("all copies are whole", secs(90), || look::verified(&http, &all, 3)).await?;
+            eventually("all copies are whole", secs(90), || {
+                look::verified(&http, &all, 3)
+            })
+            .await?;
             look::in_place(&cluster, &all, 3).await
         })
         .await?;
@@ -53,7 +81,13 @@ pub async fn run(ctx: Ctx) -> Result<()> {
 }
 
 /// Hurts a node; clients must get on without it, and it must come back.
-async fn hurt(cluster: &Cluster, load: &mut Load, ordinal: u32, how: Hurt, nodes: u32) -> Result<()> {
+async fn hurt(
+    cluster: &Cluster,
+    load: &mut Load,
+    ordinal: u32,
+    how: Hurt,
+    nodes: u32,
+) -> Result<()> {
     cluster.hurt(ordinal, how).await?;
     load.progress(10, 10).await?;
     load::under(load, cluster.settled(nodes)).await?;
@@ -68,7 +102,11 @@ async fn scale_and_kill(ctx: &Ctx, cluster: &Cluster, load: &mut Load, nodes: u3
     loop {
         let view = cluster.view().await?;
         if view.epoch > before {
-            ctx.cases.note(&format!("the operator is killed at view {} ({}), which was {before}", view.epoch, view.state()));
+            ctx.cases.note(&format!(
+                "the operator is killed at view {} ({}), which was {before}",
+                view.epoch,
+                view.state()
+            ));
             break;
         }
         ensure!(begun.elapsed() < secs(90), "the change has not begun");

@@ -25,32 +25,70 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     let content = ctx.content("hello", 5_000_000);
     let hello = beside.join("hello.bin");
     std::fs::write(&hello, content.bytes())?;
-    let cluster = cases.case("chord up listens", local.up(&beside, file)).await?;
+    let cluster = cases
+        .case("chord up listens", local.up(&beside, file))
+        .await?;
     let endpoint = cluster.endpoint().to_string();
-    cases.case("put, ls, stat, find, get, cat, nodes, status, ring, verify, rm", session(&endpoint, &beside)).await?;
-    let _ = cases.case("exit codes are those of the interface", exit_codes(&endpoint, &beside)).await;
-    let _ = cases.case("a busy port and a busy folder are named", busy(&endpoint, cluster.dir(), &beside)).await;
     cases
-        .case("Ctrl-C stops every process, and a second start has the data", async {
-            chord(&endpoint, &["put", &hello.display().to_string(), "--name", "kept.bin"]).await?.expect(0)?;
-            cluster.stop().await?;
-            let ran = chord(&endpoint, &["ls"]).await?;
-            ensure!(ran.code == Some(5), "after it has stopped, ls ends with {:?}: {}", ran.code, ran.stderr);
-            let again = local.up(&beside, None).await?;
-            again_has(again.endpoint(), &beside, &hello).await?;
-            again.stop().await
-        })
+        .case(
+            "put, ls, stat, find, get, cat, nodes, status, ring, verify, rm",
+            session(&endpoint, &beside),
+        )
         .await?;
     let _ = cases
-        .case("scaling by hand is refused with exit 4 while autoscaling decides", automatic(local))
+        .case(
+            "exit codes are those of the interface",
+            exit_codes(&endpoint, &beside),
+        )
+        .await;
+    let _ = cases
+        .case(
+            "a busy port and a busy folder are named",
+            busy(&endpoint, cluster.dir(), &beside),
+        )
+        .await;
+    cases
+        .case(
+            "Ctrl-C stops every process, and a second start has the data",
+            async {
+                chord(
+                    &endpoint,
+                    &["put", &hello.display().to_string(), "--name", "kept.bin"],
+                )
+                .await?
+                .expect(0)?;
+                cluster.stop().await?;
+                let ran = chord(&endpoint, &["ls"]).await?;
+                ensure!(
+                    ran.code == Some(5),
+                    "after it has stopped, ls ends with {:?}: {}",
+                    ran.code,
+                    ran.stderr
+                );
+                let again = local.up(&beside, None).await?;
+                again_has(again.endpoint(), &beside, &hello).await?;
+                again.stop().await
+            },
+        )
+        .await?;
+    let _ = cases
+        .case(
+            "scaling by hand is refused with exit 4 while autoscaling decides",
+            automatic(local),
+        )
         .await;
     Ok(())
 }
 
 async fn again_has(endpoint: &str, beside: &Path, hello: &Path) -> Result<()> {
     let back = beside.join("back.bin");
-    chord(endpoint, &["get", "kept.bin", &back.display().to_string()]).await?.expect(0)?;
-    ensure!(std::fs::read(&back)? == std::fs::read(hello)?, "the bytes are others");
+    chord(endpoint, &["get", "kept.bin", &back.display().to_string()])
+        .await?
+        .expect(0)?;
+    ensure!(
+        std::fs::read(&back)? == std::fs::read(hello)?,
+        "the bytes are others"
+    );
     chord(endpoint, &["ls"]).await?.expect(0)?;
     Ok(())
 }
@@ -60,25 +98,51 @@ async fn session(endpoint: &str, beside: &Path) -> Result<()> {
     let at = |name: &str| beside.join(name).display().to_string();
     run(&["put", &at("hello.bin"), "--name", "greetings/hello.bin"]).await?;
     std::fs::write(beside.join("note.txt"), "a note\n")?;
-    run(&["put", &at("note.txt"), "note.txt", "--meta", "mood=fine", "--content-type", "text/plain"]).await?;
+    run(&[
+        "put",
+        &at("note.txt"),
+        "note.txt",
+        "--meta",
+        "mood=fine",
+        "--content-type",
+        "text/plain",
+    ])
+    .await?;
     let listed = run(&["ls"]).await?.text();
-    ensure!(listed.lines().collect::<Vec<_>>() == ["greetings/hello.bin", "note.txt"], "ls says {listed:?}");
+    ensure!(
+        listed.lines().collect::<Vec<_>>() == ["greetings/hello.bin", "note.txt"],
+        "ls says {listed:?}"
+    );
     let listed = run(&["ls", "greet", "-o", "json"]).await?.json()?;
     ensure!(listed["files"][0]["size"] == 5_000_000, "ls says {listed}");
     let stat = run(&["stat", "note.txt", "-o", "json"]).await?.json()?;
-    ensure!(stat["size"] == 7 && stat["meta"]["mood"] == "fine", "stat says {stat}");
+    ensure!(
+        stat["size"] == 7 && stat["meta"]["mood"] == "fine",
+        "stat says {stat}"
+    );
     ensure!(stat["contentType"] == "text/plain", "stat says {stat}");
     let found = run(&["find", "note.txt", "-o", "json"]).await?.json()?;
-    ensure!(found["owners"].as_array().is_some_and(|o| o.len() == 3), "find says {found}");
-    ensure!(run(&["cat", "note.txt"]).await?.stdout == b"a note\n", "cat says something else");
+    ensure!(
+        found["owners"].as_array().is_some_and(|o| o.len() == 3),
+        "find says {found}"
+    );
+    ensure!(
+        run(&["cat", "note.txt"]).await?.stdout == b"a note\n",
+        "cat says something else"
+    );
     run(&["get", "greetings/hello.bin", &at("got.bin")]).await?;
-    ensure!(std::fs::read(beside.join("got.bin"))? == std::fs::read(beside.join("hello.bin"))?, "get wrote other bytes");
+    ensure!(
+        std::fs::read(beside.join("got.bin"))? == std::fs::read(beside.join("hello.bin"))?,
+        "get wrote other bytes"
+    );
     let nodes = run(&["nodes", "-o", "json"]).await?.json()?;
     let nodes = nodes.as_array().context("nodes is no array")?;
     ensure!(nodes.len() >= 3, "nodes says {nodes:?}");
     for node in nodes {
         let complete = node["name"].is_string()
-            && node["address"].as_str().is_some_and(|a| a.starts_with("http://127.0.0.1:"))
+            && node["address"]
+                .as_str()
+                .is_some_and(|a| a.starts_with("http://127.0.0.1:"))
             && node["state"] == "Ready"
             && node["pid"].is_u64()
             && node["capacity"].as_u64() > Some(0)
@@ -87,33 +151,53 @@ async fn session(endpoint: &str, beside: &Path) -> Result<()> {
         ensure!(complete, "nodes says {node}");
     }
     let status = run(&["status", "-o", "json"]).await?.json()?;
-    ensure!(status["phase"] == "Ready" && status["view"]["tables"] == "Stable", "status says {status}");
+    ensure!(
+        status["phase"] == "Ready" && status["view"]["tables"] == "Stable",
+        "status says {status}"
+    );
     for command in ["nodes", "status", "ring"] {
-        ensure!(!run(&[command]).await?.stdout.is_empty(), "{command} says nothing");
+        ensure!(
+            !run(&[command]).await?.stdout.is_empty(),
+            "{command} says nothing"
+        );
     }
     eventually("verify finds every copy", secs(30), || async {
         let verified = run(&["verify", "-o", "json"]).await?.json()?;
-        ensure!(verified["ok"] == true && verified["files"] == 2, "verify says {verified}");
+        ensure!(
+            verified["ok"] == true && verified["files"] == 2,
+            "verify says {verified}"
+        );
         Ok(())
     })
     .await?;
     run(&["rm", "note.txt", "greetings/hello.bin"]).await?;
-    ensure!(run(&["ls"]).await?.stdout.is_empty(), "there is something left");
+    ensure!(
+        run(&["ls"]).await?.stdout.is_empty(),
+        "there is something left"
+    );
     Ok(())
 }
 
 async fn exit_codes(endpoint: &str, beside: &Path) -> Result<()> {
     let note = beside.join("note.txt").display().to_string();
     let out = beside.join("out").display().to_string();
-    chord(endpoint, &["put", &note, "--name", "there"]).await?.expect(0)?;
+    chord(endpoint, &["put", &note, "--name", "there"])
+        .await?
+        .expect(0)?;
     for (args, code) in [
         (vec!["get", "no-such", &out], 3),
         (vec!["cat", "no-such"], 3),
         (vec!["stat", "no-such"], 3),
         (vec!["rm", "no-such"], 3),
         (vec!["verify", "no-such"], 3),
-        (vec!["put", &note, "--name", "there", "--if-none-match", "*"], 4),
-        (vec!["put", &note, "--name", "there", "--if-match", "another"], 4),
+        (
+            vec!["put", &note, "--name", "there", "--if-none-match", "*"],
+            4,
+        ),
+        (
+            vec!["put", &note, "--name", "there", "--if-match", "another"],
+            4,
+        ),
         (vec!["rm", "there", "--if-match", "another"], 4),
         (vec!["drain", "files-77"], 3),
         (vec!["stat", ""], 2),
@@ -121,25 +205,52 @@ async fn exit_codes(endpoint: &str, beside: &Path) -> Result<()> {
         (vec!["ls", "--limit", "x"], 2),
     ] {
         let ran = chord(endpoint, &args).await?.expect(code)?;
-        ensure!(!ran.stderr.trim().is_empty(), "`{}` says nothing", ran.command);
+        ensure!(
+            !ran.stderr.trim().is_empty(),
+            "`{}` says nothing",
+            ran.command
+        );
     }
-    ensure!(!Path::new(&out).exists(), "a file was made for what there is not");
+    ensure!(
+        !Path::new(&out).exists(),
+        "a file was made for what there is not"
+    );
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    chord(&format!("http://{nobody}"), &["ls"]).await?.expect(5)?;
+    chord(&format!("http://{nobody}"), &["ls"])
+        .await?
+        .expect(5)?;
     chord(endpoint, &["rm", "there"]).await?.expect(0)?;
     Ok(())
 }
 
 async fn busy(endpoint: &str, dir: &Path, beside: &Path) -> Result<()> {
     let port = endpoint.rsplit(':').next().unwrap_or_default();
-    let (dir, other) = (dir.display().to_string(), beside.join("other").display().to_string());
+    let (dir, other) = (
+        dir.display().to_string(),
+        beside.join("other").display().to_string(),
+    );
     let up = async |dir: &str, port: &str| {
-        run_program(&binary("chord")?, &["up", "--dir", dir, "--port", port], secs(30)).await
+        run_program(
+            &binary("chord")?,
+            &["up", "--dir", dir, "--port", port],
+            secs(30),
+        )
+        .await
     };
     let ran = up(&other, port).await?;
-    ensure!(ran.code == Some(5) && ran.stderr.contains(port), "{:?}: {}", ran.code, ran.stderr.trim());
+    ensure!(
+        ran.code == Some(5) && ran.stderr.contains(port),
+        "{:?}: {}",
+        ran.code,
+        ran.stderr.trim()
+    );
     let ran = up(&dir, "0").await?;
-    ensure!(!matches!(ran.code, Some(0) | None) && ran.stderr.contains(&dir), "{:?}: {}", ran.code, ran.stderr.trim());
+    ensure!(
+        !matches!(ran.code, Some(0) | None) && ran.stderr.contains(&dir),
+        "{:?}: {}",
+        ran.code,
+        ran.stderr.trim()
+    );
     Ok(())
 }
 
@@ -147,9 +258,18 @@ async fn automatic(local: &Local) -> Result<()> {
     let beside = local.place()?;
     let file = beside.join("automatic.yaml");
     let spec = manifest::spec(json!({"autoscaling": {"minNodes": 3, "maxNodes": 4}}));
-    std::fs::write(&file, serde_yaml::to_string(&manifest::cluster(NAME, &spec))?)?;
+    std::fs::write(
+        &file,
+        serde_yaml::to_string(&manifest::cluster(NAME, &spec))?,
+    )?;
     let cluster = local.up(&beside, Some(&file)).await?;
-    let ran = chord(cluster.endpoint(), &["scale", "4"]).await?.expect(4)?;
-    ensure!(ran.stderr.contains("autoscaling"), "it says {}", ran.stderr.trim());
+    let ran = chord(cluster.endpoint(), &["scale", "4"])
+        .await?
+        .expect(4)?;
+    ensure!(
+        ran.stderr.contains("autoscaling"),
+        "it says {}",
+        ran.stderr.trim()
+    );
     cluster.stop().await
 }

@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::Ctx;
@@ -25,14 +25,34 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         with(json!({"autoscaling": all}))
     };
     vec![
-        ("replication 0", with(json!({"replication": 0})), "replication"),
-        ("replication 10", with(json!({"nodes": 20, "replication": 10})), "replication"),
-        ("replication above nodes", with(json!({"nodes": 3, "replication": 4})), "replication"),
+        (
+            "replication 0",
+            with(json!({"replication": 0})),
+            "replication",
+        ),
+        (
+            "replication 10",
+            with(json!({"nodes": 20, "replication": 10})),
+            "replication",
+        ),
+        (
+            "replication above nodes",
+            with(json!({"nodes": 3, "replication": 4})),
+            "replication",
+        ),
         ("no nodes", with(json!({"nodes": 0})), "nodes"),
         ("an unknown field", with(json!({"replicas": 3})), "replicas"),
-        ("an unknown field further down", with(json!({"storage": {"sise": "1Gi"}})), "sise"),
+        (
+            "an unknown field further down",
+            with(json!({"storage": {"sise": "1Gi"}})),
+            "sise",
+        ),
         ("min above max", scaling(json!({"minNodes": 6})), "minNodes"),
-        ("min below replication", scaling(json!({"minNodes": 2})), "minNodes"),
+        (
+            "min below replication",
+            scaling(json!({"minNodes": 2})),
+            "minNodes",
+        ),
         (
             "thresholds the wrong way round",
             scaling(json!({"diskUsage": {"scaleOutAbove": 30, "scaleInBelow": 40}})),
@@ -41,12 +61,36 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         ("a name that is too long", named(&"a".repeat(41)), "name"),
         ("a name in capitals", named("Files"), "name"),
         ("a name that starts with a digit", named("1files"), "name"),
-        ("chunks that are too small", with(json!({"chunkSize": "63Ki"})), "chunkSize"),
-        ("chunks that are too big", with(json!({"chunkSize": "65Mi"})), "chunkSize"),
-        ("a duration without a unit", with(json!({"migrateEvery": "10"})), "migrateEvery"),
-        ("a duration that is none", with(json!({"repairAfter": "soon"})), "repairAfter"),
-        ("a volume that is no quantity", with(json!({"storage": {"size": "big"}})), "size"),
-        ("a word where a number belongs", with(json!({"nodes": "three"})), "nodes"),
+        (
+            "chunks that are too small",
+            with(json!({"chunkSize": "63Ki"})),
+            "chunkSize",
+        ),
+        (
+            "chunks that are too big",
+            with(json!({"chunkSize": "65Mi"})),
+            "chunkSize",
+        ),
+        (
+            "a duration without a unit",
+            with(json!({"migrateEvery": "10"})),
+            "migrateEvery",
+        ),
+        (
+            "a duration that is none",
+            with(json!({"repairAfter": "soon"})),
+            "repairAfter",
+        ),
+        (
+            "a volume that is no quantity",
+            with(json!({"storage": {"size": "big"}})),
+            "size",
+        ),
+        (
+            "a word where a number belongs",
+            with(json!({"nodes": "three"})),
+            "nodes",
+        ),
     ]
 }
 
@@ -62,29 +106,40 @@ async fn on_this_machine(ctx: &Ctx, local: &Local) -> Result<()> {
     for (what, manifest, names) in wrong() {
         let _ = ctx
             .cases
-            .case(&format!("{what} is refused, and nothing is started"), async {
-                let (file, dir) = (beside.join("wrong.yaml"), beside.join("nothing"));
-                std::fs::write(&file, serde_yaml::to_string(&manifest)?)?;
-                refused(&file, &dir, names).await?;
-                ensure!(!dir.exists(), "the folder was made all the same");
-                Ok(())
-            })
+            .case(
+                &format!("{what} is refused, and nothing is started"),
+                async {
+                    let (file, dir) = (beside.join("wrong.yaml"), beside.join("nothing"));
+                    std::fs::write(&file, serde_yaml::to_string(&manifest)?)?;
+                    refused(&file, &dir, names).await?;
+                    ensure!(!dir.exists(), "the folder was made all the same");
+                    Ok(())
+                },
+            )
             .await;
     }
-    let size = |size: &str| manifest::spec(json!({"nodes": 1, "replication": 1, "storage": {"size": size}}));
+    let size = |size: &str| {
+        manifest::spec(json!({"nodes": 1, "replication": 1, "storage": {"size": size}}))
+    };
     let write = |size_text: &str| -> Result<std::path::PathBuf> {
         let file = beside.join(format!("{size_text}.yaml"));
-        std::fs::write(&file, serde_yaml::to_string(&manifest::cluster(NAME, &size(size_text)))?)?;
+        std::fs::write(
+            &file,
+            serde_yaml::to_string(&manifest::cluster(NAME, &size(size_text)))?,
+        )?;
         Ok(file)
     };
     ctx.cases
-        .case("a volume that shrinks is refused, and the same size in other units is not", async {
-            let cluster = local.up(&beside, Some(&write("10Gi")?)).await?;
-            cluster.stop().await?;
-            refused(&write("9Gi")?, cluster.dir(), "size").await?;
-            let cluster = local.up(&beside, Some(&write("10240Mi")?)).await?;
-            cluster.stop().await
-        })
+        .case(
+            "a volume that shrinks is refused, and the same size in other units is not",
+            async {
+                let cluster = local.up(&beside, Some(&write("10Gi")?)).await?;
+                cluster.stop().await?;
+                refused(&write("9Gi")?, cluster.dir(), "size").await?;
+                let cluster = local.up(&beside, Some(&write("10240Mi")?)).await?;
+                cluster.stop().await
+            },
+        )
         .await?;
     Ok(())
 }
@@ -92,8 +147,14 @@ async fn on_this_machine(ctx: &Ctx, local: &Local) -> Result<()> {
 async fn refused(file: &std::path::Path, dir: &std::path::Path, names: &str) -> Result<()> {
     let (file, dir) = (file.display().to_string(), dir.display().to_string());
     let args = ["up", "-f", &file, "--dir", &dir, "--port", "0"];
-    let ran = run_program(&binary("chord")?, &args, secs(20)).await?.expect(2)?;
-    ensure!(ran.stderr.contains(&file) && ran.stderr.contains(names), "it is told like this: {}", ran.stderr.trim());
+    let ran = run_program(&binary("chord")?, &args, secs(20))
+        .await?
+        .expect(2)?;
+    ensure!(
+        ran.stderr.contains(&file) && ran.stderr.contains(names),
+        "it is told like this: {}",
+        ran.stderr.trim()
+    );
     Ok(())
 }
 
@@ -107,8 +168,15 @@ async fn on_kubernetes(ctx: &Ctx, kube: &Kube) -> Result<()> {
                 // kubectl asks for strict validation of fields; so does this.
                 let ran = apply(kube, &namespace, &manifest).await?;
                 ensure!(ran.code != Some(0), "it was accepted");
-                ensure!(ran.stderr.contains(names), "it is told like this: {}", ran.stderr.trim());
-                ensure!(api.list(&Default::default()).await?.items.is_empty(), "a ChordCluster is there");
+                ensure!(
+                    ran.stderr.contains(names),
+                    "it is told like this: {}",
+                    ran.stderr.trim()
+                );
+                ensure!(
+                    api.list(&Default::default()).await?.items.is_empty(),
+                    "a ChordCluster is there"
+                );
                 Ok(())
             })
             .await;
@@ -142,7 +210,12 @@ async fn on_kubernetes(ctx: &Ctx, kube: &Kube) -> Result<()> {
             Ok(())
         })
         .await;
-    let _ = cases.case("a Service of that name that is somebody else's is left alone, with NameConflict", conflict(kube)).await;
+    let _ = cases
+        .case(
+            "a Service of that name that is somebody else's is left alone, with NameConflict",
+            conflict(kube),
+        )
+        .await;
     Ok(())
 }
 
@@ -150,7 +223,8 @@ async fn apply(kube: &Kube, namespace: &str, manifest: &Value) -> Result<crate::
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), serde_json::to_vec(manifest)?)?;
     let path = file.path().display().to_string();
-    kube.kubectl(&["-n", namespace, "apply", "--validate=strict", "-f", &path]).await
+    kube.kubectl(&["-n", namespace, "apply", "--validate=strict", "-f", &path])
+        .await
 }
 
 async fn conflict(kube: &Kube) -> Result<()> {
@@ -168,13 +242,23 @@ async fn conflict(kube: &Kube) -> Result<()> {
     eventually("the condition NameConflict is true", secs(40), || async {
         let status = api.get_status(NAME).await?.data["status"].take();
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-        let found = conditions.iter().find(|c| c["type"] == "NameConflict" && c["status"] == "True");
+        let found = conditions
+            .iter()
+            .find(|c| c["type"] == "NameConflict" && c["status"] == "True");
         let found = found.with_context(|| format!("the conditions are {conditions:?}"))?;
-        ensure!(found["message"].as_str().is_some_and(|m| m.contains(NAME)), "it says {}", found["message"]);
+        ensure!(
+            found["message"].as_str().is_some_and(|m| m.contains(NAME)),
+            "it says {}",
+            found["message"]
+        );
         Ok(())
     })
     .await?;
     let now = services.get(NAME).await?;
-    ensure!(now.resource_version() == theirs.resource_version(), "the Service was changed: {:?}", now.metadata);
+    ensure!(
+        now.resource_version() == theirs.resource_version(),
+        "the Service was changed: {:?}",
+        now.metadata
+    );
     Ok(())
 }

@@ -13,17 +13,23 @@ use crate::stage::{Cluster, Node};
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
-    let cluster = ctx.stage.start(&manifest::spec(json!({"replication": 1}))).await?;
+    let cluster = ctx
+        .stage
+        .start(&manifest::spec(json!({"replication": 1})))
+        .await?;
     let cases = &ctx.cases;
     cases
-        .case("a.txt, dropped on a node that does not own it, reaches its owner and leaves that node", async {
-            let content = ctx.content("a.txt", 12_345);
-            let (owner, other) = owner_and_other(&cluster, "a.txt").await?;
-            drop_on(&other, "a.txt", &content).await?;
-            moved(&cluster, "a.txt", &owner, &other).await?;
-            cluster.http()?.get("a.txt", &content).await?;
-            Ok(())
-        })
+        .case(
+            "a.txt, dropped on a node that does not own it, reaches its owner and leaves that node",
+            async {
+                let content = ctx.content("a.txt", 12_345);
+                let (owner, other) = owner_and_other(&cluster, "a.txt").await?;
+                drop_on(&other, "a.txt", &content).await?;
+                moved(&cluster, "a.txt", &owner, &other).await?;
+                cluster.http()?.get("a.txt", &content).await?;
+                Ok(())
+            },
+        )
         .await?;
     let _ = cases
         .case("dropped again it becomes a new version", async {
@@ -44,43 +50,64 @@ pub async fn run(ctx: Ctx) -> Result<()> {
         })
         .await;
     let _ = cases
-        .case("a file of several parts goes the same way, part by part", async {
-            let content = ctx.content("parts", 9_000_000);
-            let (_, other) = owner_and_other(&cluster, "dropped/parts.bin").await?;
-            drop_on(&other, "dropped/parts.bin", &content).await?;
-            let name = ["dropped/parts.bin".to_string()];
-            eventually("each part is on its owner alone", secs(40), || look::in_place(&cluster, &name, 1)).await?;
-            cluster.http()?.get(&name[0], &content).await?;
-            Ok(())
-        })
+        .case(
+            "a file of several parts goes the same way, part by part",
+            async {
+                let content = ctx.content("parts", 9_000_000);
+                let (_, other) = owner_and_other(&cluster, "dropped/parts.bin").await?;
+                drop_on(&other, "dropped/parts.bin", &content).await?;
+                let name = ["dropped/parts.bin".to_string()];
+                eventually("each part is on its owner alone", secs(40), || {
+                    look::in_place(&cluster, &name, 1)
+                })
+                .await?;
+                cluster.http()?.get(&name[0], &content).await?;
+                Ok(())
+            },
+        )
         .await;
     let _ = cases
-        .case("files dropped on every node are each on their owner alone", async {
-            let mut all = Vec::new();
-            for node in cluster.nodes().await? {
-                let files = ctx.files(&format!("many/{}/", node.name), 8, 3_000);
-                for (name, content) in &files {
-                    drop_on(&node, name, content).await?;
+        .case(
+            "files dropped on every node are each on their owner alone",
+            async {
+                let mut all = Vec::new();
+                for node in cluster.nodes().await? {
+                    let files = ctx.files(&format!("many/{}/", node.name), 8, 3_000);
+                    for (name, content) in &files {
+                        drop_on(&node, name, content).await?;
+                    }
+                    all.extend(files);
                 }
-                all.extend(files);
-            }
-            let wanted = names(&all);
-            eventually("each is on its owner alone", secs(40), || look::in_place(&cluster, &wanted, 1)).await?;
-            crate::load::get_all(&cluster.http()?, &all).await
-        })
+                let wanted = names(&all);
+                eventually("each is on its owner alone", secs(40), || {
+                    look::in_place(&cluster, &wanted, 1)
+                })
+                .await?;
+                crate::load::get_all(&cluster.http()?, &all).await
+            },
+        )
         .await;
     let _ = cases
-        .case("when a node joins it gets its share, and nothing is left where it was", async {
-            let files = ctx.files("share/", 40, 20_000);
-            crate::load::put_all(&cluster.http()?, &files).await?;
-            cluster.scale(4).await?;
-            cluster.settled(4).await?;
-            let wanted = names(&files);
-            eventually("each file is on its owner alone", secs(60), || look::in_place(&cluster, &wanted, 1)).await?;
-            let joined = look::list_files(&cluster, &cluster.node(3).await?).await?;
-            ensure!(joined.iter().any(|n| n.starts_with("share/")), "the new node has no share: {joined:?}");
-            crate::load::get_all(&cluster.http()?, &files).await
-        })
+        .case(
+            "when a node joins it gets its share, and nothing is left where it was",
+            async {
+                let files = ctx.files("share/", 40, 20_000);
+                crate::load::put_all(&cluster.http()?, &files).await?;
+                cluster.scale(4).await?;
+                cluster.settled(4).await?;
+                let wanted = names(&files);
+                eventually("each file is on its owner alone", secs(60), || {
+                    look::in_place(&cluster, &wanted, 1)
+                })
+                .await?;
+                let joined = look::list_files(&cluster, &cluster.node(3).await?).await?;
+                ensure!(
+                    joined.iter().any(|n| n.starts_with("share/")),
+                    "the new node has no share: {joined:?}"
+                );
+                crate::load::get_all(&cluster.http()?, &files).await
+            },
+        )
         .await;
     Ok(())
 }
@@ -88,30 +115,59 @@ pub async fn run(ctx: Ctx) -> Result<()> {
 /// The node that owns a file, and one that does not.
 async fn owner_and_other(cluster: &Cluster, name: &str) -> Result<(Node, Node)> {
     let found = look::successor(cluster, name).await?;
-    ensure!(found.owners.len() == 1, "{name} has the owners {:?}, with one copy", found.owners);
-    ensure!(found.successor == found.owners[0], "the ring finds {}, the view {:?}", found.successor, found.owners);
+    ensure!(
+        found.owners.len() == 1,
+        "{name} has the owners {:?}, with one copy",
+        found.owners
+    );
+    ensure!(
+        found.successor == found.owners[0],
+        "the ring finds {}, the view {:?}",
+        found.successor,
+        found.owners
+    );
     let owner = cluster.node_named(&found.owners[0]).await?;
-    let other = cluster.nodes().await?.into_iter().find(|n| n.name != owner.name).context("there is one node only")?;
+    let other = cluster
+        .nodes()
+        .await?
+        .into_iter()
+        .find(|n| n.name != owner.name)
+        .context("there is one node only")?;
     Ok((owner, other))
 }
 
 async fn drop_on(node: &Node, name: &str, content: &Content) -> Result<()> {
     let http = Http::new(&node.url, false)?;
     let path = Http::path(name)?.replacen("/files/", "/node/files/", 1);
-    let answer = http.ask_with("PUT", &path, |r| r.body(content.bytes())).await?;
+    let answer = http
+        .ask_with("PUT", &path, |r| r.body(content.bytes()))
+        .await?;
     answer.expect(202).map(|_| ())
 }
 
 async fn moved(cluster: &Cluster, name: &str, owner: &Node, other: &Node) -> Result<()> {
     eventually(format!("{} holds {name}", owner.name), secs(30), || async {
-        ensure!(cluster.files(owner).await?.file_exists(name).await?, "it does not");
+        ensure!(
+            cluster.files(owner).await?.file_exists(name).await?,
+            "it does not"
+        );
         Ok(())
     })
     .await?;
-    eventually(format!("{} holds {name} no more", other.name), secs(30), || async {
-        ensure!(!cluster.files(other).await?.file_exists(name).await?, "by file_exists it does");
-        ensure!(!look::list_files(cluster, other).await?.contains(name), "by list_files it does");
-        Ok(())
-    })
+    eventually(
+        format!("{} holds {name} no more", other.name),
+        secs(30),
+        || async {
+            ensure!(
+                !cluster.files(other).await?.file_exists(name).await?,
+                "by file_exists it does"
+            );
+            ensure!(
+                !look::list_files(cluster, other).await?.contains(name),
+                "by list_files it does"
+            );
+            Ok(())
+        },
+    )
     .await
 }

@@ -65,21 +65,93 @@ const BOTH: &[Place] = &[Place::Local, Place::Kube];
 
 macro_rules! suite {
     ($module:ident, $name:literal, $on:expr, $limit:literal, $about:literal) => {
-        Suite { name: $name, about: $about, on: $on, limit: $limit, run: |ctx| Box::pin($module::run(ctx)) }
+        Suite {
+            name: $name,
+            about: $about,
+            on: $on,
+            limit: $limit,
+            run: |ctx| Box::pin($module::run(ctx)),
+        }
     };
 }
 
 /// All of them, in the order in which they run.
 pub const ALL: &[Suite] = &[
-    suite!(first_session, "first-session", &[Place::Local], 180, "what a newcomer types; exit codes; Ctrl-C"),
-    suite!(migration, "migration", BOTH, 240, "files go to their owners"),
-    suite!(chunks, "chunks", BOTH, 300, "parts of files, sizes, names and ranges"),
-    suite!(replication, "replication", BOTH, 300, "copies, lost and superfluous ones"),
-    suite!(autoscaling, "autoscaling", BOTH, 400, "nodes come and go with the files"),
-    suite!(faults, "faults", BOTH, 500, "processes, pods and disks die under load"),
-    suite!(view_lost, "view-lost", BOTH, 400, "the stored view is deleted, or an old copy"),
-    suite!(requests, "bad-requests", BOTH, 240, "wrong requests, broken ones, a full disk"),
-    suite!(manifests, "bad-manifests", BOTH, 180, "manifests that must be refused"),
-    suite!(manners, "operator-manners", &[Place::Kube], 240, "what a good operator leaves alone"),
-    suite!(charts, "charts", &[Place::Kube], 300, "the charts, from lint to uninstall"),
+    suite!(
+        first_session,
+        "first-session",
+        &[Place::Local],
+        180,
+        "what a newcomer types; exit codes; Ctrl-C"
+    ),
+    suite!(
+        migration,
+        "migration",
+        BOTH,
+        240,
+        "files go to their owners"
+    ),
+    suite!(
+        chunks,
+        "chunks",
+        BOTH,
+        300,
+        "parts of files, sizes, names and ranges"
+    ),
+    suite!(
+        replication,
+        "replication",
+        BOTH,
+        300,
+        "copies, lost and superfluous ones"
+    ),
+    suite!(
+        autoscaling,
+        "autoscaling",
+        BOTH,
+        400,
+        "nodes come and go with the files"
+    ),
+    suite!(
+        faults,
+        "faults",
+        BOTH,
+        500,
+        "processes, pods and disks die under load"
+    ),
+    suite!(
+        view_lost,
+        "view-lost",
+        BOTH,
+        400,
+        "the stored view is deleted, or an old copy"
+    ),
+    suite!(
+        requests,
+        "bad-requests",
+        BOTH,
+        240,
+        "wrong requests, broken ones, a full disk"
+    ),
+    suite!(
+        manifests,
+        "bad-manifests",
+        BOTH,
+        180,
+        "manifests that must be refused"
+    ),
+    suite!(
+        manners,
+        "operator-manners",
+        &[Place::Kube],
+        240,
+        "what a good operator leaves alone"
+    ),
+    suite!(
+        charts,
+        "charts",
+        &[Place::Kube],
+        300,
+        "the charts, from lint to uninstall"
+    ),
 ];

@@ -11,7 +11,10 @@ use crate::stage::{Cluster, Hurt};
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
-    let cluster = ctx.stage.start(&manifest::spec(json!({"chunkSize": "256Ki"}))).await?;
+    let cluster = ctx
+        .stage
+        .start(&manifest::spec(json!({"chunkSize": "256Ki"})))
+        .await?;
     let http = cluster.http()?;
     let cases = &ctx.cases;
     let mut files = ctx.files("small/", 30, 9_000);
@@ -20,28 +23,46 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     cases
         .case("each file is on three nodes", async {
             crate::load::put_all(&http, &files).await?;
-            eventually("all are in place", secs(40), || look::in_place(&cluster, &all, 3)).await?;
+            eventually("all are in place", secs(40), || {
+                look::in_place(&cluster, &all, 3)
+            })
+            .await?;
             look::verified(&http, &all, 3).await
         })
         .await?;
     cases
-        .case("with a fourth node each file is on exactly three, and old owners have dropped theirs", async {
-            cluster.scale(4).await?;
-            cluster.settled(4).await?;
-            eventually("all are in place", secs(60), || look::in_place(&cluster, &all, 3)).await?;
-            let holders = look::holders(&cluster, "small/000").await?;
-            ensure!(holders.len() == 3, "small/000 is on {holders:?}");
-            look::verified(&http, &all, 3).await
-        })
+        .case(
+            "with a fourth node each file is on exactly three, and old owners have dropped theirs",
+            async {
+                cluster.scale(4).await?;
+                cluster.settled(4).await?;
+                eventually("all are in place", secs(60), || {
+                    look::in_place(&cluster, &all, 3)
+                })
+                .await?;
+                let holders = look::holders(&cluster, "small/000").await?;
+                ensure!(holders.len() == 3, "small/000 is on {holders:?}");
+                look::verified(&http, &all, 3).await
+            },
+        )
         .await?;
     match lose_a_copy(&cluster, &files).await? {
-        None => ctx.cases.skipped(COPY, "the disks of this cluster cannot be reached from here"),
+        None => ctx.cases.skipped(
+            COPY,
+            "the disks of this cluster cannot be reached from here",
+        ),
         Some(name) => {
             let _ = cases
                 .case(COPY, async {
                     let damaged = [name];
-                    eventually("every copy is whole again", secs(60), || look::verified(&http, &damaged, 3)).await?;
-                    eventually("all are in place", secs(30), || look::in_place(&cluster, &all, 3)).await?;
+                    eventually("every copy is whole again", secs(60), || {
+                        look::verified(&http, &damaged, 3)
+                    })
+                    .await?;
+                    eventually("all are in place", secs(30), || {
+                        look::in_place(&cluster, &all, 3)
+                    })
+                    .await?;
                     crate::load::get_all(&http, &files).await
                 })
                 .await;
@@ -53,9 +74,17 @@ pub async fn run(ctx: Ctx) -> Result<()> {
             ensure!(!before.is_empty(), "node 1 holds nothing");
             cluster.hurt(1, Hurt::Lose).await?;
             cluster.settled(4).await?;
-            eventually("all are in place", secs(90), || look::in_place(&cluster, &all, 3)).await?;
+            eventually("all are in place", secs(90), || {
+                look::in_place(&cluster, &all, 3)
+            })
+            .await?;
             let after = look::list_files(&cluster, &cluster.node(1).await?).await?;
-            ensure!(before == after, "it held {} names and holds {} now", before.len(), after.len());
+            ensure!(
+                before == after,
+                "it held {} names and holds {} now",
+                before.len(),
+                after.len()
+            );
             look::verified(&http, &all, 3).await?;
             crate::load::get_all(&http, &files).await
         })
@@ -82,15 +111,31 @@ const COPY: &str = "a part that was deleted from the disk of its primary comes b
 /// that length there, since names on disk are the node's own affair. The name of a
 /// file that is harmed.
 async fn lose_a_copy(cluster: &Cluster, files: &[(String, Content)]) -> Result<Option<String>> {
-    let name = files.iter().map(|(name, _)| name).find(|name| name.starts_with("parts/"));
+    let name = files
+        .iter()
+        .map(|(name, _)| name)
+        .find(|name| name.starts_with("parts/"));
     let name = name.context("there is no file of several parts")?;
     let pieces = look::pieces(cluster, name).await?.pieces;
-    let part = pieces.iter().find(|p| p.piece.ends_with("-part1")).context("the file has no part 1")?;
-    let primary = cluster.node_named(part.owners.first().context("a part without owners")?).await?;
-    let Some(on_disk) = cluster.chunk_files(primary.ordinal).await? else { return Ok(None) };
-    let long = |path: &&std::path::PathBuf| std::fs::metadata(path).is_ok_and(|m| m.len() >= part.size);
+    let part = pieces
+        .iter()
+        .find(|p| p.piece.ends_with("-part1"))
+        .context("the file has no part 1")?;
+    let primary = cluster
+        .node_named(part.owners.first().context("a part without owners")?)
+        .await?;
+    let Some(on_disk) = cluster.chunk_files(primary.ordinal).await? else {
+        return Ok(None);
+    };
+    let long =
+        |path: &&std::path::PathBuf| std::fs::metadata(path).is_ok_and(|m| m.len() >= part.size);
     let doomed: Vec<_> = on_disk.iter().filter(long).collect();
-    ensure!(!doomed.is_empty(), "{} has no file of {} bytes on its disk", primary.name, part.size);
+    ensure!(
+        !doomed.is_empty(),
+        "{} has no file of {} bytes on its disk",
+        primary.name,
+        part.size
+    );
     for path in doomed {
         std::fs::remove_file(path).with_context(|| format!("deleting {}", path.display()))?;
     }

@@ -25,25 +25,70 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     let http = cluster.http()?;
     let before = cluster.identities().await?;
     let cases = &ctx.cases;
-    let _ = cases.case("wrong and unreadable digests are refused, right ones taken", digests(&ctx, &http)).await;
-    let _ = cases.case("ranges outside the file are 416, what is no range is the whole", bad_ranges(&ctx, &http)).await;
-    let _ = cases.case("bad names are refused in every form", bad_names(&http)).await;
-    let _ = cases.case("preconditions that do not hold are 412 with the current version", conditions(&ctx, &http)).await;
-    let _ = cases.case("what there is not is a problem too", unknown(&http)).await;
-    let _ = cases.case("a PUT that breaks off leaves nothing, and an older version as it was", broken_off(&ctx, &http)).await;
-    let _ = cases.case("the peer port wants the secret", no_secret(&cluster)).await;
-    let _ = cases.case("garbage on every port harms nobody", garbage(&ctx, &cluster)).await;
-    let _ = cases.case("full disks answer 507 before the body, and writes go on after deletes", full(&ctx, &cluster)).await;
+    let _ = cases
+        .case(
+            "wrong and unreadable digests are refused, right ones taken",
+            digests(&ctx, &http),
+        )
+        .await;
+    let _ = cases
+        .case(
+            "ranges outside the file are 416, what is no range is the whole",
+            bad_ranges(&ctx, &http),
+        )
+        .await;
+    let _ = cases
+        .case("bad names are refused in every form", bad_names(&http))
+        .await;
+    let _ = cases
+        .case(
+            "preconditions that do not hold are 412 with the current version",
+            conditions(&ctx, &http),
+        )
+        .await;
+    let _ = cases
+        .case("what there is not is a problem too", unknown(&http))
+        .await;
+    let _ = cases
+        .case(
+            "a PUT that breaks off leaves nothing, and an older version as it was",
+            broken_off(&ctx, &http),
+        )
+        .await;
+    let _ = cases
+        .case("the peer port wants the secret", no_secret(&cluster))
+        .await;
+    let _ = cases
+        .case(
+            "garbage on every port harms nobody",
+            garbage(&ctx, &cluster),
+        )
+        .await;
+    let _ = cases
+        .case(
+            "full disks answer 507 before the body, and writes go on after deletes",
+            full(&ctx, &cluster),
+        )
+        .await;
     let _ = cases
         .case("no process went down", async {
             let after = cluster.identities().await?;
             ensure!(before == after, "they were {before:?} and are {after:?}");
             for node in cluster.nodes().await? {
-                Http::new(&node.url, false)?.ask("GET", "/livez").await?.expect(200)?;
+                Http::new(&node.url, false)?
+                    .ask("GET", "/livez")
+                    .await?
+                    .expect(200)?;
                 let metrics = Http::new(&node.url, false)?.ask("GET", "/metrics").await?;
                 let text = String::from_utf8_lossy(&metrics.body).into_owned();
-                let panics = text.lines().find(|l| l.contains("panic") && !l.starts_with('#'));
-                ensure!(panics.is_none_or(|l| l.ends_with(" 0")), "{}: {panics:?}", node.name);
+                let panics = text
+                    .lines()
+                    .find(|l| l.contains("panic") && !l.starts_with('#'));
+                ensure!(
+                    panics.is_none_or(|l| l.ends_with(" 0")),
+                    "{}: {panics:?}",
+                    node.name
+                );
             }
             Ok(())
         })
@@ -51,7 +96,12 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     Ok(())
 }
 
-async fn put_with(http: &Http, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
+async fn put_with(
+    http: &Http,
+    path: &str,
+    body: &[u8],
+    headers: &[(&str, &str)],
+) -> Result<Answer> {
     http.ask_with("PUT", path, |mut r| {
         for (name, value) in headers {
             r = r.header(*name, *value);
@@ -65,25 +115,45 @@ async fn digests(ctx: &Ctx, http: &Http) -> Result<()> {
     let body = ctx.content("digests", 1_500_000).bytes();
     let md5 = STANDARD.encode(Md5::digest(&body));
     let sha = format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(&body)));
-    let (other_md5, other_sha) = (STANDARD.encode([7; 16]), format!("sha-256=:{}:", STANDARD.encode([7; 32])));
-    for (header, value) in [("content-md5", &other_md5), ("content-digest", &other_sha), ("repr-digest", &other_sha)] {
+    let (other_md5, other_sha) = (
+        STANDARD.encode([7; 16]),
+        format!("sha-256=:{}:", STANDARD.encode([7; 32])),
+    );
+    for (header, value) in [
+        ("content-md5", &other_md5),
+        ("content-digest", &other_sha),
+        ("repr-digest", &other_sha),
+    ] {
         put_with(http, "/files/digests", &body, &[(header, value)])
             .await?
             .expect_problem(400, "digest-mismatch")
             .context(header)?;
         http.ask("GET", "/files/digests").await?.expect(404)?;
     }
-    for (header, value) in [("content-md5", "?"), ("content-digest", "sha-256=:x:"), ("repr-digest", "=")] {
+    for (header, value) in [
+        ("content-md5", "?"),
+        ("content-digest", "sha-256=:x:"),
+        ("repr-digest", "="),
+    ] {
         put_with(http, "/files/digests", &body, &[(header, value)])
             .await?
             .expect_problem(400, "invalid-request")
             .context(header)?;
     }
-    let right = [("content-md5", md5.as_str()), ("content-digest", &sha), ("repr-digest", &sha)];
-    put_with(http, "/files/digests", &body, &right).await?.expect(201)?;
+    let right = [
+        ("content-md5", md5.as_str()),
+        ("content-digest", &sha),
+        ("repr-digest", &sha),
+    ];
+    put_with(http, "/files/digests", &body, &right)
+        .await?
+        .expect(201)?;
     // A wrong one must not harm the version that is there.
-    put_with(http, "/files/digests", b"other", &[("content-md5", &md5)]).await?.expect(400)?;
-    http.get("digests", &ctx.content("digests", 1_500_000)).await?;
+    put_with(http, "/files/digests", b"other", &[("content-md5", &md5)])
+        .await?
+        .expect(400)?;
+    http.get("digests", &ctx.content("digests", 1_500_000))
+        .await?;
     http.delete("digests").await?;
     Ok(())
 }
@@ -91,18 +161,39 @@ async fn digests(ctx: &Ctx, http: &Http) -> Result<()> {
 async fn bad_ranges(ctx: &Ctx, http: &Http) -> Result<()> {
     let content = ctx.content("few", 1000);
     http.put("few", &content).await?;
-    let ask = async |range: &str| http.ask_with("GET", "/files/few", |r| r.header("range", range)).await;
+    let ask = async |range: &str| {
+        http.ask_with("GET", "/files/few", |r| r.header("range", range))
+            .await
+    };
     for range in ["bytes=1000-", "bytes=5000-6000", "bytes=-0"] {
         let answer = ask(range).await?;
-        answer.expect_problem(416, "range").context(range.to_string())?;
-        ensure!(answer.header("content-range") == Some("bytes */1000"), "{range}: {answer}");
+        answer
+            .expect_problem(416, "range")
+            .context(range.to_string())?;
+        ensure!(
+            answer.header("content-range") == Some("bytes */1000"),
+            "{range}: {answer}"
+        );
     }
-    for range in ["bytes=9-5", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes", "bytes=99999999999999999999999-"] {
+    for range in [
+        "bytes=9-5",
+        "bytes=a-b",
+        "lines=1-2",
+        "bytes=0-1,5-6",
+        "bytes",
+        "bytes=99999999999999999999999-",
+    ] {
         let answer = ask(range).await?;
         ensure!(matches!(answer.status, 200 | 416), "{range}: {answer}");
-        ensure!(answer.status == 416 || answer.body == content.bytes(), "{range} has wrong bytes");
+        ensure!(
+            answer.status == 416 || answer.body == content.bytes(),
+            "{range} has wrong bytes"
+        );
     }
-    ask("bytes=0-1,5-6").await?.expect(200).context("several ranges")?;
+    ask("bytes=0-1,5-6")
+        .await?
+        .expect(200)
+        .context("several ranges")?;
     http.delete("few").await?;
     Ok(())
 }
@@ -122,10 +213,14 @@ async fn bad_names(http: &Http) -> Result<()> {
     for path in &bad {
         for method in ["PUT", "GET", "DELETE"] {
             let answer = http.ask_with(method, path, |r| r.body("x")).await?;
-            answer.expect_problem(400, "invalid-name").with_context(|| format!("{method} {path:.60}"))?;
+            answer
+                .expect_problem(400, "invalid-name")
+                .with_context(|| format!("{method} {path:.60}"))?;
         }
     }
-    http.ask_with("PUT", "/file", |r| r.body("x")).await?.expect(400)?;
+    http.ask_with("PUT", "/file", |r| r.body("x"))
+        .await?
+        .expect(400)?;
     Ok(())
 }
 
@@ -144,43 +239,96 @@ async fn conditions(ctx: &Ctx, http: &Http) -> Result<()> {
         ("GET", "if-match", "\"another\""),
     ];
     for (method, header, value) in refused {
-        let answer = http.ask_with(method, path, |r| r.header(header, value).body("new")).await?;
+        let answer = http
+            .ask_with(method, path, |r| r.header(header, value).body("new"))
+            .await?;
         let what = || format!("{method} with {header}: {value}");
-        answer.expect_problem(412, "precondition-failed").with_context(what)?;
+        answer
+            .expect_problem(412, "precondition-failed")
+            .with_context(what)?;
         ensure!(answer.header("etag") == Some(&etag), "{}: {answer}", what());
-        ensure!(answer.header("x-chord-version").is_some(), "{}: {answer}", what());
+        ensure!(
+            answer.header("x-chord-version").is_some(),
+            "{}: {answer}",
+            what()
+        );
     }
-    for (method, header, value) in [("PUT", "if-match", "*"), ("DELETE", "if-match", "*"), ("DELETE", "if-match", "\"x\"")] {
-        let answer = http.ask_with(method, "/files/no-such", |r| r.header(header, value).body("new")).await?;
-        answer.expect(412).with_context(|| format!("{method} of nothing with {header}: {value}"))?;
+    for (method, header, value) in [
+        ("PUT", "if-match", "*"),
+        ("DELETE", "if-match", "*"),
+        ("DELETE", "if-match", "\"x\""),
+    ] {
+        let answer = http
+            .ask_with(method, "/files/no-such", |r| {
+                r.header(header, value).body("new")
+            })
+            .await?;
+        answer
+            .expect(412)
+            .with_context(|| format!("{method} of nothing with {header}: {value}"))?;
     }
-    http.ask_with("GET", path, |r| r.header("if-none-match", &etag)).await?.expect(304)?;
-    http.ask_with("GET", path, |r| r.header("if-match", &etag)).await?.expect(200)?;
+    http.ask_with("GET", path, |r| r.header("if-none-match", &etag))
+        .await?
+        .expect(304)?;
+    http.ask_with("GET", path, |r| r.header("if-match", &etag))
+        .await?
+        .expect(200)?;
     http.get("conditions", &content).await?;
     let replaced = put_with(http, path, b"new", &[("if-match", &etag)]).await?;
     replaced.expect(200)?;
     ensure!(replaced.etag()? != etag, "the new version has the old tag");
-    put_with(http, path, b"newer", &[("if-match", &etag)]).await?.expect(412)?;
-    http.ask_with("DELETE", path, |r| r.header("if-match", replaced.etag().unwrap_or_default())).await?.expect(204)?;
-    http.ask("DELETE", path).await?.expect_problem(404, "not-found")?;
+    put_with(http, path, b"newer", &[("if-match", &etag)])
+        .await?
+        .expect(412)?;
+    http.ask_with("DELETE", path, |r| {
+        r.header("if-match", replaced.etag().unwrap_or_default())
+    })
+    .await?
+    .expect(204)?;
+    http.ask("DELETE", path)
+        .await?
+        .expect_problem(404, "not-found")?;
     Ok(())
 }
 
 async fn unknown(http: &Http) -> Result<()> {
-    for path in ["/", "/nothing", "/files%2Fx", "/ring/nothing", "/verify?name=no-such", "/where?name=no-such"] {
-        http.ask("GET", path).await?.expect_problem(404, "not-found").context(path)?;
+    for path in [
+        "/",
+        "/nothing",
+        "/files%2Fx",
+        "/ring/nothing",
+        "/verify?name=no-such",
+        "/where?name=no-such",
+    ] {
+        http.ask("GET", path)
+            .await?
+            .expect_problem(404, "not-found")
+            .context(path)?;
     }
     let answer = http.ask("PATCH", "/files/x").await?;
     answer.expect(405)?;
-    ensure!(answer.header("allow").is_some_and(|a| a.contains("PUT")), "{answer}");
+    ensure!(
+        answer.header("allow").is_some_and(|a| a.contains("PUT")),
+        "{answer}"
+    );
     for query in ["limit=0", "limit=1001", "limit=x", "prefix=%ff"] {
-        http.ask("GET", &format!("/files?{query}")).await?.expect(400).context(query)?;
+        http.ask("GET", &format!("/files?{query}"))
+            .await?
+            .expect(400)
+            .context(query)?;
     }
     Ok(())
 }
 
 /// A PUT that says it is `length` bytes long and sends fewer.
-async fn break_off(http: &Http, name: &str, content: &Content, send: u64, end: bool, chunked: bool) -> Result<()> {
+async fn break_off(
+    http: &Http,
+    name: &str,
+    content: &Content,
+    send: u64,
+    end: bool,
+    chunked: bool,
+) -> Result<()> {
     let body = content.range(0, send);
     let mut bytes = format!("PUT /files/{name} HTTP/1.1\r\nHost: x\r\n").into_bytes();
     if chunked {
@@ -215,13 +363,18 @@ async fn broken_off(ctx: &Ctx, http: &Http) -> Result<()> {
     let old = ctx.content("old version", 2_500_000);
     let (stored, _) = http.put("torn-old", &old).await?;
     let new = ctx.content("new version", 3_500_000);
-    for (n, (end, chunked)) in [(false, false), (true, false), (false, true), (true, true)].into_iter().enumerate() {
+    for (n, (end, chunked)) in [(false, false), (true, false), (false, true), (true, true)]
+        .into_iter()
+        .enumerate()
+    {
         let name = format!("torn-{n}");
         for send in [10, 3_200_000] {
             break_off(http, &name, &new, send, end, chunked).await?;
             break_off(http, "torn-old", &new, send, end, chunked).await?;
         }
-        http.ask("GET", &format!("/files/{name}")).await?.expect(404)?;
+        http.ask("GET", &format!("/files/{name}"))
+            .await?
+            .expect(404)?;
         let (etag, _) = http.get("torn-old", &old).await?;
         ensure!(etag == stored.etag()?, "it has another tag than before");
     }
@@ -237,21 +390,39 @@ async fn no_secret(cluster: &Cluster) -> Result<()> {
         let peer = Http::new(&cluster.peer_url(node.ordinal).await?, false)?;
         for path in ["/peer/report", "/peer/view", "/"] {
             let answer = peer.ask("GET", path).await?;
-            ensure!(answer.status == 401, "GET {path} without the secret: {answer}");
-            let wrong = peer.ask_with("GET", path, |r| r.header("authorization", "Bearer wrong")).await?;
-            ensure!(wrong.status == 401, "GET {path} with a wrong secret: {wrong}");
+            ensure!(
+                answer.status == 401,
+                "GET {path} without the secret: {answer}"
+            );
+            let wrong = peer
+                .ask_with("GET", path, |r| r.header("authorization", "Bearer wrong"))
+                .await?;
+            ensure!(
+                wrong.status == 401,
+                "GET {path} with a wrong secret: {wrong}"
+            );
         }
         let put = peer.ask_with("PUT", "/peer/view", |r| r.body("x")).await?;
-        ensure!(put.status == 401, "PUT /peer/view without the secret: {put}");
+        ensure!(
+            put.status == 401,
+            "PUT /peer/view without the secret: {put}"
+        );
     }
     Ok(())
 }
 
 async fn garbage(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
     let noise = ctx.content("noise", 100_000).bytes().to_vec();
-    let long_line = [b"GET /".as_slice(), &vec![b'a'; 300_000], b" HTTP/1.1\r\n\r\n"].concat();
-    let many_headers: Vec<u8> =
-        std::iter::once("GET /livez HTTP/1.1\r\n".to_string()).chain((0..2000).map(|n| format!("X-{n}: y\r\n"))).collect::<String>().into_bytes();
+    let long_line = [
+        b"GET /".as_slice(),
+        &vec![b'a'; 300_000],
+        b" HTTP/1.1\r\n\r\n",
+    ]
+    .concat();
+    let many_headers: Vec<u8> = std::iter::once("GET /livez HTTP/1.1\r\n".to_string())
+        .chain((0..2000).map(|n| format!("X-{n}: y\r\n")))
+        .collect::<String>()
+        .into_bytes();
     let pieces: [&[u8]; 9] = [
         &noise,
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -274,7 +445,10 @@ async fn garbage(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
                 );
             }
         }
-        Http::new(&node.url, false)?.ask("GET", "/livez").await?.expect(200)?;
+        Http::new(&node.url, false)?
+            .ask("GET", "/livez")
+            .await?
+            .expect(200)?;
     }
     cluster.http()?.ask("GET", "/files/x").await?.expect(404)?;
     Ok(())
@@ -284,10 +458,15 @@ async fn garbage(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
 async fn fill(http: &Http, name: &str, content: &Content) -> Result<u16> {
     let path = Http::path(name)?;
     let (status, _) = persist(&format!("storing {name:?}"), secs(30), || async {
-        let answer = http.send(http.request("PUT", &path).body(content.bytes())).await?;
+        let answer = http
+            .send(http.request("PUT", &path).body(content.bytes()))
+            .await?;
         match answer.status {
             503 => Err(Trouble::Again(answer.to_string())),
-            507 => answer.expect_problem(507, "full").map(|a| a.status).map_err(Trouble::Wrong),
+            507 => answer
+                .expect_problem(507, "full")
+                .map(|a| a.status)
+                .map_err(Trouble::Wrong),
             _ => Ok(answer.status),
         }
     })
@@ -305,12 +484,23 @@ async fn full(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
             status => anyhow::bail!("{name} was answered by {status}"),
         }
     }
-    ctx.cases.note(&format!("{} files of 1 MiB fit on three disks of 64 MiB", stored.len()));
-    ensure!((30..64).contains(&stored.len()), "{} files of 1 MiB fit on disks of 64 MiB", stored.len());
+    ctx.cases.note(&format!(
+        "{} files of 1 MiB fit on three disks of 64 MiB",
+        stored.len()
+    ));
+    ensure!(
+        (30..64).contains(&stored.len()),
+        "{} files of 1 MiB fit on disks of 64 MiB",
+        stored.len()
+    );
     // Before the body: what waits for 100 (Continue) is told at once.
     let head = "PUT /files/full/more HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\nExpect: 100-continue\r\n\r\n";
     let answer = raw(http.base(), head.as_bytes(), false, secs(5)).await?;
-    ensure!(status_of(&answer) == Some(507), "it was answered by {:.200}", String::from_utf8_lossy(&answer));
+    ensure!(
+        status_of(&answer) == Some(507),
+        "it was answered by {:.200}",
+        String::from_utf8_lossy(&answer)
+    );
     crate::load::get_all(&http, &stored).await?;
     let (gone, stay) = stored.split_at(stored.len() / 2);
     for (name, _) in gone {

@@ -69,7 +69,11 @@ async fn all<L: Local>(local: &L) -> Result<Response<Body>, Problem> {
     Ok(response)
 }
 
-fn document<L: Local>(local: L, first: Vec<String>) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
+/// The whole list as JSON, piece by piece.
+pub(super) fn document<L: Local>(
+    local: L,
+    first: Vec<String>,
+) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
     let pages = stream::try_unfold((local, Some(first), None::<String>), |(local, ready, last)| async move {
         let page = match ready {
             Some(page) => page,

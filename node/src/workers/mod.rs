@@ -2,6 +2,7 @@
 //! can see, and survives a restart because it derives its work from what is on
 //! the disk and in the view.
 
+pub mod census;
 pub mod copies;
 pub mod dropped;
 pub mod leftovers;
@@ -52,6 +53,7 @@ impl Workers {
     /// Starts every worker of a node.
     pub fn start(&self, node: &Arc<Node>) {
         self.spawn(ring::run(node.clone()));
+        self.spawn(census::run(node.clone()));
         self.spawn(migrator::run(node.clone()));
         self.spawn(replicator::run(node.clone()));
         self.spawn(replicator::pay_debts(node.clone()));

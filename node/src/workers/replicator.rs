@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chord_api::manifest::PlacedChunk;
@@ -94,7 +93,7 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
     node.forget_debt_overflow();
     let whole = Range { after: Id([0; 20]), upto: Id([0; 20]) };
     let mut after: Option<(Id, FileName)> = None;
-    let (mut missing, mut repaired, mut primary) = (0u64, 0u64, 0u64);
+    let (mut missing, mut repaired) = (0u64, 0u64);
     loop {
         let from = after.clone();
         let page = node
@@ -102,13 +101,6 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
             .read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH))
             .await
             .map_err(|e| e.to_string())?;
-        let me = node.disk();
-        primary += page
-            .items
-            .iter()
-            .filter(|r| r.value.current.is_some())
-            .filter(|r| current.placements.target().owners(&r.key).next().is_some_and(|m| m.disk == me))
-            .count() as u64;
         let mine: Vec<&Register> =
             page.items.iter().filter(|r| looks_after(node, current, &r.key)).collect();
         let broken = incomplete(node, current, &mine).await;
@@ -135,7 +127,6 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
             break;
         }
     }
-    node.primary_files.store(primary, Ordering::Relaxed);
     node.workers.count(NAME, repaired, u64::from(missing > 0));
     let same = node.current().is_some_and(|c| c.reference == current.reference);
     let all_alive = {

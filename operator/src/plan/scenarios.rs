@@ -500,3 +500,30 @@ fn nobody_is_removed_unseen() {
     world.round();
     assert!(matches!(world.plan().slots.get(&Ordinal(3)), Some(Slot::Absent { .. })));
 }
+
+#[test]
+fn only_word_of_exactly_this_view_completes_a_change() {
+    let mut world = World::formed(spec(3, 3));
+    world.spec.nodes = 4;
+    world.round();
+    world.round();
+    world.work();
+    let settled = world.observed();
+    let think = |observed: &Observed| plan(&world.spec, observed, &world.memory, Millis(world.now)).0.view;
+    assert!(think(&settled).is_some_and(|v| v.stable().is_some()));
+    type Falsify = fn(&mut chord_api::report::NodeReport);
+    let falsify: [Falsify; 5] = [
+        |r| r.sync.settled = false,
+        |r| r.sync.epoch = Epoch(r.sync.epoch.0 - 1),
+        |r| r.sync.hash = chord_api::view::ViewHash([7; 32]),
+        |r| r.disk = chord_api::DiskId::random(),
+        |r| r.view = None,
+    ];
+    for (n, change) in falsify.into_iter().enumerate() {
+        let mut observed = settled.clone();
+        for node in observed.nodes.values_mut().take(2) {
+            node.report.as_mut().into_iter().for_each(change);
+        }
+        assert!(think(&observed).is_none_or(|v| v.stable().is_none()), "{n}");
+    }
+}

@@ -39,7 +39,9 @@ impl Drop for Forward {
 }
 
 pub async fn forward(client: Client, namespace: &str, to: To, port: u16) -> Result<Forward> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listening on loopback")?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .context("listening on loopback")?;
     let url = format!("http://{}", listener.local_addr()?);
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let task = tokio::spawn(serve(listener, pods, to, port));
@@ -59,7 +61,13 @@ async fn serve(listener: TcpListener, pods: Api<Pod>, to: To, port: u16) {
             tasks.spawn(async move {
                 loop {
                     if let Ok(list) = pods.list(&ListParams::default().labels(&selector)).await {
-                        tell.send_replace(list.items.iter().filter(|p| is_ready(p)).map(|p| p.name_any()).collect());
+                        tell.send_replace(
+                            list.items
+                                .iter()
+                                .filter(|p| is_ready(p))
+                                .map(|p| p.name_any())
+                                .collect(),
+                        );
                     }
                     tokio::time::sleep(Duration::from_millis(300)).await;
                 }
@@ -79,7 +87,9 @@ async fn serve(listener: TcpListener, pods: Api<Pod>, to: To, port: u16) {
             for step in 0..names.len() {
                 let pod = &names[(first + step) % names.len()];
                 let opened = tokio::time::timeout(OPEN, pods.portforward(pod, &[port])).await;
-                let Ok(Ok(mut forwarder)) = opened else { continue };
+                let Ok(Ok(mut forwarder)) = opened else {
+                    continue;
+                };
                 join(local, &mut forwarder, port).await;
                 forwarder.abort();
                 return;
@@ -100,13 +110,23 @@ async fn join(mut local: TcpStream, forwarder: &mut kube::api::Portforwarder, po
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
-        && conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+        && conditions
+            .is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
 /// A GET of one path of a pod, without keeping a forwarding.
-pub async fn get(client: Client, namespace: &str, pod: &str, port: u16, path: &str) -> Result<String> {
+pub async fn get(
+    client: Client,
+    namespace: &str,
+    pod: &str,
+    port: u16,
+    path: &str,
+) -> Result<String> {
     let forward = forward(client, namespace, To::Pod(pod.to_string()), port).await?;
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()?;
     let response = http.get(format!("{}{path}", forward.url)).send().await?;
     if !response.status().is_success() {
         bail!("{path} of {pod} was answered by {}", response.status());

@@ -10,7 +10,8 @@ pub fn process_of(pod_uid: &str, program: &str) -> Option<u32> {
     let all = std::fs::read_dir("/proc").ok()?.flatten();
     let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.find(|pid| {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let read =
+            |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let groups = read("cgroup");
         spellings.iter().any(|uid| groups.contains(uid)) && is_program(&read("cmdline"), program)
     })
@@ -18,7 +19,9 @@ pub fn process_of(pod_uid: &str, program: &str) -> Option<u32> {
 
 fn is_program(cmdline: &str, program: &str) -> bool {
     let first = cmdline.split('\0').next().unwrap_or_default();
-    Path::new(first).file_name().is_some_and(|name| name == program)
+    Path::new(first)
+        .file_name()
+        .is_some_and(|name| name == program)
 }
 
 /// A folder of a container, as it sees it.
@@ -40,6 +43,9 @@ mod tests {
 
     #[test]
     fn nothing_runs_in_a_pod_that_is_not_there() {
-        assert_eq!(process_of("00000000-0000-0000-0000-000000000000", "chord-node"), None);
+        assert_eq!(
+            process_of("00000000-0000-0000-0000-000000000000", "chord-node"),
+            None
+        );
     }
 }

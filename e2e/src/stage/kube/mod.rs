@@ -17,8 +17,8 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, PersistentVolumeClaim, Pod};
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, LogParams, Patch, PatchParams,
-    PostParams,
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, LogParams, Patch,
+    PatchParams, PostParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
@@ -64,19 +64,34 @@ impl Access {
     pub fn find() -> Result<Access> {
         let made = repo().join("target/cluster/kubeconfig");
         match std::env::var("E2E_CONTEXT").ok().filter(|c| !c.is_empty()) {
-            Some(context) if context == OURS && made.is_file() => Ok(Access { context, kubeconfig: Some(made) }),
-            Some(context) => Ok(Access { context, kubeconfig: None }),
-            None if made.is_file() => Ok(Access { context: OURS.into(), kubeconfig: Some(made) }),
-            None => bail!("there is no cluster: `make cluster` makes one (as root on Linux), or E2E_CONTEXT names one"),
+            Some(context) if context == OURS && made.is_file() => Ok(Access {
+                context,
+                kubeconfig: Some(made),
+            }),
+            Some(context) => Ok(Access {
+                context,
+                kubeconfig: None,
+            }),
+            None if made.is_file() => Ok(Access {
+                context: OURS.into(),
+                kubeconfig: Some(made),
+            }),
+            None => bail!(
+                "there is no cluster: `make cluster` makes one (as root on Linux), or E2E_CONTEXT names one"
+            ),
         }
     }
 
     async fn client(&self) -> Result<Client> {
         let kubeconfig = match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?,
+            Some(path) => Kubeconfig::read_from(path)
+                .with_context(|| format!("reading {}", path.display()))?,
             None => Kubeconfig::read().context("reading the kubeconfig")?,
         };
-        let options = KubeConfigOptions { context: Some(self.context.clone()), ..Default::default() };
+        let options = KubeConfigOptions {
+            context: Some(self.context.clone()),
+            ..Default::default()
+        };
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .with_context(|| format!("the context {} cannot be used", self.context))?;
@@ -87,7 +102,11 @@ impl Access {
 
 /// The custom resource, as an outsider sees it.
 pub fn chord_clusters() -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("chord.storage", "v1alpha1", "ChordCluster"))
+    ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "chord.storage",
+        "v1alpha1",
+        "ChordCluster",
+    ))
 }
 
 /// A ChordCluster in a namespace of its own.
@@ -103,7 +122,10 @@ impl Kube {
     pub async fn connect(image_tag: &str) -> Result<Kube> {
         let access = Access::find()?;
         let client = access.client().await?;
-        client.apiserver_version().await.with_context(|| format!("the context {} does not answer", access.context))?;
+        client
+            .apiserver_version()
+            .await
+            .with_context(|| format!("the context {} does not answer", access.context))?;
         let run = format!("{:x}", rand::random::<u32>());
         Ok(Kube {
             client,
@@ -118,12 +140,22 @@ impl Kube {
 
     /// A namespace that nobody else has.
     pub async fn fresh_namespace(&self) -> Result<String> {
-        let name = format!("chord-e2e-{}-{}", self.run, self.count.fetch_add(1, Ordering::Relaxed));
-        let namespace: Namespace =
-            serde_json::from_value(json!({"metadata": {"name": name, "labels": {LABEL: "suite"}}}))?;
+        let name = format!(
+            "chord-e2e-{}-{}",
+            self.run,
+            self.count.fetch_add(1, Ordering::Relaxed)
+        );
+        let namespace: Namespace = serde_json::from_value(
+            json!({"metadata": {"name": name, "labels": {LABEL: "suite"}}}),
+        )?;
         let all: Api<Namespace> = Api::all(self.client.clone());
-        all.create(&PostParams::default(), &namespace).await.context("making a namespace")?;
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+        all.create(&PostParams::default(), &namespace)
+            .await
+            .context("making a namespace")?;
+        self.namespaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(name.clone());
         Ok(name)
     }
 
@@ -142,20 +174,27 @@ impl Kube {
         let namespace = self.fresh_namespace().await?;
         let api = self.api(&namespace);
         let object = serde_json::from_value(manifest::cluster(NAME, &self.with_image(spec)))?;
-        api.create(&PostParams::default(), &object).await.context("creating the ChordCluster")?;
+        api.create(&PostParams::default(), &object)
+            .await
+            .context("creating the ChordCluster")?;
         self.adopt(&namespace).await
     }
 
     /// A cluster that is in the namespace already.
     pub async fn adopt(&self, namespace: &str) -> Result<Arc<KubeCluster>> {
-        let to = To::Ready(format!("app.kubernetes.io/instance={NAME},app.kubernetes.io/component=node"));
+        let to = To::Ready(format!(
+            "app.kubernetes.io/instance={NAME},app.kubernetes.io/component=node"
+        ));
         let cluster = Arc::new(KubeCluster {
             client: self.client.clone(),
             namespace: namespace.to_string(),
             endpoint: forward(self.client.clone(), namespace, to, CLIENT_PORT).await?,
             forwards: AsyncMutex::default(),
         });
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&cluster));
+        self.clusters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&cluster));
         Ok(cluster)
     }
 
@@ -174,7 +213,11 @@ impl Kube {
 
     async fn tool(&self, name: &str, context: &str, args: &[&str]) -> Result<crate::program::Ran> {
         let mut all = vec![context, self.access.context.as_str()];
-        let path = self.access.kubeconfig.as_ref().map(|p| p.display().to_string());
+        let path = self
+            .access
+            .kubeconfig
+            .as_ref()
+            .map(|p| p.display().to_string());
         if let Some(path) = &path {
             all.extend(["--kubeconfig", path]);
         }
@@ -185,25 +228,44 @@ impl Kube {
     pub async fn clear(&self, keep: Option<&Path>) -> Result<()> {
         if let Some(keep) = keep {
             operator::keep_logs(self, keep).await;
-            let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let clusters = self
+                .clusters
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             for (n, cluster) in clusters.iter().enumerate() {
                 if let Err(e) = cluster.keep(&keep.join(n.to_string())).await {
-                    crate::tally::say(&format!("   the logs of {} could not be kept: {e:#}", cluster.namespace));
+                    crate::tally::say(&format!(
+                        "   the logs of {} could not be kept: {e:#}",
+                        cluster.namespace
+                    ));
                 }
             }
         }
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let namespaces = std::mem::take(&mut *self.namespaces.lock().unwrap_or_else(PoisonError::into_inner));
+        self.clusters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        let namespaces = std::mem::take(
+            &mut *self
+                .namespaces
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let all: Api<Namespace> = Api::all(self.client.clone());
         for name in &namespaces {
             gone(all.delete(name, &DeleteParams::default()).await)?;
         }
         for name in namespaces {
             // The next suite needs the room.
-            eventually(format!("the namespace {name} is gone"), secs(120), || async {
-                ensure!(all.get_opt(&name).await?.is_none(), "it is still there");
-                Ok(())
-            })
+            eventually(
+                format!("the namespace {name} is gone"),
+                secs(120),
+                || async {
+                    ensure!(all.get_opt(&name).await?.is_none(), "it is still there");
+                    Ok(())
+                },
+            )
             .await?;
         }
         Ok(())
@@ -221,15 +283,28 @@ pub fn gone<T>(result: kube::Result<T>) -> Result<()> {
 
 /// The container of a pod that runs our program: which one it is.
 fn identity(pod: &Pod) -> String {
-    let restarts = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten()).map(|c| c.restart_count);
-    format!("{} restarted {} times", pod.uid().unwrap_or_default(), restarts.sum::<i32>())
+    let restarts = pod
+        .status
+        .iter()
+        .flat_map(|s| s.container_statuses.iter().flatten())
+        .map(|c| c.restart_count);
+    format!(
+        "{} restarted {} times",
+        pod.uid().unwrap_or_default(),
+        restarts.sum::<i32>()
+    )
 }
 
 /// Kills the process of a program in a pod, if it runs on this machine.
 pub fn kill_in(pod: &Pod, program: &str) -> Result<bool> {
     let uid = pod.uid().context("a pod without a uid")?;
-    let Some(pid) = host::process_of(&uid, program) else { return Ok(false) };
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process without a number")?;
+    let Some(pid) = host::process_of(&uid, program) else {
+        return Ok(false);
+    };
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("a process without a number")?;
     kill_process(pid, Signal::KILL).context("killing it")?;
     Ok(true)
 }
@@ -264,10 +339,23 @@ impl KubeCluster {
     }
 
     async fn node_pods(&self) -> Result<Vec<(u32, Pod)>> {
-        let selector = format!("app.kubernetes.io/instance={NAME},app.kubernetes.io/component=node");
-        let pods = self.pods().list(&ListParams::default().labels(&selector)).await?.items;
-        let ordinal = |pod: &Pod| pod.name_any().strip_prefix(&format!("{NAME}-"))?.parse().ok();
-        let mut all: Vec<(u32, Pod)> = pods.into_iter().filter_map(|pod| Some((ordinal(&pod)?, pod))).collect();
+        let selector =
+            format!("app.kubernetes.io/instance={NAME},app.kubernetes.io/component=node");
+        let pods = self
+            .pods()
+            .list(&ListParams::default().labels(&selector))
+            .await?
+            .items;
+        let ordinal = |pod: &Pod| {
+            pod.name_any()
+                .strip_prefix(&format!("{NAME}-"))?
+                .parse()
+                .ok()
+        };
+        let mut all: Vec<(u32, Pod)> = pods
+            .into_iter()
+            .filter_map(|pod| Some((ordinal(&pod)?, pod)))
+            .collect();
         all.sort_by_key(|(ordinal, _)| *ordinal);
         Ok(all)
     }
@@ -288,7 +376,11 @@ impl KubeCluster {
         let mut nodes = Vec::new();
         for (ordinal, pod) in self.node_pods().await? {
             if pod.metadata.deletion_timestamp.is_none() {
-                nodes.push(Node { ordinal, name: pod.name_any(), url: self.url(ordinal, CLIENT_PORT).await? });
+                nodes.push(Node {
+                    ordinal,
+                    name: pod.name_any(),
+                    url: self.url(ordinal, CLIENT_PORT).await?,
+                });
             }
         }
         Ok(nodes)
@@ -299,7 +391,12 @@ impl KubeCluster {
     }
 
     pub async fn identities(&self) -> Result<BTreeMap<u32, String>> {
-        Ok(self.node_pods().await?.into_iter().map(|(ordinal, pod)| (ordinal, identity(&pod))).collect())
+        Ok(self
+            .node_pods()
+            .await?
+            .into_iter()
+            .map(|(ordinal, pod)| (ordinal, identity(&pod)))
+            .collect())
     }
 
     pub async fn operator_identity(&self) -> Result<String> {
@@ -311,7 +408,10 @@ impl KubeCluster {
         let pods = self.pods();
         let pod = pods.get(&name).await?;
         let before = identity(&pod);
-        let at_once = DeleteParams { grace_period_seconds: Some(0), ..Default::default() };
+        let at_once = DeleteParams {
+            grace_period_seconds: Some(0),
+            ..Default::default()
+        };
         match how {
             Hurt::Kill if kill_in(&pod, "chord-node")? => {}
             // Elsewhere the nearest thing to it: no time to end, and no goodbye.
@@ -322,11 +422,15 @@ impl KubeCluster {
                 let old = self.claims().get(&claim).await?.uid();
                 gone(self.claims().delete(&claim, &DeleteParams::default()).await)?;
                 gone(pods.delete(&name, &at_once).await)?;
-                eventually(format!("the claim {claim} is gone or another"), secs(60), || async {
-                    let now = self.claims().get_opt(&claim).await?;
-                    ensure!(now.is_none_or(|c| c.uid() != old), "it is still there");
-                    Ok(())
-                })
+                eventually(
+                    format!("the claim {claim} is gone or another"),
+                    secs(60),
+                    || async {
+                        let now = self.claims().get_opt(&claim).await?;
+                        ensure!(now.is_none_or(|c| c.uid() != old), "it is still there");
+                        Ok(())
+                    },
+                )
                 .await?;
                 // A pod that came back in between waits for the old claim for ever.
                 if pods.get_opt(&name).await?.is_some_and(|p| !is_ready(&p)) {
@@ -350,7 +454,9 @@ impl KubeCluster {
 
     pub async fn scale(&self, nodes: u32) -> Result<()> {
         let change = json!({"spec": {"replicas": nodes}});
-        self.clusters().patch_scale(NAME, &PatchParams::default(), &Patch::Merge(change)).await?;
+        self.clusters()
+            .patch_scale(NAME, &PatchParams::default(), &Patch::Merge(change))
+            .await?;
         Ok(())
     }
 
@@ -363,18 +469,28 @@ impl KubeCluster {
     }
 
     pub async fn view_bytes(&self) -> Result<Option<Vec<u8>>> {
-        let map = self.config_maps().get_opt(&KubeCluster::view_name()).await?;
-        Ok(map.and_then(|m| m.binary_data).and_then(|mut d| d.remove("view")).map(|b| b.0))
+        let map = self
+            .config_maps()
+            .get_opt(&KubeCluster::view_name())
+            .await?;
+        Ok(map
+            .and_then(|m| m.binary_data)
+            .and_then(|mut d| d.remove("view"))
+            .map(|b| b.0))
     }
 
     pub async fn copy_view(&self) -> Result<Vec<u8>> {
         let map = self.config_maps().get(&KubeCluster::view_name()).await?;
-        Ok(serde_json::to_vec(&json!({"data": map.data, "binaryData": map.binary_data}))?)
+        Ok(serde_json::to_vec(
+            &json!({"data": map.data, "binaryData": map.binary_data}),
+        )?)
     }
 
     pub async fn put_view(&self, copy: Option<&[u8]>) -> Result<()> {
         let (maps, name) = (self.config_maps(), KubeCluster::view_name());
-        let Some(copy) = copy else { return gone(maps.delete(&name, &DeleteParams::default()).await) };
+        let Some(copy) = copy else {
+            return gone(maps.delete(&name, &DeleteParams::default()).await);
+        };
         let copy: ConfigMap = serde_json::from_slice(copy)?;
         // The operator may write in between: a restore by hand would try again too.
         eventually("the old copy is put back", secs(20), || async {
@@ -398,16 +514,27 @@ impl KubeCluster {
             .uid()
             .and_then(|uid| host::process_of(&uid, "chord-node"))
             .and_then(|pid| host::folder_in(pid, "/data/chunks"));
-        folder.map(|folder| super::local::files_below(&folder)).transpose()
+        folder
+            .map(|folder| super::local::files_below(&folder))
+            .transpose()
     }
 
     /// Writes down what tells what happened.
     async fn keep(&self, to: &Path) -> Result<()> {
         std::fs::create_dir_all(to)?;
         let put = |name: &str, text: String| std::fs::write(to.join(name), text);
-        put("clusters.json", serde_json::to_string_pretty(&self.clusters().list(&Default::default()).await?)?)?;
-        put("statefulsets.json", serde_json::to_string_pretty(&self.stateful_sets().list(&Default::default()).await?)?)?;
-        put("claims.json", serde_json::to_string_pretty(&self.claims().list(&Default::default()).await?)?)?;
+        put(
+            "clusters.json",
+            serde_json::to_string_pretty(&self.clusters().list(&Default::default()).await?)?,
+        )?;
+        put(
+            "statefulsets.json",
+            serde_json::to_string_pretty(&self.stateful_sets().list(&Default::default()).await?)?,
+        )?;
+        put(
+            "claims.json",
+            serde_json::to_string_pretty(&self.claims().list(&Default::default()).await?)?,
+        )?;
         let pods = self.pods().list(&Default::default()).await?;
         put("pods.json", serde_json::to_string_pretty(&pods)?)?;
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -417,14 +544,28 @@ impl KubeCluster {
             .iter()
             .map(|e| {
                 let object = e.involved_object.name.clone().unwrap_or_default();
-                format!("{} {object}: {}", e.reason.clone().unwrap_or_default(), e.message.clone().unwrap_or_default())
+                format!(
+                    "{} {object}: {}",
+                    e.reason.clone().unwrap_or_default(),
+                    e.message.clone().unwrap_or_default()
+                )
             })
             .collect();
         put("events.txt", events.join("\n"))?;
         for pod in pods {
             let name = pod.name_any();
             for (suffix, previous) in [("log", false), ("previous.log", true)] {
-                if let Ok(text) = self.pods().logs(&name, &LogParams { previous, ..Default::default() }).await {
+                if let Ok(text) = self
+                    .pods()
+                    .logs(
+                        &name,
+                        &LogParams {
+                            previous,
+                            ..Default::default()
+                        },
+                    )
+                    .await
+                {
                     put(&format!("{name}.{suffix}"), text)?;
                 }
             }

@@ -1,5 +1,7 @@
 //! `/files`, `/list_files` and `/file_exists`.
 
+use futures::StreamExt;
+
 use super::{Server, client, kind};
 use crate::files::ListQuery;
 
@@ -109,6 +111,10 @@ async fn a_list_that_fails_never_looks_whole() {
     raw.send("GET /list_files HTTP/1.0\r\n\r\n").await;
     let (bytes, well) = raw.rest().await;
     assert!(!well && !bytes.ends_with(b"]}"));
+
+    let first = vec!["0000".to_string()];
+    let pieces: Vec<_> = super::super::list::document(server.fake.clone(), first).collect().await;
+    assert!(pieces.last().unwrap().is_err(), "nothing comes after the fault");
 
     server.fake.with(|state| state.local_fails_after = Some(String::new()));
     let response = client().get(server.url("/list_files")).send().await.unwrap();

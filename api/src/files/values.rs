@@ -1,0 +1,96 @@
+//! What goes with a request for a file, and what comes back with it.
+
+use http::HeaderMap;
+use serde::Serialize;
+
+/// The prefix of a file's own metadata.
+pub(super) const META: &str = "x-chord-meta-";
+/// Counts the versions of a name.
+const VERSION: &str = "x-chord-version";
+
+/// What goes with a file that is stored.
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    /// Bytes, where known beforehand: a full cluster then says so at once, and a
+    /// body that ends short is refused.
+    pub length: Option<u64>,
+    pub content_type: Option<String>,
+    /// Names without `X-Chord-Meta-`, and values.
+    pub meta: Vec<(String, String)>,
+    /// An entity tag without its quotes, or `*`.
+    pub if_match: Option<String>,
+    /// An entity tag without its quotes, or `*`: only if there is no such file.
+    pub if_none_match: Option<String>,
+}
+
+/// What a file that was stored became.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stored {
+    /// False where it took the place of an older version.
+    pub created: bool,
+    /// Without quotes.
+    pub etag: String,
+    pub version: Option<u64>,
+}
+
+/// What of a file is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct GetOptions {
+    /// First byte, and last byte (with it) where it is not the end.
+    pub range: Option<(u64, Option<u64>)>,
+    /// An entity tag without its quotes.
+    pub if_match: Option<String>,
+}
+
+/// What the headers say about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Bytes of the body that comes (of the whole file, unless a range was asked).
+    pub size: Option<u64>,
+    /// Without quotes.
+    pub etag: String,
+    pub version: Option<u64>,
+    /// As an HTTP date.
+    pub last_modified: Option<String>,
+    pub content_type: Option<String>,
+    /// Names without `X-Chord-Meta-`, and values.
+    pub meta: Vec<(String, String)>,
+}
+
+/// A page of names that is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    pub prefix: Option<String>,
+    pub after: Option<String>,
+    pub delimiter: Option<String>,
+    /// 1 to 1 000.
+    pub limit: Option<u32>,
+}
+
+impl FileInfo {
+    pub(super) fn of(headers: &HeaderMap) -> FileInfo {
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .map(str::to_string)
+        };
+        let meta = headers
+            .iter()
+            .filter_map(|(key, value)| {
+                let key = key.as_str().strip_prefix(META)?;
+                Some((key.to_string(), value.to_str().ok()?.to_string()))
+            })
+            .collect();
+        FileInfo {
+            size: text("content-length").and_then(|v| v.parse().ok()),
+            etag: text("etag")
+                .map(|tag| tag.trim_matches('"').to_string())
+                .unwrap_or_default(),
+            version: text(VERSION).and_then(|v| v.parse().ok()),
+            last_modified: text("last-modified"),
+            content_type: text("content-type"),
+            meta,
+        }
+    }
+}
