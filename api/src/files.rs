@@ -89,11 +89,9 @@ impl FilesClient {
     /// left out.
     pub fn new(endpoint: &str) -> Result<FilesClient, FilesError> {
         let bad = || FilesError::Endpoint(endpoint.to_string());
-        let endpoint = endpoint.trim().trim_end_matches('/');
-        let base = if endpoint.contains("://") {
-            endpoint.to_string()
-        } else {
-            format!("http://{endpoint}")
+        let base = match endpoint.trim() {
+            with if with.contains("://") => with.to_string(),
+            without => format!("http://{without}"),
         };
         let parsed = reqwest::Url::parse(&base).map_err(|_| bad())?;
         if !matches!(parsed.scheme(), "http" | "https")
@@ -102,6 +100,7 @@ impl FilesClient {
         {
             return Err(bad());
         }
+        let base = base.trim_end_matches('/').to_string();
         let builder = || {
             reqwest::Client::builder()
                 .connect_timeout(Duration::from_secs(10))

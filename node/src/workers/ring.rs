@@ -65,7 +65,7 @@ pub async fn run(node: Arc<Node>) {
             gossip(&node, &current, &mut turn).await;
         }
         let next = with_ring(&node, |ring, now| ring.next_tick().saturating_sub(now));
-        let wait = Duration::from_millis(next.max(20)).min(LONGEST);
+        let wait = Duration::from_millis(next.max(50)).min(LONGEST);
         tokio::select! {
             changed = view.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(wait) => {}

@@ -61,7 +61,7 @@ impl Default for DiskUsage {
 }
 
 /// How fast the number of nodes may change, as in HorizontalPodAutoscaler.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Behavior {
     /// For adding nodes. Default: no window; at most 4 nodes, or as many as there are,
@@ -72,12 +72,6 @@ pub struct Behavior {
     /// seconds.
     #[serde(skip_serializing_if = "ScalingRules::is_empty")]
     pub scale_down: ScalingRules,
-}
-
-impl Default for Behavior {
-    fn default() -> Self {
-        Behavior { scale_up: ScalingRules::default(), scale_down: ScalingRules::default() }
-    }
 }
 
 /// Rules for one direction.

@@ -40,6 +40,7 @@ pub const MAX_NAME: usize = 40;
 
 /// A file store: storage nodes that form a ring, hold every file several times,
 /// and whose number follows the disk space that the files need.
+#[allow(clippy::duplicated_attributes, reason = "each column has a type of its own")]
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "chord.storage",

@@ -19,7 +19,7 @@ use crate::crd::node_settings::revision_of;
 /// What was applied last, and what the object was then: when an API server has
 /// normalised something (`1000m` is `1`), the object differs from what was applied
 /// and yet nothing is to be done.
-pub type Applied = HashMap<(String, String), (Option<String>, String, String)>;
+pub type Applied = HashMap<(String, String), (String, String)>;
 
 /// Applies the objects of one cluster.
 pub struct Applier<'a> {
@@ -73,9 +73,7 @@ impl Applier<'_> {
             if live.meta().deletion_timestamp.is_some() {
                 return Err(Error::Waiting(format!("{kind} {name} is being deleted")));
             }
-            let remembered = self.applied.get(&key).is_some_and(|(uid, marker, applied)| {
-                *uid == live.uid() && *marker == marker_of(live.as_ref()) && *applied == hash
-            });
+            let remembered = self.applied.get(&key).is_some_and(|(marker, applied)| *marker == marker_of(live.as_ref()) && *applied == hash);
             if remembered || same(&wanted, live.as_ref()) {
                 return Ok(live.clone());
             }
@@ -96,7 +94,7 @@ impl Applier<'_> {
         self.metrics.write(&kind, if live.is_some() { "apply" } else { "create" });
         tracing::info!("{kind} {}/{name} {}", self.namespace, if live.is_some() { "changed" } else { "made" });
         let object = cache.put(object);
-        self.applied.insert(key, (object.uid(), marker_of(object.as_ref()), hash));
+        self.applied.insert(key, (marker_of(object.as_ref()), hash));
         Ok(object)
     }
 
@@ -125,12 +123,15 @@ impl Applier<'_> {
     }
 }
 
-/// Changes when somebody changes the object, and not with its status where the
+/// Which object it is and as what: changes when somebody changes the object, and not with its status where the
 /// API server tells them apart.
-fn marker_of(object: &impl Resource) -> String {
-    match object.meta().generation {
-        Some(generation) if generation > 0 => format!("g{generation}"),
-        _ => format!("v{}", object.meta().resource_version.as_deref().unwrap_or_default()),
+pub fn marker_of(object: &impl Resource) -> String {
+    let meta = object.meta();
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    let going = if meta.deletion_timestamp.is_some() { " going" } else { "" };
+    match meta.generation {
+        Some(generation) if generation > 0 => format!("{uid} g{generation}{going}"),
+        _ => format!("{uid} v{}{going}", meta.resource_version.as_deref().unwrap_or_default()),
     }
 }
 

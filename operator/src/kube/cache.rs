@@ -58,8 +58,11 @@ impl<K> Kind for K where
 /// One kind of objects.
 pub struct Cache<K: Kind> {
     store: Store<K>,
-    written: Mutex<HashMap<(String, String), (Instant, Arc<K>)>>,
+    written: Mutex<Written<K>>,
 }
+
+/// What was written when, by namespace and name.
+type Written<K> = HashMap<(String, String), (Instant, Arc<K>)>;
 
 /// The order in which an object was written. API servers number them; where one
 /// does not, what was read counts as newer.

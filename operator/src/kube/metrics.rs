@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::crd::ChordClusterStatus;
 
@@ -29,99 +29,102 @@ const METRICS: [(&str, &str, &str); 12] = [
 #[derive(Default)]
 pub struct Metrics {
     values: Mutex<BTreeMap<String, f64>>,
+    clusters: Mutex<BTreeMap<(String, String), ChordClusterStatus>>,
 }
 
 fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ")
 }
 
-impl Metrics {
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, f64>)) {
-        change(&mut self.values.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Metrics {
     /// A write to the API server.
     pub fn write(&self, kind: &str, verb: &str) {
         let key = format!("chord_operator_writes_total{{kind=\"{}\",verb=\"{}\"}}", label(kind), label(verb));
-        self.change(|v| *v.entry(key).or_default() += 1.0);
+        *lock(&self.values).entry(key).or_default() += 1.0;
     }
 
     /// A round ended.
     pub fn round(&self, result: &str, seconds: f64) {
         let key = format!("chord_operator_reconciles_total{{result=\"{}\"}}", label(result));
-        self.change(|v| {
-            *v.entry(key).or_default() += 1.0;
-            *v.entry("chord_operator_reconcile_seconds_sum".into()).or_default() += seconds;
-            *v.entry("chord_operator_reconcile_seconds_count".into()).or_default() += 1.0;
-        });
+        let mut values = lock(&self.values);
+        *values.entry(key).or_default() += 1.0;
+        *values.entry("chord_operator_reconcile_seconds_sum".into()).or_default() += seconds;
+        *values.entry("chord_operator_reconcile_seconds_count".into()).or_default() += 1.0;
     }
 
     /// Whether this operator leads.
     pub fn leader(&self, leads: bool) {
-        self.change(|v| {
-            v.insert("chord_operator_leader".into(), f64::from(u8::from(leads)));
-        });
+        lock(&self.values).insert("chord_operator_leader".into(), f64::from(u8::from(leads)));
     }
 
     /// A cluster is as its status says.
     pub fn cluster(&self, namespace: &str, name: &str, status: &ChordClusterStatus) {
-        let who = who(namespace, name);
-        self.forget(namespace, name);
-        self.change(|v| {
-            let mut set = |metric: &str, more: &str, value: f64| {
-                let more = if more.is_empty() { String::new() } else { format!(",{more}") };
-                v.insert(format!("{metric}{{{who}{more}}}"), value);
-            };
-            set("chord_cluster_nodes", "state=\"member\"", f64::from(status.nodes));
-            set("chord_cluster_nodes", "state=\"ready\"", f64::from(status.ready_nodes));
-            set("chord_cluster_nodes", "state=\"desired\"", f64::from(status.desired_nodes));
-            set("chord_cluster_used_percent", "of=\"all\"", f64::from(status.storage.used_percent));
-            set("chord_cluster_used_percent", "of=\"fullest\"", f64::from(status.storage.fullest_percent));
-            set("chord_cluster_files", "", status.storage.files as f64);
-            set("chord_cluster_phase", &format!("phase=\"{}\"", label(&status.phase)), 1.0);
-            if let Some(view) = &status.view {
-                set("chord_cluster_epoch", "", view.epoch as f64);
-            }
-            if let Some(a) = &status.autoscaling {
-                set("chord_cluster_scaling", &format!("decision=\"{}\"", label(&a.decision)), 1.0);
-            }
-            for c in &status.conditions {
-                let on = f64::from(u8::from(c.status == "True"));
-                set("chord_cluster_condition", &format!("type=\"{}\"", label(&c.type_)), on);
-            }
-        });
+        let key = (namespace.to_string(), name.to_string());
+        let mut clusters = lock(&self.clusters);
+        if clusters.get(&key) != Some(status) {
+            clusters.insert(key, status.clone());
+        }
     }
 
     /// A cluster is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        let who = format!("{{{}", who(namespace, name));
-        self.change(|v| v.retain(|key, _| !key.contains(&who)));
+        lock(&self.clusters).remove(&(namespace.to_string(), name.to_string()));
+    }
+
+    /// This operator no longer works: another one tells of the clusters.
+    pub fn forget_all(&self) {
+        lock(&self.clusters).clear();
     }
 
     /// All of it, as text.
     pub fn text(&self) -> String {
+        let mut values = lock(&self.values).clone();
+        for ((namespace, name), status) in lock(&self.clusters).iter() {
+            add_cluster(&mut values, namespace, name, status);
+        }
         let mut text = String::new();
-        self.change(|values| {
-            for (name, kind, help) in METRICS {
-                let mut first = true;
-                let lines = values.iter().filter(|(key, _)| {
-                    key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
-                });
-                for (key, value) in lines {
-                    if first {
-                        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-                        first = false;
-                    }
-                    let _ = writeln!(text, "{key} {value}");
+        for (name, kind, help) in METRICS {
+            let lines = values.iter().filter(|(key, _)| {
+                key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+            });
+            for (i, (key, value)) in lines.enumerate() {
+                if i == 0 {
+                    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
                 }
+                let _ = writeln!(text, "{key} {value}");
             }
-        });
+        }
         text
     }
 }
 
-fn who(namespace: &str, name: &str) -> String {
-    format!("namespace=\"{}\",name=\"{}\"", label(namespace), label(name))
+fn add_cluster(values: &mut BTreeMap<String, f64>, namespace: &str, name: &str, status: &ChordClusterStatus) {
+    let who = format!("namespace=\"{}\",name=\"{}\"", label(namespace), label(name));
+    let mut set = |metric: &str, more: &str, value: f64| {
+        let more = if more.is_empty() { String::new() } else { format!(",{more}") };
+        values.insert(format!("{metric}{{{who}{more}}}"), value);
+    };
+    set("chord_cluster_nodes", "state=\"member\"", f64::from(status.nodes));
+    set("chord_cluster_nodes", "state=\"ready\"", f64::from(status.ready_nodes));
+    set("chord_cluster_nodes", "state=\"desired\"", f64::from(status.desired_nodes));
+    set("chord_cluster_used_percent", "of=\"all\"", f64::from(status.storage.used_percent));
+    set("chord_cluster_used_percent", "of=\"fullest\"", f64::from(status.storage.fullest_percent));
+    set("chord_cluster_files", "", status.storage.files as f64);
+    set("chord_cluster_phase", &format!("phase=\"{}\"", label(&status.phase)), 1.0);
+    if let Some(view) = &status.view {
+        set("chord_cluster_epoch", "", view.epoch as f64);
+    }
+    if let Some(a) = &status.autoscaling {
+        set("chord_cluster_scaling", &format!("decision=\"{}\"", label(&a.decision)), 1.0);
+    }
+    for c in &status.conditions {
+        let on = f64::from(u8::from(c.status == "True"));
+        set("chord_cluster_condition", &format!("type=\"{}\"", label(&c.type_)), on);
+    }
 }
 
 #[cfg(test)]

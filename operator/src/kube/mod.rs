@@ -14,6 +14,7 @@ pub mod error;
 pub mod leader;
 pub mod metrics;
 pub mod names;
+pub mod objects;
 pub mod observe;
 pub mod publish;
 pub mod reconcile;
@@ -134,6 +135,9 @@ async fn operate(
         // Who stands by is ready too: ready to take over.
         readiness.set(true);
         metrics.leader(leads);
+        if !leads {
+            metrics.forget_all();
+        }
     };
     if options.leader_elect {
         leader::lead(client, &home, &identity, stop, leads, work).await
