@@ -16,7 +16,11 @@ pub enum NodeError {
     #[error("{url} does not answer: {why}")]
     Unreachable { url: String, why: String },
     #[error("{url} answered {status}: {body}")]
-    Refused { url: String, status: u16, body: String },
+    Refused {
+        url: String,
+        status: u16,
+        body: String,
+    },
     #[error("{url} answered something that cannot be read: {why}")]
     Unreadable { url: String, why: String },
 }
@@ -37,11 +41,21 @@ impl NodeClient {
             .tcp_nodelay(true)
             .no_proxy()
             .build()?;
-        Ok(NodeClient { http, secret: secret.into() })
+        Ok(NodeClient {
+            http,
+            secret: secret.into(),
+        })
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, url: &str) -> Result<bytes::Bytes, NodeError> {
-        let unreachable = |e: reqwest::Error| NodeError::Unreachable { url: url.into(), why: e.to_string() };
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        url: &str,
+    ) -> Result<bytes::Bytes, NodeError> {
+        let unreachable = |e: reqwest::Error| NodeError::Unreachable {
+            url: url.into(),
+            why: e.to_string(),
+        };
         let response = request
             .header(http::header::AUTHORIZATION, bearer(&self.secret))
             .send()
@@ -51,7 +65,11 @@ impl NodeClient {
         let body = response.bytes().await.map_err(unreachable)?;
         if !status.is_success() {
             let text = String::from_utf8_lossy(&body).chars().take(400).collect();
-            return Err(NodeError::Refused { url: url.into(), status: status.as_u16(), body: text });
+            return Err(NodeError::Refused {
+                url: url.into(),
+                status: status.as_u16(),
+                body: text,
+            });
         }
         Ok(body)
     }
@@ -60,7 +78,10 @@ impl NodeClient {
     pub async fn report(&self, base: &str) -> Result<NodeReport, NodeError> {
         let url = format!("{base}/peer/report");
         let body = self.send(self.http.get(&url), &url).await?;
-        serde_json::from_slice(&body).map_err(|e| NodeError::Unreadable { url, why: e.to_string() })
+        serde_json::from_slice(&body).map_err(|e| NodeError::Unreadable {
+            url,
+            why: e.to_string(),
+        })
     }
 
     /// `GET {base}/peer/view`: the view that the node holds; `None` where it
@@ -70,7 +91,10 @@ impl NodeClient {
         match self.send(self.http.get(&url), &url).await {
             Ok(body) => View::decode(&body)
                 .map(Some)
-                .map_err(|e| NodeError::Unreadable { url, why: e.to_string() }),
+                .map_err(|e| NodeError::Unreadable {
+                    url,
+                    why: e.to_string(),
+                }),
             Err(NodeError::Refused { status: 404, .. }) => Ok(None),
             Err(e) => Err(e),
         }
@@ -80,6 +104,8 @@ impl NodeClient {
     /// held it already), 409 when it refuses it.
     pub async fn push_view(&self, base: &str, view: &View) -> Result<(), NodeError> {
         let url = format!("{base}/peer/view");
-        self.send(self.http.put(&url).body(view.encode()), &url).await.map(|_| ())
+        self.send(self.http.put(&url).body(view.encode()), &url)
+            .await
+            .map(|_| ())
     }
 }

@@ -43,7 +43,11 @@ impl Id {
     /// As in Zave, "How to make Chord correct": when `a == b` everything but
     /// `a` lies between.
     pub fn between(&self, a: &Id, b: &Id) -> bool {
-        if a < b { a < self && self < b } else { a < self || self < b }
+        if a < b {
+            a < self && self < b
+        } else {
+            a < self || self < b
+        }
     }
 
     /// `self + 2^bit` on the circle: where finger `bit` (0 to 159) starts.
@@ -96,14 +100,19 @@ impl std::str::FromStr for Id {
     type Err = BadId;
     fn from_str(text: &str) -> Result<Id, BadId> {
         let mut bytes = [0u8; 20];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| BadId(text.chars().take(64).collect()))?;
+        hex::decode_to_slice(text, &mut bytes)
+            .map_err(|_| BadId(text.chars().take(64).collect()))?;
         Ok(Id(bytes))
     }
 }
 
 impl Serialize for Id {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.serialize_str(&self.to_string()) } else { s.serialize_bytes(&self.0) }
+        if s.is_human_readable() {
+            s.serialize_str(&self.to_string())
+        } else {
+            s.serialize_bytes(&self.0)
+        }
     }
 }
 
@@ -153,7 +162,10 @@ mod tests {
         assert!(!id(9).between(&id(3), &id(9)));
         assert!(id(1).between(&id(9), &id(3)));
         assert!(id(10).between(&id(9), &id(3)));
-        assert!(id(4).between(&id(7), &id(7)), "the whole circle but the point itself");
+        assert!(
+            id(4).between(&id(7), &id(7)),
+            "the whole circle but the point itself"
+        );
         assert!(!id(7).between(&id(7), &id(7)));
     }
 
@@ -172,7 +184,13 @@ mod tests {
         let whole: FileName = "x".parse().unwrap();
         let lookalike: FileName = "x-part1".parse().unwrap();
         assert_ne!(Id::of_part(&whole, 1, &upload), Id::of_file(&lookalike));
-        assert_ne!(Id::of_part(&whole, 1, &upload), Id::of_part(&whole, 2, &upload));
-        assert_eq!(Id::of_file(&whole).to_string(), "11f6ad8ec52a2984abaafd7c3b516503785c2072");
+        assert_ne!(
+            Id::of_part(&whole, 1, &upload),
+            Id::of_part(&whole, 2, &upload)
+        );
+        assert_eq!(
+            Id::of_file(&whole).to_string(),
+            "11f6ad8ec52a2984abaafd7c3b516503785c2072"
+        );
     }
 }

@@ -45,19 +45,26 @@ impl std::str::FromStr for UploadId {
     type Err = String;
     fn from_str(text: &str) -> Result<UploadId, String> {
         let mut bytes = [0u8; 16];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| "an upload id is 32 hexadecimal digits".to_string())?;
+        hex::decode_to_slice(text, &mut bytes)
+            .map_err(|_| "an upload id is 32 hexadecimal digits".to_string())?;
         Ok(UploadId(bytes))
     }
 }
 impl Serialize for UploadId {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.serialize_str(&self.to_string()) } else { s.serialize_bytes(&self.0) }
+        if s.is_human_readable() {
+            s.serialize_str(&self.to_string())
+        } else {
+            s.serialize_bytes(&self.0)
+        }
     }
 }
 impl<'de> Deserialize<'de> for UploadId {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<UploadId, D::Error> {
         if d.is_human_readable() {
-            String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            String::deserialize(d)?
+                .parse()
+                .map_err(serde::de::Error::custom)
         } else {
             let bytes = serde_bytes::ByteBuf::deserialize(d)?;
             let array = <[u8; 16]>::try_from(bytes.as_ref())
@@ -88,7 +95,10 @@ pub struct Root(pub [u8; 32]);
 impl Root {
     /// The root of a whole chunk, and its block hashes.
     pub fn of(payload: &[u8]) -> (Root, Vec<[u8; 32]>) {
-        let blocks: Vec<[u8; 32]> = payload.chunks(BLOCK_BYTES).map(|b| *blake3::hash(b).as_bytes()).collect();
+        let blocks: Vec<[u8; 32]> = payload
+            .chunks(BLOCK_BYTES)
+            .map(|b| *blake3::hash(b).as_bytes())
+            .collect();
         (Root::of_blocks(&blocks), blocks)
     }
     /// The root over block hashes.
@@ -114,19 +124,26 @@ impl std::str::FromStr for Root {
     type Err = String;
     fn from_str(text: &str) -> Result<Root, String> {
         let mut bytes = [0u8; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| "a root is 64 hexadecimal digits".to_string())?;
+        hex::decode_to_slice(text, &mut bytes)
+            .map_err(|_| "a root is 64 hexadecimal digits".to_string())?;
         Ok(Root(bytes))
     }
 }
 impl Serialize for Root {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.serialize_str(&self.to_string()) } else { s.serialize_bytes(&self.0) }
+        if s.is_human_readable() {
+            s.serialize_str(&self.to_string())
+        } else {
+            s.serialize_bytes(&self.0)
+        }
     }
 }
 impl<'de> Deserialize<'de> for Root {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Root, D::Error> {
         if d.is_human_readable() {
-            String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            String::deserialize(d)?
+                .parse()
+                .map_err(serde::de::Error::custom)
         } else {
             let bytes = serde_bytes::ByteBuf::deserialize(d)?;
             let array = <[u8; 32]>::try_from(bytes.as_ref())
@@ -150,7 +167,10 @@ pub enum Body {
     /// In the manifest itself: small files.
     Inline(Bytes),
     /// In chunks of one upload.
-    Chunks { upload: UploadId, chunks: Vec<ChunkRef> },
+    Chunks {
+        upload: UploadId,
+        chunks: Vec<ChunkRef>,
+    },
 }
 
 /// One version of a file.
@@ -182,15 +202,27 @@ impl Manifest {
         };
         let sole = chunks.len() == 1;
         chunks.iter().enumerate().map(move |(index, chunk)| {
-            let id = ChunkId { upload, part: index as u32 + 1 };
-            PlacedChunk { id, key: chunk_key(name, id, sole), size: chunk.size, root: chunk.root }
+            let id = ChunkId {
+                upload,
+                part: index as u32 + 1,
+            };
+            PlacedChunk {
+                id,
+                key: chunk_key(name, id, sole),
+                size: chunk.size,
+                root: chunk.root,
+            }
         })
     }
 }
 
 /// The key that places a chunk; `sole` when its file has no other.
 pub fn chunk_key(name: &FileName, id: ChunkId, sole: bool) -> Id {
-    if sole { Id::of_file(name) } else { Id::of_part(name, id.part, &id.upload) }
+    if sole {
+        Id::of_file(name)
+    } else {
+        Id::of_part(name, id.part, &id.upload)
+    }
 }
 
 /// A chunk with everything that is needed to find and check it.

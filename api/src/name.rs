@@ -54,7 +54,11 @@ impl FileName {
     /// tidy away (a segment `.` or `..`, an empty one) must go by query instead,
     /// for which this answers `None`.
     pub fn to_path(&self) -> Option<String> {
-        if self.0.split('/').any(|segment| segment.is_empty() || segment == "." || segment == "..") {
+        if self
+            .0
+            .split('/')
+            .any(|segment| segment.is_empty() || segment == "." || segment == "..")
+        {
             return None;
         }
         Some(escape(&self.0))
@@ -72,8 +76,11 @@ impl FileName {
 }
 
 fn escape(text: &str) -> String {
-    const KEEP: &percent_encoding::AsciiSet =
-        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    const KEEP: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
     percent_encoding::utf8_percent_encode(text, KEEP).to_string()
 }
 
@@ -134,7 +141,10 @@ mod tests {
         for tidy in ["..", "a/../b", "./a", "a//b", "/a", "a/", "."] {
             assert_eq!(FileName::new(tidy).unwrap().to_path(), None, "{tidy}");
         }
-        assert_eq!(FileName::new("ü b/…").unwrap().to_path().unwrap(), "%C3%BC%20b%2F%E2%80%A6");
+        assert_eq!(
+            FileName::new("ü b/…").unwrap().to_path().unwrap(),
+            "%C3%BC%20b%2F%E2%80%A6"
+        );
         assert!(FileName::new("a..b").unwrap().to_path().is_some());
     }
 }

@@ -68,7 +68,11 @@ impl Placement {
                 found
             })
             .collect();
-        Placement { table: table.clone(), ring, owners }
+        Placement {
+            table: table.clone(),
+            ring,
+            owners,
+        }
     }
 
     /// The table.
@@ -93,7 +97,9 @@ impl Placement {
 
     /// The virtual node that is the successor of a key, given up or not.
     pub fn successor(&self, key: &Id) -> Option<(Token, &Member)> {
-        self.ring.get(self.slot(key)).map(|(t, m)| (*t, &self.table.members[*m as usize]))
+        self.ring
+            .get(self.slot(key))
+            .map(|(t, m)| (*t, &self.table.members[*m as usize]))
     }
 
     /// Whether the member at `ordinal` owns a key.
@@ -105,15 +111,29 @@ impl Placement {
     pub fn ranges(&self) -> impl Iterator<Item = (Range, Vec<&Member>)> {
         (0..self.ring.len()).map(|i| {
             let before = if i == 0 { self.ring.len() - 1 } else { i - 1 };
-            let range = Range { after: self.ring[before].0.id(), upto: self.ring[i].0.id() };
-            (range, self.owners[i].iter().map(|m| &self.table.members[*m as usize]).collect())
+            let range = Range {
+                after: self.ring[before].0.id(),
+                upto: self.ring[i].0.id(),
+            };
+            (
+                range,
+                self.owners[i]
+                    .iter()
+                    .map(|m| &self.table.members[*m as usize])
+                    .collect(),
+            )
         })
     }
 
     /// The share of the circle, times R, that each member holds: 1.0 is the mean
     /// times the number of members.
     pub fn shares(&self) -> BTreeMap<Ordinal, f64> {
-        let mut shares: BTreeMap<Ordinal, f64> = self.table.members.iter().map(|m| (m.ordinal, 0.0)).collect();
+        let mut shares: BTreeMap<Ordinal, f64> = self
+            .table
+            .members
+            .iter()
+            .map(|m| (m.ordinal, 0.0))
+            .collect();
         for (range, owners) in self.ranges() {
             for owner in owners {
                 *shares.entry(owner.ordinal).or_default() += range.share();
@@ -135,8 +155,14 @@ impl Placements {
     /// Prepares the tables of a view.
     pub fn new(view: &View) -> Placements {
         match &view.tables {
-            Tables::Stable(t) => Placements { old: Placement::new(t), new: None },
-            Tables::Joint(t, u) => Placements { old: Placement::new(t), new: Some(Placement::new(u)) },
+            Tables::Stable(t) => Placements {
+                old: Placement::new(t),
+                new: None,
+            },
+            Tables::Joint(t, u) => Placements {
+                old: Placement::new(t),
+                new: Some(Placement::new(u)),
+            },
         }
     }
 
@@ -166,17 +192,33 @@ impl Placements {
     /// The pieces of the circle whose owners (as disks) differ between the two
     /// tables, with the old owners and the new. Empty for a stable view.
     pub fn changed(&self) -> Vec<Change<'_>> {
-        let Some(new) = &self.new else { return Vec::new() };
-        let mut cuts: Vec<Token> = self.old.ring.iter().chain(&new.ring).map(|(t, _)| *t).collect();
+        let Some(new) = &self.new else {
+            return Vec::new();
+        };
+        let mut cuts: Vec<Token> = self
+            .old
+            .ring
+            .iter()
+            .chain(&new.ring)
+            .map(|(t, _)| *t)
+            .collect();
         cuts.sort_unstable();
         cuts.dedup();
         let mut changes = Vec::new();
         for (i, upto) in cuts.iter().enumerate() {
-            let before = if i == 0 { cuts[cuts.len() - 1] } else { cuts[i - 1] };
-            let range = Range { after: before.id(), upto: upto.id() };
+            let before = if i == 0 {
+                cuts[cuts.len() - 1]
+            } else {
+                cuts[i - 1]
+            };
+            let range = Range {
+                after: before.id(),
+                upto: upto.id(),
+            };
             let from: Vec<&Member> = self.old.owners(&range.upto).collect();
             let to: Vec<&Member> = new.owners(&range.upto).collect();
-            let same = from.len() == to.len() && from.iter().all(|m| to.iter().any(|n| n.disk == m.disk));
+            let same =
+                from.len() == to.len() && from.iter().all(|m| to.iter().any(|n| n.disk == m.disk));
             if !same || self.old.table.replication != new.table.replication {
                 changes.push(Change { range, from, to });
             }
@@ -221,7 +263,10 @@ mod tests {
                 out: false,
             })
             .collect();
-        Table { replication, members }
+        Table {
+            replication,
+            members,
+        }
     }
 
     fn ordinals<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<u32> {
@@ -231,10 +276,18 @@ mod tests {
     #[test]
     fn owners_are_the_next_distinct_members_clockwise() {
         let placement = Placement::new(&table(2, &[&[10, 20], &[30], &[40]]));
-        assert_eq!(ordinals(placement.owners(&Token(10).id())), [0, 1], "20 is the same member again");
+        assert_eq!(
+            ordinals(placement.owners(&Token(10).id())),
+            [0, 1],
+            "20 is the same member again"
+        );
         assert_eq!(ordinals(placement.owners(&Token(11).id())), [0, 1]);
         assert_eq!(ordinals(placement.owners(&Token(31).id())), [2, 0]);
-        assert_eq!(ordinals(placement.owners(&Token(41).id())), [0, 1], "past the last token it wraps");
+        assert_eq!(
+            ordinals(placement.owners(&Token(41).id())),
+            [0, 1],
+            "past the last token it wraps"
+        );
     }
 
     #[test]
@@ -243,7 +296,10 @@ mod tests {
         t.members[1].out = true;
         let placement = Placement::new(&t);
         assert_eq!(ordinals(placement.owners(&Token(15).id())), [2, 0]);
-        assert_eq!(placement.successor(&Token(15).id()).unwrap().1.ordinal, Ordinal(1));
+        assert_eq!(
+            placement.successor(&Token(15).id()).unwrap().1.ordinal,
+            Ordinal(1)
+        );
     }
 
     proptest! {

@@ -47,13 +47,17 @@ impl Kind {
     /// The usual status of this kind.
     pub fn status(self) -> StatusCode {
         match self {
-            Kind::InvalidName | Kind::InvalidRequest | Kind::DigestMismatch => StatusCode::BAD_REQUEST,
+            Kind::InvalidName | Kind::InvalidRequest | Kind::DigestMismatch => {
+                StatusCode::BAD_REQUEST
+            }
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Kind::Range => StatusCode::RANGE_NOT_SATISFIABLE,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Kind::NoQuorum | Kind::OutcomeUnknown | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::NoQuorum | Kind::OutcomeUnknown | Kind::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Kind::StaleEpoch => StatusCode::CONFLICT,
             Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
@@ -99,7 +103,13 @@ pub struct Problem {
 impl Problem {
     /// A problem of a kind.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Problem {
-        Problem { kind, detail: detail.into(), status: None, current: None, size: None }
+        Problem {
+            kind,
+            detail: detail.into(),
+            status: None,
+            current: None,
+            size: None,
+        }
     }
 
     /// The same with another status.

@@ -58,7 +58,9 @@ impl fmt::Debug for DiskId {
 impl std::str::FromStr for DiskId {
     type Err = String;
     fn from_str(text: &str) -> Result<DiskId, String> {
-        text.parse().map(DiskId).map_err(|_| "a disk id is a UUID".to_string())
+        text.parse()
+            .map(DiskId)
+            .map_err(|_| "a disk id is a UUID".to_string())
     }
 }
 
@@ -95,7 +97,11 @@ mod packed_tokens {
 
     pub fn serialize<S: Serializer>(tokens: &[Token], s: S) -> Result<S::Ok, S::Error> {
         if s.is_human_readable() {
-            return tokens.iter().map(|t| format!("{:016x}", t.0)).collect::<Vec<_>>().serialize(s);
+            return tokens
+                .iter()
+                .map(|t| format!("{:016x}", t.0))
+                .collect::<Vec<_>>()
+                .serialize(s);
         }
         let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.0.to_be_bytes()).collect();
         s.serialize_bytes(&bytes)
@@ -107,7 +113,11 @@ mod packed_tokens {
             let texts = Vec::<String>::deserialize(d)?;
             return texts
                 .iter()
-                .map(|t| u64::from_str_radix(t, 16).map(Token).map_err(D::Error::custom))
+                .map(|t| {
+                    u64::from_str_radix(t, 16)
+                        .map(Token)
+                        .map_err(D::Error::custom)
+                })
                 .collect();
         }
         let bytes = serde_bytes::ByteBuf::deserialize(d)?;
@@ -188,7 +198,8 @@ impl Serialize for ViewHash {
 impl<'de> Deserialize<'de> for ViewHash {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<ViewHash, D::Error> {
         let mut bytes = [0u8; 32];
-        hex::decode_to_slice(String::deserialize(d)?, &mut bytes).map_err(serde::de::Error::custom)?;
+        hex::decode_to_slice(String::deserialize(d)?, &mut bytes)
+            .map_err(serde::de::Error::custom)?;
         Ok(ViewHash(bytes))
     }
 }
@@ -219,7 +230,10 @@ pub enum BadView {
     #[error("the view is not well formed: {0}")]
     Form(String),
     #[error("a view in the state {state} cannot {step}")]
-    Step { state: &'static str, step: &'static str },
+    Step {
+        state: &'static str,
+        step: &'static str,
+    },
 }
 
 /// The version of the encoding; the first byte of it.
@@ -228,7 +242,13 @@ const FORMAT: u8 = 1;
 impl View {
     /// The first view of a cluster.
     pub fn first(cluster: ClusterUid, table: Table) -> Result<View, BadView> {
-        View { cluster, epoch: Epoch(1), parent: ViewHash::NONE, tables: Tables::Stable(table) }.checked()
+        View {
+            cluster,
+            epoch: Epoch(1),
+            parent: ViewHash::NONE,
+            tables: Tables::Stable(table),
+        }
+        .checked()
     }
 
     /// `Stable(T) → Joint(T, T′)`, or `Joint(T, T′) → Joint(T, T″)`.
@@ -240,7 +260,10 @@ impl View {
     pub fn complete(&self) -> Result<View, BadView> {
         match &self.tables {
             Tables::Joint(_, new) => self.next(Tables::Stable(new.clone())),
-            Tables::Stable(_) => Err(BadView::Step { state: "Stable", step: "complete" }),
+            Tables::Stable(_) => Err(BadView::Step {
+                state: "Stable",
+                step: "complete",
+            }),
         }
     }
 
@@ -248,7 +271,10 @@ impl View {
     pub fn abandon(&self) -> Result<View, BadView> {
         match &self.tables {
             Tables::Joint(old, _) => self.next(Tables::Stable(old.clone())),
-            Tables::Stable(_) => Err(BadView::Step { state: "Stable", step: "be abandoned" }),
+            Tables::Stable(_) => Err(BadView::Step {
+                state: "Stable",
+                step: "be abandoned",
+            }),
         }
     }
 
@@ -299,17 +325,27 @@ impl View {
             Tables::Stable(_) => &[],
             Tables::Joint(_, new) => &new.members,
         };
-        self.old().members.iter().chain(second).filter(|m| seen.insert(m.disk)).collect()
+        self.old()
+            .members
+            .iter()
+            .chain(second)
+            .filter(|m| seen.insert(m.disk))
+            .collect()
     }
 
     /// Whether this name with this disk is in the old or the new table.
     pub fn has(&self, ordinal: Ordinal, disk: DiskId) -> bool {
-        self.members().iter().any(|m| m.ordinal == ordinal && m.disk == disk)
+        self.members()
+            .iter()
+            .any(|m| m.ordinal == ordinal && m.disk == disk)
     }
 
     /// Its number and hash.
     pub fn reference(&self) -> ViewRef {
-        ViewRef { epoch: self.epoch, hash: self.hash() }
+        ViewRef {
+            epoch: self.epoch,
+            hash: self.hash(),
+        }
     }
 
     /// The hash of its encoding.
@@ -349,7 +385,11 @@ impl View {
                     table.replication
                 ));
             }
-            if !table.members.windows(2).all(|w| w[0].ordinal < w[1].ordinal) {
+            if !table
+                .members
+                .windows(2)
+                .all(|w| w[0].ordinal < w[1].ordinal)
+            {
                 return form("members are not in order of their ordinals".into());
             }
             let mut tokens = BTreeSet::new();
@@ -387,7 +427,10 @@ mod tests {
                 out: false,
             })
             .collect();
-        Table { replication: 2, members }
+        Table {
+            replication: 2,
+            members,
+        }
     }
 
     #[test]
@@ -397,7 +440,11 @@ mod tests {
         assert_eq!(joint.epoch, Epoch(2));
         assert_eq!(joint.parent, first.hash());
         let redirected = joint.change_to(table(&[0, 2])).unwrap();
-        assert_eq!(redirected.old(), first.old(), "the old table stays the one that holds everything");
+        assert_eq!(
+            redirected.old(),
+            first.old(),
+            "the old table stays the one that holds everything"
+        );
         let done = redirected.complete().unwrap();
         assert_eq!(done.stable(), Some(&table(&[0, 2])));
         assert!(done.complete().is_err());
@@ -441,7 +488,14 @@ mod tests {
                 out: false,
             })
             .collect();
-        let view = View::first(ClusterUid("c".into()), Table { replication: 3, members }).unwrap();
+        let view = View::first(
+            ClusterUid("c".into()),
+            Table {
+                replication: 3,
+                members,
+            },
+        )
+        .unwrap();
         assert!(view.encode().len() < 512 * 1024, "{}", view.encode().len());
     }
 }

@@ -85,14 +85,19 @@ impl Args {
         }
         let digits = self.name.rsplit('-').next().unwrap_or_default();
         digits.parse().map(Ordinal).map_err(|_| {
-            anyhow::anyhow!("the name {:?} does not end in -NUMBER: give --ordinal or another --name", self.name)
+            anyhow::anyhow!(
+                "the name {:?} does not end in -NUMBER: give --ordinal or another --name",
+                self.name
+            )
         })
     }
 
     /// The name of the node at another ordinal: names differ in their number only.
     pub fn name_of(&self, ordinal: Ordinal) -> String {
         match self.name.rsplit_once('-') {
-            Some((stem, digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => format!("{stem}-{ordinal}"),
+            Some((stem, digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                format!("{stem}-{ordinal}")
+            }
             _ => format!("{}-{ordinal}", self.name),
         }
     }

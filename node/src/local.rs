@@ -33,16 +33,26 @@ const STATUS_LIMIT: Duration = Duration::from_secs(2);
 impl Own {
     /// The answers of one node.
     pub fn new(node: Arc<Node>) -> Own {
-        Own { node, http: reqwest::Client::new() }
+        Own {
+            node,
+            http: reqwest::Client::new(),
+        }
     }
 }
 
 fn failed(error: StoreError) -> Problem {
-    Problem::new(Kind::Overloaded, format!("this node cannot read its disk: {error}"))
+    Problem::new(
+        Kind::Overloaded,
+        format!("this node cannot read its disk: {error}"),
+    )
 }
 
 /// Names of whole files on this disk, votes and hints alike, after `after`.
-fn whole_names(txn: &ReadTxn, after: Option<&FileName>, limit: usize) -> Result<Vec<String>, StoreError> {
+fn whole_names(
+    txn: &ReadTxn,
+    after: Option<&FileName>,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
     let mut names = BTreeSet::new();
     let mut from = after.cloned();
     loop {
@@ -76,23 +86,37 @@ fn whole_names(txn: &ReadTxn, after: Option<&FileName>, limit: usize) -> Result<
 }
 
 impl Local for Own {
-    async fn list_files(&self, after: Option<String>, limit: usize) -> Result<Vec<String>, Problem> {
+    async fn list_files(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<String>, Problem> {
         let limit = limit.clamp(1, 1000);
         let store = &self.node.store;
         let from = after.clone().and_then(|a| FileName::new(a).ok());
-        let whole = store.read(move |txn| whole_names(txn, from.as_ref(), limit)).await.map_err(failed)?;
+        let whole = store
+            .read(move |txn| whole_names(txn, from.as_ref(), limit))
+            .await
+            .map_err(failed)?;
         let mut names: BTreeSet<String> = whole.into_iter().collect();
         names.extend(self.parts_after(after.as_deref(), limit).await?);
         let mut dropped_after = None;
         loop {
-            let page = store.dropped_list(dropped_after, 256).await.map_err(failed)?;
+            let page = store
+                .dropped_list(dropped_after, 256)
+                .await
+                .map_err(failed)?;
             names.extend(page.items.into_iter().map(|d| d.name.as_str().to_string()));
             dropped_after = page.next;
             if dropped_after.is_none() {
                 break;
             }
         }
-        Ok(names.into_iter().filter(|n| after.as_ref().is_none_or(|a| n > a)).take(limit).collect())
+        Ok(names
+            .into_iter()
+            .filter(|n| after.as_ref().is_none_or(|a| n > a))
+            .take(limit)
+            .collect())
     }
 
     async fn file_exists(&self, name: &str) -> Result<bool, Problem> {
@@ -132,7 +156,10 @@ impl Local for Own {
 
     async fn successor(&self, id: Id) -> Result<Successor, Problem> {
         let Some(current) = self.node.current() else {
-            return Err(Problem::new(Kind::NoQuorum, "this node has no view yet, and so no ring"));
+            return Err(Problem::new(
+                Kind::NoQuorum,
+                "this node has no view yet, and so no ring",
+            ));
         };
         let mut path: Vec<Ordinal> = vec![self.node.ordinal];
         let successor = match lookup(&self.node, id).await {
@@ -154,7 +181,12 @@ impl Local for Own {
         Ok(Successor {
             id: id.to_string(),
             successor: self.node.name_of(successor),
-            owners: current.placements.target().owners(&id).map(|m| self.node.name_of(m.ordinal)).collect(),
+            owners: current
+                .placements
+                .target()
+                .owners(&id)
+                .map(|m| self.node.name_of(m.ordinal))
+                .collect(),
             path: path.into_iter().map(|o| self.node.name_of(o)).collect(),
             epoch: current.reference.epoch,
         })
@@ -180,8 +212,15 @@ impl Local for Own {
                     let report = if mine {
                         Some(self.node.report())
                     } else {
-                        let asked = tokio::time::timeout(STATUS_LIMIT, self.node.peers.report(member.ordinal)).await;
-                        asked.ok().and_then(Result::ok).filter(|r| r.disk == member.disk)
+                        let asked = tokio::time::timeout(
+                            STATUS_LIMIT,
+                            self.node.peers.report(member.ordinal),
+                        )
+                        .await;
+                        asked
+                            .ok()
+                            .and_then(Result::ok)
+                            .filter(|r| r.disk == member.disk)
                     };
                     let address = self.node.peers.address(member.ordinal);
                     MemberStatus {
@@ -199,19 +238,35 @@ impl Local for Own {
                 futures::future::join_all(asked).await
             }
         };
-        NodeStatus { report: self.node.report(), workers: self.node.workers.states(), members }
+        NodeStatus {
+            report: self.node.report(),
+            workers: self.node.workers.states(),
+            members,
+        }
     }
 
     async fn place(&self, name: &FileName) -> Result<Where, Problem> {
         let value = drive::read(&self.node, name).await?;
-        let (Some(manifest), Some(current)) = (value.and_then(|v| v.current), self.node.current()) else {
-            return Err(Problem::new(Kind::NotFound, format!("there is no file {name:?}")));
+        let (Some(manifest), Some(current)) = (value.and_then(|v| v.current), self.node.current())
+        else {
+            return Err(Problem::new(
+                Kind::NotFound,
+                format!("there is no file {name:?}"),
+            ));
         };
         let owners = |key: &Id| -> Vec<String> {
-            current.placements.target().owners(key).map(|m| self.node.name_of(m.ordinal)).collect()
+            current
+                .placements
+                .target()
+                .owners(key)
+                .map(|m| self.node.name_of(m.ordinal))
+                .collect()
         };
-        let mut pieces =
-            vec![PlacedPiece { piece: name.as_str().into(), size: manifest.size, owners: owners(&Id::of_file(name)) }];
+        let mut pieces = vec![PlacedPiece {
+            piece: name.as_str().into(),
+            size: manifest.size,
+            owners: owners(&Id::of_file(name)),
+        }];
         let chunks: Vec<_> = manifest.chunks(name).collect();
         if chunks.len() > 1 {
             pieces.extend(chunks.iter().map(|c| PlacedPiece {
@@ -220,7 +275,11 @@ impl Local for Own {
                 owners: owners(&c.key),
             }));
         }
-        Ok(Where { name: name.as_str().into(), version: manifest.version, pieces })
+        Ok(Where {
+            name: name.as_str().into(),
+            version: manifest.version,
+            pieces,
+        })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -228,7 +287,10 @@ impl Local for Own {
             return Ok(());
         }
         Err(match self.node.current() {
-            None => format!("{} has no view: the cluster has not been formed, or does not know this node yet", self.node.name),
+            None => format!(
+                "{} has no view: the cluster has not been formed, or does not know this node yet",
+                self.node.name
+            ),
             Some(current) => format!(
                 "{} with disk {} is not a member in view {}",
                 self.node.name,
@@ -242,20 +304,71 @@ impl Local for Own {
         let report = self.node.report();
         let mut out = String::new();
         let mut gauge = |name: &str, help: &str, value: f64| {
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+            let _ = writeln!(
+                out,
+                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
+            );
         };
-        gauge("chord_view_epoch", "Epoch of the view that this node holds.", report.view.map_or(0.0, |v| v.epoch.0 as f64));
-        gauge("chord_member", "Whether this node is a member of its view.", f64::from(u8::from(report.ready)));
-        gauge("chord_disk_capacity_bytes", "Bytes that this node may use.", report.space.capacity as f64);
-        gauge("chord_disk_used_bytes", "Bytes allocated by this node's files.", report.space.used as f64);
-        gauge("chord_disk_available_bytes", "Bytes that clients may still write.", report.space.available as f64);
-        gauge("chord_files_primary", "Files of which this node is the primary.", report.files as f64);
-        gauge("chord_registers", "Registers that this node votes with.", report.inventory.registers as f64);
-        gauge("chord_hints", "Registers left over from other ranges.", report.inventory.hints as f64);
-        gauge("chord_chunks", "Chunks on this disk.", report.inventory.chunks as f64);
-        gauge("chord_dropped_files", "Files dropped here and not taken over yet.", report.inventory.dropped as f64);
-        gauge("chord_copies_missing", "Copies known to be missing.", report.copies.missing as f64);
-        gauge("chord_sync_pending", "Registers and chunks that a change of view still moves.", report.sync.pending as f64);
+        gauge(
+            "chord_view_epoch",
+            "Epoch of the view that this node holds.",
+            report.view.map_or(0.0, |v| v.epoch.0 as f64),
+        );
+        gauge(
+            "chord_member",
+            "Whether this node is a member of its view.",
+            f64::from(u8::from(report.ready)),
+        );
+        gauge(
+            "chord_disk_capacity_bytes",
+            "Bytes that this node may use.",
+            report.space.capacity as f64,
+        );
+        gauge(
+            "chord_disk_used_bytes",
+            "Bytes allocated by this node's files.",
+            report.space.used as f64,
+        );
+        gauge(
+            "chord_disk_available_bytes",
+            "Bytes that clients may still write.",
+            report.space.available as f64,
+        );
+        gauge(
+            "chord_files_primary",
+            "Files of which this node is the primary.",
+            report.files as f64,
+        );
+        gauge(
+            "chord_registers",
+            "Registers that this node votes with.",
+            report.inventory.registers as f64,
+        );
+        gauge(
+            "chord_hints",
+            "Registers left over from other ranges.",
+            report.inventory.hints as f64,
+        );
+        gauge(
+            "chord_chunks",
+            "Chunks on this disk.",
+            report.inventory.chunks as f64,
+        );
+        gauge(
+            "chord_dropped_files",
+            "Files dropped here and not taken over yet.",
+            report.inventory.dropped as f64,
+        );
+        gauge(
+            "chord_copies_missing",
+            "Copies known to be missing.",
+            report.copies.missing as f64,
+        );
+        gauge(
+            "chord_sync_pending",
+            "Registers and chunks that a change of view still moves.",
+            report.sync.pending as f64,
+        );
         for (name, help, pick) in [
             ("chord_worker_rounds_total", "Rounds of a worker.", 0),
             ("chord_worker_done_total", "Things that a worker did.", 1),
@@ -270,25 +383,43 @@ impl Local for Own {
         out
     }
 
-    async fn supervisor(&self, method: Method, path: &str, body: Bytes) -> Option<(StatusCode, String, Bytes)> {
+    async fn supervisor(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Option<(StatusCode, String, Bytes)> {
         let base = self.node.args.supervisor.as_ref()?;
         let request = self
             .http
             .request(method, format!("{base}{path}"))
             .timeout(SUPERVISOR_LIMIT)
-            .header(http::header::AUTHORIZATION, chord_api::client::bearer(&self.node.secret))
+            .header(
+                http::header::AUTHORIZATION,
+                chord_api::client::bearer(&self.node.secret),
+            )
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body);
         let unavailable = |why: String| {
-            let problem = Problem::new(Kind::Overloaded, format!("the supervisor does not answer: {why}"));
+            let problem = Problem::new(
+                Kind::Overloaded,
+                format!("the supervisor does not answer: {why}"),
+            );
             let body = serde_json::to_vec(&problem.body()).unwrap_or_default();
-            (problem.status(), "application/problem+json".to_string(), Bytes::from(body))
+            (
+                problem.status(),
+                "application/problem+json".to_string(),
+                Bytes::from(body),
+            )
         };
         let answered = match request.send().await {
             Ok(response) => {
                 let status = response.status();
                 let kind = response.headers().get(http::header::CONTENT_TYPE);
-                let kind = kind.and_then(|v| v.to_str().ok()).unwrap_or("application/json").to_string();
+                let kind = kind
+                    .and_then(|v| v.to_str().ok())
+                    .unwrap_or("application/json")
+                    .to_string();
                 match response.bytes().await {
                     Ok(body) => (status, kind, body),
                     Err(error) => unavailable(error.to_string()),
@@ -306,12 +437,23 @@ impl Own {
     async fn has_part(&self, name: &FileName, part: u32) -> Result<bool, Problem> {
         let mut after = None;
         loop {
-            let page = self.node.store.chunks_of(name.clone(), after, 256).await.map_err(failed)?;
+            let page = self
+                .node
+                .store
+                .chunks_of(name.clone(), after, 256)
+                .await
+                .map_err(failed)?;
             for chunk in page.items.iter().filter(|c| c.id.part == part) {
                 let known = self.garbage(name, chunk.id.upload);
                 // The only chunk of a file is not called a part: it is keyed by the name.
                 if chunk.committed && chunk.key != Id::of_file(name) && !known {
-                    return Ok(self.node.store.chunk_has(chunk.id).await.map_err(failed)?.is_some());
+                    return Ok(self
+                        .node
+                        .store
+                        .chunk_has(chunk.id)
+                        .await
+                        .map_err(failed)?
+                        .is_some());
                 }
             }
             after = page.next;
@@ -323,19 +465,34 @@ impl Own {
 
     /// Whether an upload is expected to be garbage.
     fn garbage(&self, name: &FileName, upload: chord_api::UploadId) -> bool {
-        self.node.reap.lock().unwrap_or_else(|p| p.into_inner()).contains_key(&(name.clone(), upload))
+        self.node
+            .reap
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .contains_key(&(name.clone(), upload))
     }
 
     /// Parts that lie here, after `after`. Names of parts do not sort like the
     /// chunks do (part 10 comes before part 2, and `a-b` before `a-part1`), so
     /// the whole index is walked and the smallest are kept.
-    async fn parts_after(&self, after: Option<&str>, limit: usize) -> Result<BTreeSet<String>, Problem> {
+    async fn parts_after(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<BTreeSet<String>, Problem> {
         let mut found = BTreeSet::new();
         let mut cursor = None;
         loop {
-            let page = self.node.store.chunks_by_name(cursor, 1000).await.map_err(failed)?;
+            let page = self
+                .node
+                .store
+                .chunks_by_name(cursor, 1000)
+                .await
+                .map_err(failed)?;
             for chunk in &page.items {
-                if !chunk.committed || chunk.key == Id::of_file(&chunk.name) || self.garbage(&chunk.name, chunk.id.upload)
+                if !chunk.committed
+                    || chunk.key == Id::of_file(&chunk.name)
+                    || self.garbage(&chunk.name, chunk.id.upload)
                 {
                     continue;
                 }

@@ -23,9 +23,19 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("CHORD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    if args.log_format == "json" { log.json().init() } else { log.init() }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    if args.log_format == "json" {
+        log.json().init()
+    } else {
+        log.init()
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("chord-node: cannot start: {error}");
@@ -44,10 +54,19 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> anyhow::Result<()> {
     let ordinal = args.ordinal()?;
     let secret = std::fs::read_to_string(&args.secret_file)
-        .with_context(|| format!("cannot read the cluster's secret from {}", args.secret_file.display()))?
+        .with_context(|| {
+            format!(
+                "cannot read the cluster's secret from {}",
+                args.secret_file.display()
+            )
+        })?
         .trim()
         .to_string();
-    anyhow::ensure!(!secret.is_empty(), "the secret in {} is empty", args.secret_file.display());
+    anyhow::ensure!(
+        !secret.is_empty(),
+        "the secret in {} is empty",
+        args.secret_file.display()
+    );
     let options = store::Options {
         dir: args.data.clone(),
         capacity: args.capacity,
@@ -60,7 +79,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
     let book = match (&args.addresses, &args.client_url, &args.peer_url) {
         (Some(path), ..) => AddressBook::file(path.clone()),
-        (None, Some(client), Some(peer)) => AddressBook::Pattern { client: client.clone(), peer: peer.clone() },
+        (None, Some(client), Some(peer)) => AddressBook::Pattern {
+            client: client.clone(),
+            peer: peer.clone(),
+        },
         _ => anyhow::bail!("give --addresses, or --peer-url and --client-url"),
     };
     let peers = PeerClient::new(secret.clone(), book).context("cannot make an HTTP client")?;
@@ -79,7 +101,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
         node.metrics.clone(),
     );
     let client_port = tokio::spawn(http::serve(clients, router, stop.clone().cancelled_owned()));
-    let peer_port = tokio::spawn(http::serve(others, peer::server::router(node.clone()), stop.clone().cancelled_owned()));
+    let peer_port = tokio::spawn(http::serve(
+        others,
+        peer::server::router(node.clone()),
+        stop.clone().cancelled_owned(),
+    ));
     wait_for_end(&node).await?;
     tracing::info!("stopping");
     stop.cancel();
@@ -94,7 +120,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
 }
 
 /// SIGTERM, Ctrl-C, or the end of standard input where the parent holds it open.
@@ -103,7 +131,11 @@ async fn wait_for_end(node: &Arc<Node>) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stdin = node.args.exit_with_stdin;
     let parent_gone = async move {
-        if stdin { chord_api::parent::gone().await } else { std::future::pending().await }
+        if stdin {
+            chord_api::parent::gone().await
+        } else {
+            std::future::pending().await
+        }
     };
     tokio::select! {
         _ = terminate.recv() => {}

@@ -37,7 +37,11 @@ pub struct Current {
 impl Current {
     /// Prepares a view.
     pub fn new(view: View) -> Current {
-        Current { reference: view.reference(), placements: Placements::new(&view), view }
+        Current {
+            reference: view.reference(),
+            placements: Placements::new(&view),
+            view,
+        }
     }
 }
 
@@ -90,7 +94,11 @@ pub enum ViewRefused {
     #[error("it has epoch {0}, this node is at {1} already")]
     Old(u64, u64),
     #[error("it has epoch {epoch} with other content ({given}) than the one held ({held})")]
-    Conflict { epoch: u64, given: ViewHash, held: ViewHash },
+    Conflict {
+        epoch: u64,
+        given: ViewHash,
+        held: ViewHash,
+    },
     #[error("its parent {given} is not the view {held} that this node holds")]
     Unchained { given: ViewHash, held: ViewHash },
     #[error("it could not be kept on disk: {0}")]
@@ -107,7 +115,9 @@ impl Node {
         peers: PeerClient,
         ring: ring::Host,
     ) -> Arc<Node> {
-        let held = store.view().map(|view| Arc::new(Current::new((*view).clone())));
+        let held = store
+            .view()
+            .map(|view| Arc::new(Current::new((*view).clone())));
         let (view, _) = watch::channel(held);
         Arc::new(Node {
             name: args.name.clone(),
@@ -154,7 +164,8 @@ impl Node {
 
     /// Whether this name with this disk is in the current or the next table.
     pub fn is_member(&self) -> bool {
-        self.current().is_some_and(|c| c.view.has(self.ordinal, self.disk()))
+        self.current()
+            .is_some_and(|c| c.view.has(self.ordinal, self.disk()))
     }
 
     /// The name of a node.
@@ -178,7 +189,10 @@ impl Node {
         let _one = self.adopting.lock().await;
         let held = self.current();
         if view.cluster != self.cluster {
-            return Err(self.refuse(ViewRefused::OtherCluster(view.cluster, self.cluster.clone())));
+            return Err(self.refuse(ViewRefused::OtherCluster(
+                view.cluster,
+                self.cluster.clone(),
+            )));
         }
         let given = view.reference();
         if let Some(held) = &held {
@@ -197,12 +211,17 @@ impl Node {
                 return Err(ViewRefused::Old(given.epoch.0, at.epoch.0));
             }
             if given.epoch.0 == at.epoch.0 + 1 && view.parent != at.hash {
-                return Err(self.refuse(ViewRefused::Unchained { given: view.parent, held: at.hash }));
+                return Err(self.refuse(ViewRefused::Unchained {
+                    given: view.parent,
+                    held: at.hash,
+                }));
             }
         }
         let next = Arc::new(Current::new(view));
         let me = self.disk();
-        let contiguous = held.as_ref().is_some_and(|h| h.reference.epoch.0 + 1 == given.epoch.0);
+        let contiguous = held
+            .as_ref()
+            .is_some_and(|h| h.reference.epoch.0 + 1 == given.epoch.0);
         let (before, after) = (held.clone(), next.clone());
         // Rule 3: a range that is lost, or that is gained anew, votes with nothing
         // of what lies here from before; the old contents become hints.
@@ -212,7 +231,10 @@ impl Node {
                 return true;
             }
             let gaining = after.placements.new.as_ref().is_some_and(owns);
-            let had = contiguous && before.as_ref().is_some_and(|b| b.placements.all().any(owns));
+            let had = contiguous
+                && before
+                    .as_ref()
+                    .is_some_and(|b| b.placements.all().any(owns));
             gaining && had
         };
         let stored = next.view.clone();
@@ -281,7 +303,12 @@ impl Node {
         disk: DiskId,
         request: Request,
     ) -> Result<Answer, PeerError> {
-        let header = Header { cluster: self.cluster.clone(), view: current.reference, to: disk, from: self.ordinal };
+        let header = Header {
+            cluster: self.cluster.clone(),
+            view: current.reference,
+            to: disk,
+            from: self.ordinal,
+        };
         if disk == self.disk() {
             let reply = crate::peer::handle::handle(self, Call { header, request }).await;
             return reply.map_err(|refusal| PeerError::Refused(to, refusal));
@@ -325,7 +352,10 @@ impl Node {
 
     /// A full pass begins: it will find what was not remembered.
     pub fn forget_debt_overflow(&self) {
-        self.debts.lock().unwrap_or_else(|p| p.into_inner()).overflowed = false;
+        self.debts
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .overflowed = false;
     }
 
     /// What is on the disk; an error counts as something, never as nothing.
@@ -339,7 +369,12 @@ impl Node {
             },
             Err(error) => {
                 tracing::error!(%error, "cannot count what is on the disk");
-                Inventory { registers: 1, hints: 1, chunks: 1, dropped: 1 }
+                Inventory {
+                    registers: 1,
+                    hints: 1,
+                    chunks: 1,
+                    dropped: 1,
+                }
             }
         }
     }
@@ -348,10 +383,17 @@ impl Node {
     pub fn report(&self) -> NodeReport {
         let current = self.current();
         let reference = current.as_ref().map(|c| c.reference);
-        let none = ViewRef { epoch: chord_api::Epoch(0), hash: ViewHash::NONE };
+        let none = ViewRef {
+            epoch: chord_api::Epoch(0),
+            hash: ViewHash::NONE,
+        };
         let at = reference.unwrap_or(none);
         let sync = self.sync.lock().unwrap_or_else(|p| p.into_inner()).clone();
-        let copies = self.copies.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let copies = self
+            .copies
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .clone();
         let (debts, overflowed) = self.debts();
         NodeReport {
             name: self.name.clone(),
@@ -365,24 +407,39 @@ impl Node {
             space: self.store.space(),
             files: self.primary_files.load(Ordering::Relaxed),
             inventory: self.inventory(),
-            sync: sync.filter(|s| s.epoch == at.epoch && s.hash == at.hash).unwrap_or(Sync {
-                epoch: at.epoch,
-                hash: at.hash,
-                settled: false,
-                pending: 0,
-                waiting: Some("it has just started".into()),
-            }),
-            copies: copies.map_or(Copies { epoch: chord_api::Epoch(0), complete: false, missing: 0 }, |c| Copies {
-                complete: c.complete && debts == 0 && !overflowed,
-                missing: c.missing.max(debts as u64),
-                ..c
-            }),
-            refused_view: self.refused_view.lock().unwrap_or_else(|p| p.into_inner()).clone(),
+            sync: sync
+                .filter(|s| s.epoch == at.epoch && s.hash == at.hash)
+                .unwrap_or(Sync {
+                    epoch: at.epoch,
+                    hash: at.hash,
+                    settled: false,
+                    pending: 0,
+                    waiting: Some("it has just started".into()),
+                }),
+            copies: copies.map_or(
+                Copies {
+                    epoch: chord_api::Epoch(0),
+                    complete: false,
+                    missing: 0,
+                },
+                |c| Copies {
+                    complete: c.complete && debts == 0 && !overflowed,
+                    missing: c.missing.max(debts as u64),
+                    ..c
+                },
+            ),
+            refused_view: self
+                .refused_view
+                .lock()
+                .unwrap_or_else(|p| p.into_inner())
+                .clone(),
         }
     }
 }
 
 /// Milliseconds since the Unix epoch, for what people see.
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
 }

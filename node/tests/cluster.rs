@@ -8,21 +8,40 @@ use support::{Cluster, contents};
 async fn files_go_in_and_come_out_of_any_node() {
     let cluster = Cluster::start(3);
     cluster.form(3).await;
-    for (name, size) in
-        [("empty", 0), ("one", 1), ("small", 30_000), ("large", 6_300_000), ("exact", 4 << 20), ("over", (4 << 20) + 1)]
-    {
+    for (name, size) in [
+        ("empty", 0),
+        ("one", 1),
+        ("small", 30_000),
+        ("large", 6_300_000),
+        ("exact", 4 << 20),
+        ("over", (4 << 20) + 1),
+    ] {
         let body = contents(size, 1);
         let response = cluster.put(0, name, body.clone()).await;
-        assert_eq!(response.status(), 201, "{name}: {:?}", response.text().await);
+        assert_eq!(
+            response.status(),
+            201,
+            "{name}: {:?}",
+            response.text().await
+        );
         for n in 0..3 {
-            assert_eq!(cluster.get(n, name).await.as_deref(), Some(&body[..]), "{name} from node {n}");
+            assert_eq!(
+                cluster.get(n, name).await.as_deref(),
+                Some(&body[..]),
+                "{name} from node {n}"
+            );
         }
     }
     assert_eq!(cluster.put(1, "small", contents(10, 2)).await.status(), 200);
     assert_eq!(cluster.get(2, "small").await, Some(contents(10, 2)));
 
     let list = cluster.json(1, "/files").await;
-    let names: Vec<&str> = list["files"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = list["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["empty", "exact", "large", "one", "over", "small"]);
     assert!(list["next"].is_null());
 
@@ -34,7 +53,10 @@ async fn files_go_in_and_come_out_of_any_node() {
         .await
         .unwrap();
     assert_eq!(range.status(), 206);
-    assert_eq!(range.bytes().await.unwrap(), contents(6_300_000, 1)[4_194_300..=4_194_310]);
+    assert_eq!(
+        range.bytes().await.unwrap(),
+        contents(6_300_000, 1)[4_194_300..=4_194_310]
+    );
 
     cluster
         .eventually("both parts are on all three nodes", async || {
@@ -48,19 +70,32 @@ async fn files_go_in_and_come_out_of_any_node() {
             Some(())
         })
         .await;
-    let gone = cluster.http.delete(cluster.url(2, "/files/large")).send().await.unwrap();
+    let gone = cluster
+        .http
+        .delete(cluster.url(2, "/files/large"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(gone.status(), 204);
     assert_eq!(cluster.get(0, "large").await, None);
     cluster
-        .eventually("the chunks of the deleted file are taken away", async || {
-            for n in 0..3 {
-                let held = cluster.json(n, "/list_files").await["files"].clone();
-                if held.as_array().unwrap().iter().any(|f| f.as_str().unwrap().starts_with("large")) {
-                    return None;
+        .eventually(
+            "the chunks of the deleted file are taken away",
+            async || {
+                for n in 0..3 {
+                    let held = cluster.json(n, "/list_files").await["files"].clone();
+                    if held
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .any(|f| f.as_str().unwrap().starts_with("large"))
+                    {
+                        return None;
+                    }
                 }
-            }
-            Some(())
-        })
+                Some(())
+            },
+        )
         .await;
     let found = cluster.json(0, "/ring/successor?name=small").await;
     assert_eq!(found["owners"].as_array().unwrap().len(), 3);
@@ -75,13 +110,21 @@ async fn a_node_lost_stops_nobody_and_catches_up() {
     cluster.kill(2);
     assert_eq!(cluster.get(0, "before").await, Some(body.clone()));
     assert_eq!(cluster.put(0, "during", body.clone()).await.status(), 201);
-    assert_eq!(cluster.put(1, "before", contents(100, 4)).await.status(), 200);
+    assert_eq!(
+        cluster.put(1, "before", contents(100, 4)).await.status(),
+        200
+    );
     cluster.run(2);
     cluster.report(2).await;
-    assert_eq!(cluster.get(2, "before").await, Some(contents(100, 4)), "a node that was away reads what is new");
+    assert_eq!(
+        cluster.get(2, "before").await,
+        Some(contents(100, 4)),
+        "a node that was away reads what is new"
+    );
     cluster
         .eventually("the third copies are made", async || {
-            (cluster.verified(0, "during").await && cluster.verified(0, "before").await).then_some(())
+            (cluster.verified(0, "during").await && cluster.verified(0, "before").await)
+                .then_some(())
         })
         .await;
 }
@@ -93,14 +136,24 @@ async fn a_node_joins_takes_its_share_and_leaves_empty() {
     let mut files = Vec::new();
     for n in 0..12u8 {
         let body = contents(if n % 3 == 0 { 5_000_000 } else { 20_000 }, n);
-        assert_eq!(cluster.put(usize::from(n % 3), &format!("file-{n}"), body.clone()).await.status(), 201);
+        assert_eq!(
+            cluster
+                .put(usize::from(n % 3), &format!("file-{n}"), body.clone())
+                .await
+                .status(),
+            201
+        );
         files.push((format!("file-{n}"), body));
     }
     cluster.add();
     let four = cluster.table(3, &[0, 1, 2, 3]).await;
     let grown = cluster.change(&first, four).await;
     let report = cluster.report(3).await;
-    assert!(report.inventory.registers > 0, "it has its share: {:?}", report.inventory);
+    assert!(
+        report.inventory.registers > 0,
+        "it has its share: {:?}",
+        report.inventory
+    );
     for (name, body) in &files {
         assert_eq!(cluster.get(3, name).await.as_ref(), Some(body));
     }
@@ -109,7 +162,9 @@ async fn a_node_joins_takes_its_share_and_leaves_empty() {
             for (name, _) in &files {
                 let mut holders = 0;
                 for n in 0..4 {
-                    let held = cluster.json(n, &format!("/file_exists?filename={name}")).await;
+                    let held = cluster
+                        .json(n, &format!("/file_exists?filename={name}"))
+                        .await;
                     holders += u32::from(held["file_exists"] == true);
                 }
                 if holders != 3 || !cluster.verified(0, name).await {
@@ -123,7 +178,14 @@ async fn a_node_joins_takes_its_share_and_leaves_empty() {
     cluster.change(&grown, three).await;
     cluster
         .eventually("the node that left is empty", async || {
-            cluster.operator.report(&cluster.nodes[3].peer).await.ok()?.inventory.is_empty().then_some(())
+            cluster
+                .operator
+                .report(&cluster.nodes[3].peer)
+                .await
+                .ok()?
+                .inventory
+                .is_empty()
+                .then_some(())
         })
         .await;
     cluster.kill(3);
@@ -138,7 +200,13 @@ async fn a_lost_disk_is_refilled() {
     let mut cluster = Cluster::start(3);
     let first = cluster.form(3).await;
     for n in 0..6u8 {
-        assert_eq!(cluster.put(0, &format!("file-{n}"), contents(1_000_000, n)).await.status(), 201);
+        assert_eq!(
+            cluster
+                .put(0, &format!("file-{n}"), contents(1_000_000, n))
+                .await
+                .status(),
+            201
+        );
     }
     cluster.kill(1);
     std::fs::remove_dir_all(cluster.disk(1)).unwrap();
@@ -162,7 +230,10 @@ async fn a_lost_disk_is_refilled() {
     for n in 0..6u8 {
         cluster
             .eventually("all copies are whole", async || {
-                cluster.verified(1, &format!("file-{n}")).await.then_some(())
+                cluster
+                    .verified(1, &format!("file-{n}"))
+                    .await
+                    .then_some(())
             })
             .await;
     }
@@ -172,16 +243,26 @@ async fn a_lost_disk_is_refilled() {
 async fn a_file_dropped_on_a_node_moves_to_its_owners() {
     let cluster = Cluster::start(3);
     cluster.form(1).await;
-    let owner = cluster.json(0, "/ring/successor?name=a.txt").await["owners"][0].as_str().unwrap().to_string();
+    let owner = cluster.json(0, "/ring/successor?name=a.txt").await["owners"][0]
+        .as_str()
+        .unwrap()
+        .to_string();
     let owner: usize = owner.trim_start_matches("files-").parse().unwrap();
     let other = (owner + 1) % 3;
-    let dropped =
-        cluster.http.put(cluster.url(other, "/node/files/a.txt")).body("hello").send().await.unwrap();
+    let dropped = cluster
+        .http
+        .put(cluster.url(other, "/node/files/a.txt"))
+        .body("hello")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(dropped.status(), 202);
     cluster
         .eventually("the file is at its owner and only there", async || {
-            let there = cluster.json(owner, "/file_exists?filename=a.txt").await["file_exists"] == true;
-            let here = cluster.json(other, "/file_exists?filename=a.txt").await["file_exists"] == true;
+            let there =
+                cluster.json(owner, "/file_exists?filename=a.txt").await["file_exists"] == true;
+            let here =
+                cluster.json(other, "/file_exists?filename=a.txt").await["file_exists"] == true;
             (there && !here).then_some(())
         })
         .await;

@@ -55,7 +55,11 @@ enum Command {
 #[derive(Args)]
 struct Run {
     /// A namespace whose clusters are run; can be given several times. Default: all.
-    #[arg(long = "watch-namespace", env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    #[arg(
+        long = "watch-namespace",
+        env = "WATCH_NAMESPACES",
+        value_delimiter = ','
+    )]
     watch_namespaces: Vec<String>,
     /// The image of nodes whose spec names none.
     #[arg(long, env = "NODE_IMAGE", default_value = concat!("docker.io/chord/chord-node:", env!("CARGO_PKG_VERSION")))]
@@ -85,7 +89,9 @@ enum LogFormat {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let command = cli.command.unwrap_or_else(|| Command::Run(Box::new(cli.run)));
+    let command = cli
+        .command
+        .unwrap_or_else(|| Command::Run(Box::new(cli.run)));
     let format = match &command {
         Command::Run(run) => run.log_format,
         _ => LogFormat::Text,
@@ -101,7 +107,10 @@ fn main() -> anyhow::Result<()> {
         .block_on(async {
             match command {
                 Command::Run(run) => operator(*run).await,
-                Command::Local { dir, exit_with_stdin } => local(dir, exit_with_stdin).await,
+                Command::Local {
+                    dir,
+                    exit_with_stdin,
+                } => local(dir, exit_with_stdin).await,
                 Command::Probe { url, within } => probe(&url, Duration::from_secs(within)).await,
                 Command::Crd { .. } => Ok(()),
             }
@@ -109,8 +118,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube_lease_manager=warn,kube_client=warn,kube_runtime=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("info,kube_lease_manager=warn,kube_client=warn,kube_runtime=warn")
+    });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -127,8 +137,9 @@ fn crd(write: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     for (file, text) in schema::generated_files()? {
-        std::fs::write(file, text)
-            .with_context(|| format!("writing {file}; this is run from the root of the repository"))?;
+        std::fs::write(file, text).with_context(|| {
+            format!("writing {file}; this is run from the root of the repository")
+        })?;
     }
     Ok(())
 }
@@ -153,14 +164,22 @@ fn stopped() -> anyhow::Result<CancellationToken> {
 async fn operator(run: Run) -> anyhow::Result<()> {
     let non_empty = |text: Option<String>| text.filter(|t| !t.is_empty());
     let options = Options {
-        watch_namespaces: run.watch_namespaces.into_iter().filter(|n| !n.is_empty()).collect(),
+        watch_namespaces: run
+            .watch_namespaces
+            .into_iter()
+            .filter(|n| !n.is_empty())
+            .collect(),
         node_image: run.node_image,
         metrics_listen: run.metrics_listen,
         leader_elect: run.leader_elect,
         pod_name: non_empty(run.pod_name),
         pod_namespace: non_empty(run.pod_namespace),
     };
-    tracing::info!("chord-operator {}, nodes of {}", env!("CARGO_PKG_VERSION"), options.node_image);
+    tracing::info!(
+        "chord-operator {}, nodes of {}",
+        env!("CARGO_PKG_VERSION"),
+        options.node_image
+    );
     kube::run(options, stopped()?).await
 }
 
@@ -177,7 +196,9 @@ async fn local(dir: PathBuf, exit_with_stdin: bool) -> anyhow::Result<()> {
 }
 
 async fn probe(url: &str, within: Duration) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .build()?;
     let deadline = tokio::time::Instant::now() + within;
     loop {
         let why = match client.get(url).send().await {
@@ -189,7 +210,10 @@ async fn probe(url: &str, within: Duration) -> anyhow::Result<()> {
             Err(e) => format!("{e:#}"),
         };
         if tokio::time::Instant::now() >= deadline {
-            anyhow::bail!("{url} did not answer 200 within {} s: {why}", within.as_secs());
+            anyhow::bail!(
+                "{url} did not answer 200 within {} s: {why}",
+                within.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -117,7 +117,8 @@ fn lines(status: &ChordClusterStatus) -> Vec<String> {
     }
     lines.push(format!("files    {}", storage.files));
     if let Some(scaling) = &status.autoscaling {
-        lines.push(format!("scaling  {}: {}", scaling.decision, scaling.reason));
+        // The reason begins with the decision, in words.
+        lines.push(format!("scaling  {}", scaling.reason));
         lines.extend(
             scaling
                 .blocked_by

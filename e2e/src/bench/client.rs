@@ -43,7 +43,10 @@ impl Source {
     /// The contents of a file, other ones for each file.
     pub fn file(&self, set: &FileSet, index: usize) -> Bytes {
         let room = (self.0.len() - set.size) as u64;
-        let salt = set.prefix.bytes().fold(7, |state, byte| mix(state ^ u64::from(byte)));
+        let salt = set
+            .prefix
+            .bytes()
+            .fold(7, |state, byte| mix(state ^ u64::from(byte)));
         let from = (mix(salt ^ index as u64) % room) as usize;
         self.0.slice(from..from + set.size)
     }
@@ -58,7 +61,10 @@ pub struct FileSet {
 
 impl FileSet {
     pub fn new(prefix: impl Into<String>, size: usize) -> FileSet {
-        FileSet { prefix: prefix.into(), size }
+        FileSet {
+            prefix: prefix.into(),
+            size,
+        }
     }
 
     pub fn name(&self, index: usize) -> String {
@@ -75,18 +81,32 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Connection> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        let stream = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move {
             // Whoever waits for the answer is told too.
             let _ = connection.await;
         });
-        Ok(Connection { sender, host: address.to_string(), _driver: AbortOnDropHandle::new(driver) })
+        Ok(Connection {
+            sender,
+            host: address.to_string(),
+            _driver: AbortOnDropHandle::new(driver),
+        })
     }
 
-    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>> {
-        let request = Request::builder().method(method).uri(path).header("host", &self.host);
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.host);
         let request = request.body(Full::new(body))?;
         self.sender.ready().await?;
         Ok(self.sender.send_request(request).await?)
@@ -102,7 +122,9 @@ impl Connection {
             ensure!(stored, "{status}: {}", String::from_utf8_lossy(&body));
             Ok(())
         };
-        within(sending).await.with_context(|| format!("PUT {path} at {}", self.host))
+        within(sending)
+            .await
+            .with_context(|| format!("PUT {path} at {}", self.host))
     }
 
     /// Reads a file, which must have these contents.
@@ -111,20 +133,33 @@ impl Connection {
             let response = self.send(Method::GET, path, Bytes::new()).await?;
             let status = response.status();
             if status != StatusCode::OK {
-                bail!("{status}: {}", String::from_utf8_lossy(&short(response).await?));
+                bail!(
+                    "{status}: {}",
+                    String::from_utf8_lossy(&short(response).await?)
+                );
             }
             let mut body = response.into_body();
             let mut at = 0;
             while let Some(frame) = body.frame().await {
-                let Ok(data) = frame?.into_data() else { continue };
-                let same = wanted.get(at..at + data.len()).is_some_and(|w| w == &data[..]);
-                ensure!(same, "the bytes from {at} to {} are not what was written", at + data.len());
+                let Ok(data) = frame?.into_data() else {
+                    continue;
+                };
+                let same = wanted
+                    .get(at..at + data.len())
+                    .is_some_and(|w| w == &data[..]);
+                ensure!(
+                    same,
+                    "the bytes from {at} to {} are not what was written",
+                    at + data.len()
+                );
                 at += data.len();
             }
             ensure!(at == wanted.len(), "{at} of {} bytes came", wanted.len());
             Ok(())
         };
-        within(reading).await.with_context(|| format!("GET {path} at {}", self.host))
+        within(reading)
+            .await
+            .with_context(|| format!("GET {path} at {}", self.host))
     }
 
     /// A short answer, which must be 200.
@@ -133,10 +168,16 @@ impl Connection {
             let response = self.send(Method::GET, path, Bytes::new()).await?;
             let status = response.status();
             let body = short(response).await?;
-            ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&body));
+            ensure!(
+                status == StatusCode::OK,
+                "{status}: {}",
+                String::from_utf8_lossy(&body)
+            );
             Ok(body)
         };
-        within(asking).await.with_context(|| format!("GET {path} at {}", self.host))
+        within(asking)
+            .await
+            .with_context(|| format!("GET {path} at {}", self.host))
     }
 }
 
@@ -150,7 +191,9 @@ impl Connection {
             ensure!(status == StatusCode::NOT_FOUND, "{status}");
             Ok(())
         };
-        within(asking).await.with_context(|| format!("GET {path} at {}", self.host))
+        within(asking)
+            .await
+            .with_context(|| format!("GET {path} at {}", self.host))
     }
 }
 
@@ -160,13 +203,21 @@ async fn within<T>(request: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 async fn short(response: Response<Incoming>) -> Result<Bytes> {
-    let body = http_body_util::Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    Ok(body.map_err(|e| anyhow::anyhow!("reading the answer: {e}"))?.to_bytes())
+    let body = http_body_util::Limited::new(response.into_body(), MAX_ANSWER)
+        .collect()
+        .await;
+    Ok(body
+        .map_err(|e| anyhow::anyhow!("reading the answer: {e}"))?
+        .to_bytes())
 }
 
 /// What clients do, again and again.
 pub trait Work: Send + Sync + 'static {
-    fn run(&self, connection: &mut Connection, index: usize) -> impl Future<Output = Result<()>> + Send;
+    fn run(
+        &self,
+        connection: &mut Connection,
+        index: usize,
+    ) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// When to stop: after so many requests, or at the end of the time.
@@ -178,7 +229,10 @@ pub struct Until {
 
 impl Until {
     pub fn requests(requests: usize) -> Until {
-        Until { requests, time: Duration::from_secs(600) }
+        Until {
+            requests,
+            time: Duration::from_secs(600),
+        }
     }
 }
 
@@ -200,7 +254,12 @@ impl Done {
 
 /// Lets `clients` work, each on connections of its own that stand before the clock
 /// is started.
-pub async fn load<W: Work>(servers: &[SocketAddr], clients: usize, until: Until, work: W) -> Result<Done> {
+pub async fn load<W: Work>(
+    servers: &[SocketAddr],
+    clients: usize,
+    until: Until,
+    work: W,
+) -> Result<Done> {
     ensure!(!servers.is_empty(), "there is no server");
     let mut all = Vec::new();
     for client in 0..clients {
@@ -239,7 +298,12 @@ pub async fn load<W: Work>(servers: &[SocketAddr], clients: usize, until: Until,
     let took = begun.elapsed();
     ensure!(!latencies.is_empty(), "no request was made");
     latencies.sort_by(f64::total_cmp);
-    Ok(Done { requests: latencies.len(), begun: Some(begun), took, latencies })
+    Ok(Done {
+        requests: latencies.len(),
+        begun: Some(begun),
+        took,
+        latencies,
+    })
 }
 
 /// Stores the files of a set, each once.
@@ -251,7 +315,9 @@ pub struct Puts {
 impl Work for Puts {
     async fn run(&self, connection: &mut Connection, index: usize) -> Result<()> {
         let body = self.source.file(&self.set, index);
-        connection.put(&format!("/files/{}", self.set.name(index)), body).await
+        connection
+            .put(&format!("/files/{}", self.set.name(index)), body)
+            .await
     }
 }
 
@@ -268,7 +334,9 @@ impl Work for Gets {
     async fn run(&self, connection: &mut Connection, index: usize) -> Result<()> {
         let index = index % self.count;
         let wanted = self.source.file(&self.set, index);
-        connection.get(&format!("{}{}", self.below, self.set.name(index)), &wanted).await
+        connection
+            .get(&format!("{}{}", self.below, self.set.name(index)), &wanted)
+            .await
     }
 }
 
@@ -281,12 +349,18 @@ pub struct Lists {
 impl Work for Lists {
     async fn run(&self, connection: &mut Connection, _: usize) -> Result<()> {
         let path = format!("/files?prefix={}&limit={}", self.set.prefix, self.count);
-        let page: chord_api::http::FileList = serde_json::from_slice(&connection.ask(&path).await?)?;
+        let page: chord_api::http::FileList =
+            serde_json::from_slice(&connection.ask(&path).await?)?;
         let as_written = page.files.len() == self.count
             && page.files.iter().enumerate().all(|(index, file)| {
                 file.name == self.set.name(index) && file.size == self.set.size as u64
             });
-        ensure!(as_written, "{path} lists {} files, and not the {} that were written", page.files.len(), self.count);
+        ensure!(
+            as_written,
+            "{path} lists {} files, and not the {} that were written",
+            page.files.len(),
+            self.count
+        );
         Ok(())
     }
 }
@@ -301,7 +375,11 @@ impl Work for Verifies {
         let name = self.set.name(index);
         let answer = connection.ask(&format!("/verify?name={name}")).await?;
         let check: chord_api::http::Verification = serde_json::from_slice(&answer)?;
-        ensure!(check.ok && check.size == self.set.size as u64, "not every copy of {name} is whole: {:?}", check.copies);
+        ensure!(
+            check.ok && check.size == self.set.size as u64,
+            "not every copy of {name} is whole: {:?}",
+            check.copies
+        );
         Ok(())
     }
 }

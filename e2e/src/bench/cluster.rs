@@ -43,7 +43,10 @@ impl Cluster {
     pub async fn start(beside: &Path, spec: &Value, nodes: usize) -> Result<Cluster> {
         std::fs::create_dir_all(beside).with_context(|| format!("making {}", beside.display()))?;
         let file = beside.join("manifest.yaml");
-        std::fs::write(&file, serde_yaml::to_string(&manifest::cluster(NAME, spec))?)?;
+        std::fs::write(
+            &file,
+            serde_yaml::to_string(&manifest::cluster(NAME, spec))?,
+        )?;
         let dir = beside.join("data");
         let log = std::fs::File::create(beside.join("up.err"))?;
         let mut child = Command::new(binary("chord")?)
@@ -65,7 +68,11 @@ impl Cluster {
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(_)) = lines.next_line().await {}
         });
-        let mut cluster = Cluster { child, dir, _reading: AbortOnDropHandle::new(reading) };
+        let mut cluster = Cluster {
+            child,
+            dir,
+            _reading: AbortOnDropHandle::new(reading),
+        };
         if let Err(e) = cluster.serving(nodes).await {
             let said = std::fs::read_to_string(beside.join("up.err")).unwrap_or_default();
             return Err(e.context(format!("starting a cluster; it said: {}", said.trim())));
@@ -77,7 +84,11 @@ impl Cluster {
         let dir = self.dir.clone();
         let waiting = eventually(format!("{nodes} nodes serve"), START, || async {
             let status = status_in(&dir)?;
-            ensure!(status["phase"] == "Ready", "the phase is {}", status["phase"]);
+            ensure!(
+                status["phase"] == "Ready",
+                "the phase is {}",
+                status["phase"]
+            );
             let running = nodes_in(&dir)?;
             ensure!(running.len() == nodes, "{} nodes run", running.len());
             for node in running {
@@ -110,14 +121,24 @@ impl Cluster {
         let file = read(&self.dir, "operator/status.json")?;
         let name = format!("{NAME}-{ordinal}");
         let mut nodes = file["nodes"].as_array().into_iter().flatten();
-        let node = nodes.find(|n| n["name"] == name.as_str()).with_context(|| format!("{name} is not listed"))?;
+        let node = nodes
+            .find(|n| n["name"] == name.as_str())
+            .with_context(|| format!("{name} is not listed"))?;
         Ok(node["state"].as_str().unwrap_or_default().to_string())
     }
 
     /// Ends it as Ctrl-C does.
     pub async fn stop(mut self) -> Result<()> {
-        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        let Some(pid) = pid else { bail!("chord up has ended before its time: {}", self.child.wait().await?) };
+        let pid = self
+            .child
+            .id()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let Some(pid) = pid else {
+            bail!(
+                "chord up has ended before its time: {}",
+                self.child.wait().await?
+            )
+        };
         kill_process(pid, Signal::INT).context("asking chord up to end")?;
         match tokio::time::timeout(STOP, self.child.wait()).await {
             Ok(ended) => {
@@ -126,7 +147,10 @@ impl Cluster {
                 Ok(())
             }
             Err(_) => {
-                self.child.kill().await.context("ending chord up by force")?;
+                self.child
+                    .kill()
+                    .await
+                    .context("ending chord up by force")?;
                 bail!("chord up has not ended after {} s", STOP.as_secs())
             }
         }
@@ -136,7 +160,11 @@ impl Cluster {
 /// Copies the logs of a cluster whose folder is about to go.
 pub fn keep_logs(beside: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
-    for folder in [beside.to_path_buf(), beside.join("data/logs"), beside.join("data/operator")] {
+    for folder in [
+        beside.to_path_buf(),
+        beside.join("data/logs"),
+        beside.join("data/operator"),
+    ] {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_type()?.is_file() {
                 std::fs::copy(entry.path(), to.join(entry.file_name()))?;
@@ -158,12 +186,21 @@ fn status_in(dir: &Path) -> Result<Value> {
 
 fn nodes_in(dir: &Path) -> Result<Vec<Node>> {
     let file = read(dir, "run/nodes.json")?;
-    let nodes = file["nodes"].as_object().context("run/nodes.json without nodes")?;
+    let nodes = file["nodes"]
+        .as_object()
+        .context("run/nodes.json without nodes")?;
     let mut found = Vec::new();
     for (ordinal, node) in nodes {
-        let Some(pid) = node["pid"].as_u64() else { continue };
-        let url = node["clientUrl"].as_str().context("a node without an address")?;
-        let address = url.trim_start_matches("http://").trim_end_matches('/').parse();
+        let Some(pid) = node["pid"].as_u64() else {
+            continue;
+        };
+        let url = node["clientUrl"]
+            .as_str()
+            .context("a node without an address")?;
+        let address = url
+            .trim_start_matches("http://")
+            .trim_end_matches('/')
+            .parse();
         found.push(Node {
             ordinal: ordinal.parse().context("an ordinal")?,
             pid: u32::try_from(pid)?,
@@ -176,21 +213,34 @@ fn nodes_in(dir: &Path) -> Result<Vec<Node>> {
 
 /// Whether a node says that it is ready.
 pub async fn readyz(address: SocketAddr) -> Result<()> {
-    Connection::open(address).await?.ask("/readyz").await.map(|_| ())
+    Connection::open(address)
+        .await?
+        .ask("/readyz")
+        .await
+        .map(|_| ())
 }
 
 /// One value of a node's metrics.
 pub fn metric(text: &[u8], name: &str) -> Result<f64> {
     let text = std::str::from_utf8(text).context("metrics that are no text")?;
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.with_context(|| format!("no metric {name}"))?.trim().parse().with_context(|| format!("the metric {name}"))
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value
+        .with_context(|| format!("no metric {name}"))?
+        .trim()
+        .parse()
+        .with_context(|| format!("the metric {name}"))
 }
 
 /// A line of `/proc/PID/status`, in MiB. Only Linux has it.
 pub fn memory_mib(pid: u32, line: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    let value = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':')).context("no such line")?;
+    let value = text
+        .lines()
+        .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'))
+        .context("no such line")?;
     let kib: f64 = value.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)
 }

@@ -56,7 +56,10 @@ impl Figures {
             text.push_str(&serde_json::to_string(&figure)?);
             text.push('\n');
         }
-        let file = std::fs::File::options().create(true).append(true).open(path);
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path);
         file.and_then(|mut file| file.write_all(text.as_bytes()))
             .with_context(|| format!("appending figures to {}", path.display()))
     }
@@ -64,7 +67,10 @@ impl Figures {
     pub fn table(&self) -> String {
         let figures = self.all();
         let width = figures.iter().map(|f| f.figure.len()).max().unwrap_or(0);
-        let mut text = format!("{:width$} {:>12} {:8} {:>3} {:>12} {:>12}\n", "figure", "median", "unit", "n", "min", "max");
+        let mut text = format!(
+            "{:width$} {:>12} {:8} {:>3} {:>12} {:>12}\n",
+            "figure", "median", "unit", "n", "min", "max"
+        );
         for f in figures {
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -80,7 +86,10 @@ impl Figures {
 /// A quantile of sorted values, between neighbours where it falls between them.
 pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     let at = q.clamp(0.0, 1.0) * sorted.len().checked_sub(1)? as f64;
-    let (low, high) = (sorted.get(at.floor() as usize)?, sorted.get(at.ceil() as usize)?);
+    let (low, high) = (
+        sorted.get(at.floor() as usize)?,
+        sorted.get(at.ceil() as usize)?,
+    );
     Some(low + (high - low) * at.fract())
 }
 
@@ -106,7 +115,10 @@ mod tests {
         }
         figures.add("b", "ratio", 0.123_456);
         let all = figures.all();
-        assert_eq!((all[0].value, all[0].n, all[0].min, all[0].max), (2.0, 3, 1.0, 3.0));
+        assert_eq!(
+            (all[0].value, all[0].n, all[0].min, all[0].max),
+            (2.0, 3, 1.0, 3.0)
+        );
         assert_eq!((all[1].value, all[1].n), (0.1235, 1));
     }
 

@@ -76,31 +76,60 @@ impl Bench<'_> {
         let extent = self.extent;
         self.idle(figures, "idle").await?;
         let served = FileSet::new("served-", BIG);
-        let server = FileServer::start(&self.dir.join("served"), &self.source, &served, extent.big_files).await?;
+        let server = FileServer::start(
+            &self.dir.join("served"),
+            &self.source,
+            &served,
+            extent.big_files,
+        )
+        .await?;
         let small = FileSet::new("small/", SMALL);
         let nodes = self.cluster.addresses()?;
-        load(&nodes, SIXTEEN, Until::requests(extent.small_files), self.puts(&small))
-            .await
-            .context("writing the files that are read and listed")?;
+        load(
+            &nodes,
+            SIXTEEN,
+            Until::requests(extent.small_files),
+            self.puts(&small),
+        )
+        .await
+        .context("writing the files that are read and listed")?;
         for round in 0..extent.rounds {
             eprintln!("round {} of {}", round + 1, extent.rounds);
-            self.big(figures, round, &server, &served).await.context("files of 16 MiB")?;
-            self.small(figures, round, &small, &server).await.context("files of 4 KiB")?;
+            self.big(figures, round, &server, &served)
+                .await
+                .context("files of 16 MiB")?;
+            self.small(figures, round, &small, &server)
+                .await
+                .context("files of 4 KiB")?;
             self.list(figures, &small).await.context("listings")?;
         }
         self.idle(figures, "idle_after_load").await
     }
 
     fn puts(&self, set: &FileSet) -> Puts {
-        Puts { source: self.source.clone(), set: set.clone() }
+        Puts {
+            source: self.source.clone(),
+            set: set.clone(),
+        }
     }
 
     fn gets(&self, set: &FileSet, count: usize, below: &'static str) -> Gets {
-        Gets { source: self.source.clone(), set: set.clone(), count, below }
+        Gets {
+            source: self.source.clone(),
+            set: set.clone(),
+            count,
+            below,
+        }
     }
 
     /// 16 MiB by four clients: what the disk allows, PUT; what a file server does, GET.
-    async fn big(&self, figures: &mut Figures, round: usize, server: &FileServer, served: &FileSet) -> Result<()> {
+    async fn big(
+        &self,
+        figures: &mut Figures,
+        round: usize,
+        server: &FileServer,
+        served: &FileSet,
+    ) -> Result<()> {
         let count = self.extent.big_files;
         let set = FileSet::new(format!("big-{round}/"), BIG);
         let bytes = (count * BIG) as f64 / 1e6;
@@ -108,7 +137,8 @@ impl Bench<'_> {
 
         rustix::fs::sync();
         let (dir, source) = (self.dir.to_path_buf(), self.source.clone());
-        let raw = tokio::task::spawn_blocking(move || synced_copies(&dir, &source, chunks, FOUR)).await??;
+        let raw = tokio::task::spawn_blocking(move || synced_copies(&dir, &source, chunks, FOUR))
+            .await??;
         let limit = bytes / raw.as_secs_f64();
         figures.add("raw_3_copies_limit_mbs", "MB/s", limit);
 
@@ -126,7 +156,10 @@ impl Bench<'_> {
                 break begun.elapsed();
             }
             let missing = all - held;
-            ensure!(begun.elapsed() < put.took + SETTLE, "{missing} copies of chunks are not there long after the PUTs");
+            ensure!(
+                begun.elapsed() < put.took + SETTLE,
+                "{missing} copies of chunks are not there long after the PUTs"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         let mbs = bytes / put.took.as_secs_f64();
@@ -135,17 +168,39 @@ impl Bench<'_> {
         figures.add("put_16m_4c_third_copy_mbs", "MB/s", durable_mbs);
         figures.add("put_16m_4c_over_limit", "ratio", durable_mbs / limit);
         // Outside the clock: what was counted is what was written, three times.
-        load(&addresses, FOUR, Until::requests(count), Verifies { set: set.clone() }).await?;
+        load(
+            &addresses,
+            FOUR,
+            Until::requests(count),
+            Verifies { set: set.clone() },
+        )
+        .await?;
 
         // Twice, so that it lasts long enough; by then all is in the page cache.
         let reads = Until::requests(count * 2);
-        load(&[server.address], FOUR, Until::requests(count), self.gets(served, count, "/")).await?;
-        let plain = load(&[server.address], FOUR, reads, self.gets(served, count, "/")).await?;
+        load(
+            &[server.address],
+            FOUR,
+            Until::requests(count),
+            self.gets(served, count, "/"),
+        )
+        .await?;
+        let plain = load(
+            &[server.address],
+            FOUR,
+            reads,
+            self.gets(served, count, "/"),
+        )
+        .await?;
         let got = load(&addresses, FOUR, reads, self.gets(&set, count, "/files/")).await?;
         let rate = |took: Duration| 2.0 * bytes / took.as_secs_f64();
         figures.add("fileserver_get_16m_4c_mbs", "MB/s", rate(plain.took));
         figures.add("get_16m_4c_mbs", "MB/s", rate(got.took));
-        figures.add("get_16m_4c_over_fileserver", "ratio", plain.took.as_secs_f64() / got.took.as_secs_f64());
+        figures.add(
+            "get_16m_4c_over_fileserver",
+            "ratio",
+            plain.took.as_secs_f64() / got.took.as_secs_f64(),
+        );
         match memory.most().await {
             Ok(most) => figures.add("load_rss_mib", "MiB", most),
             Err(e) => eprintln!("no load_rss_mib: {e:#}"),
@@ -154,42 +209,102 @@ impl Bench<'_> {
     }
 
     /// 4 KiB by one client and by sixteen.
-    async fn small(&self, figures: &mut Figures, round: usize, there: &FileSet, server: &FileServer) -> Result<()> {
-        let until = Until { requests: MOST, time: self.extent.phase };
+    async fn small(
+        &self,
+        figures: &mut Figures,
+        round: usize,
+        there: &FileSet,
+        server: &FileServer,
+    ) -> Result<()> {
+        let until = Until {
+            requests: MOST,
+            time: self.extent.phase,
+        };
         let nodes = self.cluster.addresses()?;
-        let (dir, source, time) = (self.dir.to_path_buf(), self.source.clone(), self.extent.phase / 2);
+        let (dir, source, time) = (
+            self.dir.to_path_buf(),
+            self.source.clone(),
+            self.extent.phase / 2,
+        );
         let (alone, grouped) = tokio::task::spawn_blocking(move || {
-            anyhow::Ok((synced_appends(&dir, &source, 1, time)?, synced_appends(&dir, &source, SIXTEEN, time)?))
+            anyhow::Ok((
+                synced_appends(&dir, &source, 1, time)?,
+                synced_appends(&dir, &source, SIXTEEN, time)?,
+            ))
         })
         .await??;
         figures.add("raw_append_4k_per_s", "1/s", alone);
         figures.add("raw_append_4k_by_16_per_s", "1/s", grouped);
 
-        let one = load(&nodes, 1, until, self.puts(&FileSet::new(format!("one-{round}/"), SMALL))).await?;
+        let one = load(
+            &nodes,
+            1,
+            until,
+            self.puts(&FileSet::new(format!("one-{round}/"), SMALL)),
+        )
+        .await?;
         figures.add("put_4k_1c_per_s", "1/s", one.per_second());
-        figures.add("put_4k_1c_p50_ms", "ms", quantile(&one.latencies, 0.5).unwrap_or_default());
+        figures.add(
+            "put_4k_1c_p50_ms",
+            "ms",
+            quantile(&one.latencies, 0.5).unwrap_or_default(),
+        );
         figures.add("put_4k_over_fsync", "ratio", one.per_second() / alone);
-        let sixteen = load(&nodes, SIXTEEN, until, self.puts(&FileSet::new(format!("sixteen-{round}/"), SMALL))).await?;
+        let sixteen = load(
+            &nodes,
+            SIXTEEN,
+            until,
+            self.puts(&FileSet::new(format!("sixteen-{round}/"), SMALL)),
+        )
+        .await?;
         figures.add("put_4k_16c_per_s", "1/s", sixteen.per_second());
-        figures.add("put_4k_16c_p99_ms", "ms", quantile(&sixteen.latencies, 0.99).unwrap_or_default());
+        figures.add(
+            "put_4k_16c_p99_ms",
+            "ms",
+            quantile(&sixteen.latencies, 0.99).unwrap_or_default(),
+        );
 
         let count = self.extent.small_files;
         let one = load(&nodes, 1, until, self.gets(there, count, "/files/")).await?;
-        figures.add("get_4k_1c_p50_ms", "ms", quantile(&one.latencies, 0.5).unwrap_or_default());
-        figures.add("get_4k_1c_p99_ms", "ms", quantile(&one.latencies, 0.99).unwrap_or_default());
+        figures.add(
+            "get_4k_1c_p50_ms",
+            "ms",
+            quantile(&one.latencies, 0.5).unwrap_or_default(),
+        );
+        figures.add(
+            "get_4k_1c_p99_ms",
+            "ms",
+            quantile(&one.latencies, 0.99).unwrap_or_default(),
+        );
         let sixteen = load(&nodes, SIXTEEN, until, self.gets(there, count, "/files/")).await?;
         figures.add("get_4k_16c_per_s", "1/s", sixteen.per_second());
         // What the client itself costs: a server that does nothing but say 404.
         let nothing = load(&[server.address], 1, until, Nothing).await?;
-        figures.add("fileserver_404_1c_p50_ms", "ms", quantile(&nothing.latencies, 0.5).unwrap_or_default());
+        figures.add(
+            "fileserver_404_1c_p50_ms",
+            "ms",
+            quantile(&nothing.latencies, 0.5).unwrap_or_default(),
+        );
         Ok(())
     }
 
     /// Pages of a listing, one client.
     async fn list(&self, figures: &mut Figures, set: &FileSet) -> Result<()> {
-        let until = Until { requests: MOST, time: self.extent.phase / 2 };
+        let until = Until {
+            requests: MOST,
+            time: self.extent.phase / 2,
+        };
         let count = self.extent.small_files;
-        let done = load(&self.cluster.addresses()?, 1, until, Lists { set: set.clone(), count }).await?;
+        let done = load(
+            &self.cluster.addresses()?,
+            1,
+            until,
+            Lists {
+                set: set.clone(),
+                count,
+            },
+        )
+        .await?;
         figures.add("list_per_s", "1/s", done.per_second());
         figures.add("list_names_per_s", "1/s", done.per_second() * count as f64);
         Ok(())
@@ -199,7 +314,12 @@ impl Bench<'_> {
     async fn idle(&self, figures: &mut Figures, name: &str) -> Result<()> {
         let nodes = self.cluster.nodes()?;
         tokio::time::sleep(self.extent.quiet).await;
-        let used = || nodes.iter().map(|n| cpu_seconds(n.pid)).collect::<Result<Vec<f64>>>();
+        let used = || {
+            nodes
+                .iter()
+                .map(|n| cpu_seconds(n.pid))
+                .collect::<Result<Vec<f64>>>()
+        };
         let Ok(before) = used() else {
             eprintln!("no figures of idle nodes: there is no /proc here");
             return Ok(());
@@ -207,7 +327,10 @@ impl Bench<'_> {
         let begun = Instant::now();
         tokio::time::sleep(self.extent.watched).await;
         let (after, took) = (used()?, begun.elapsed().as_secs_f64());
-        let cpu = before.iter().zip(after).map(|(before, after)| 100.0 * (after - before) / took);
+        let cpu = before
+            .iter()
+            .zip(after)
+            .map(|(before, after)| 100.0 * (after - before) / took);
         figures.add(&format!("{name}_cpu_percent"), "%", cpu.fold(0.0, f64::max));
         let mut most = 0.0;
         for node in &nodes {

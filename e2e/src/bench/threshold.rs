@@ -39,13 +39,25 @@ pub async fn run(beside: &Path, source: &Source, figures: &mut Figures) -> Resul
 
 async fn cross(cluster: &Cluster, source: &Source, figures: &mut Figures) -> Result<()> {
     let nodes = cluster.addresses()?;
-    let put = |prefix: &str| Puts { source: source.clone(), set: FileSet::new(prefix, BYTES) };
+    let put = |prefix: &str| Puts {
+        source: source.clone(),
+        set: FileSet::new(prefix, BYTES),
+    };
     load(&nodes, 1, Until::requests(1), put("below")).await?;
     eventually("the first file is seen", secs(90), || async {
         let status = cluster.status()?;
-        let fullest = status["storage"]["fullestPercent"].as_u64().context("no figure")?;
-        ensure!((15..=33).contains(&fullest), "the fullest node is filled to {fullest} %");
-        ensure!(status["nodes"] == 3 && status["phase"] == "Ready", "the phase is {}", status["phase"]);
+        let fullest = status["storage"]["fullestPercent"]
+            .as_u64()
+            .context("no figure")?;
+        ensure!(
+            (15..=33).contains(&fullest),
+            "the fullest node is filled to {fullest} %"
+        );
+        ensure!(
+            status["nodes"] == 3 && status["phase"] == "Ready",
+            "the phase is {}",
+            status["phase"]
+        );
         Ok(())
     })
     .await?;
@@ -59,16 +71,33 @@ async fn cross(cluster: &Cluster, source: &Source, figures: &mut Figures) -> Res
         {
             break;
         }
-        ensure!(crossed.elapsed() < LONGEST, "no node has come after {} s: {}", LONGEST.as_secs(), cluster.status()?);
+        ensure!(
+            crossed.elapsed() < LONGEST,
+            "no node has come after {} s: {}",
+            LONGEST.as_secs(),
+            cluster.status()?
+        );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    figures.add("threshold_to_serving_s", "s", crossed.elapsed().as_secs_f64());
+    figures.add(
+        "threshold_to_serving_s",
+        "s",
+        crossed.elapsed().as_secs_f64(),
+    );
     eventually("the change is done", LONGEST, || async {
         let status = cluster.status()?;
-        ensure!(status["nodes"] == 4 && status["phase"] == "Ready", "the phase is {}", status["phase"]);
+        ensure!(
+            status["nodes"] == 4 && status["phase"] == "Ready",
+            "the phase is {}",
+            status["phase"]
+        );
         Ok(())
     })
     .await?;
-    figures.add("threshold_to_ready_again_s", "s", crossed.elapsed().as_secs_f64());
+    figures.add(
+        "threshold_to_ready_again_s",
+        "s",
+        crossed.elapsed().as_secs_f64(),
+    );
     Ok(())
 }

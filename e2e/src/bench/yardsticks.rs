@@ -38,7 +38,12 @@ const CONNECTIONS: usize = 64;
 
 /// Writes `chunks` files of 4 MiB three times, each synced and its folder too, by
 /// `writers` at once; the files are removed after the clock has stopped.
-pub fn synced_copies(dir: &Path, source: &Source, chunks: usize, writers: usize) -> Result<Duration> {
+pub fn synced_copies(
+    dir: &Path,
+    source: &Source,
+    chunks: usize,
+    writers: usize,
+) -> Result<Duration> {
     let folder = |copy: usize| dir.join(format!("raw-{copy}"));
     for copy in 0..COPIES {
         std::fs::create_dir_all(folder(copy)).context("making a folder for raw writes")?;
@@ -65,13 +70,19 @@ pub fn synced_copies(dir: &Path, source: &Source, chunks: usize, writers: usize)
     let results: Vec<std::io::Result<()>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..writers).map(|_| scope.spawn(write)).collect();
         let died = || std::io::Error::other("a writer died");
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(died()))).collect()
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|_| Err(died())))
+            .collect()
     });
     let took = begun.elapsed();
     for copy in 0..COPIES {
         std::fs::remove_dir_all(folder(copy)).context("removing raw writes")?;
     }
-    results.into_iter().collect::<std::io::Result<()>>().context("raw writes")?;
+    results
+        .into_iter()
+        .collect::<std::io::Result<()>>()
+        .context("raw writes")?;
     Ok(took)
 }
 
@@ -80,7 +91,11 @@ pub fn synced_appends(dir: &Path, source: &Source, group: usize, time: Duration)
     const MOST: usize = 200_000;
     let path = dir.join("raw-log");
     let bytes = source.file(&FileSet::new("log/", 4096), 0);
-    let mut file = std::fs::File::options().create_new(true).append(true).open(&path).context("making a raw log")?;
+    let mut file = std::fs::File::options()
+        .create_new(true)
+        .append(true)
+        .open(&path)
+        .context("making a raw log")?;
     let begun = Instant::now();
     let mut done = 0;
     while done < MOST && begun.elapsed() < time {
@@ -103,10 +118,16 @@ pub struct FileServer {
 
 impl FileServer {
     /// Starts one for a folder with the files of a set, which are in the page cache.
-    pub async fn start(dir: &Path, source: &Source, set: &FileSet, count: usize) -> Result<FileServer> {
+    pub async fn start(
+        dir: &Path,
+        source: &Source,
+        set: &FileSet,
+        count: usize,
+    ) -> Result<FileServer> {
         std::fs::create_dir_all(dir)?;
         for index in 0..count {
-            std::fs::write(dir.join(set.name(index)), source.file(set, index)).context("writing files to serve")?;
+            std::fs::write(dir.join(set.name(index)), source.file(set, index))
+                .context("writing files to serve")?;
         }
         let program = std::env::current_exe().context("finding this program")?;
         let mut child = Command::new(program)
@@ -117,16 +138,30 @@ impl FileServer {
             .kill_on_drop(true)
             .spawn()
             .context("starting the file server")?;
-        let stdout = child.stdout.take().context("the file server has no output")?;
-        let line = tokio::time::timeout(Duration::from_secs(20), BufReader::new(stdout).lines().next_line()).await;
-        let line = line.context("the file server does not listen")??.context("the file server has ended")?;
-        Ok(FileServer { _child: child, address: line.trim().parse().context("the file server's address")? })
+        let stdout = child
+            .stdout
+            .take()
+            .context("the file server has no output")?;
+        let line = tokio::time::timeout(
+            Duration::from_secs(20),
+            BufReader::new(stdout).lines().next_line(),
+        )
+        .await;
+        let line = line
+            .context("the file server does not listen")??
+            .context("the file server has ended")?;
+        Ok(FileServer {
+            _child: child,
+            address: line.trim().parse().context("the file server's address")?,
+        })
     }
 }
 
 /// The file server: says where it listens, and ends with its standard input.
 pub async fn serve(dir: PathBuf) -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("listening")?;
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .context("listening")?;
     println!("{}", listener.local_addr()?);
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let accept = async {
@@ -139,7 +174,9 @@ pub async fn serve(dir: PathBuf) -> Result<()> {
                 let _slot = slot;
                 let service = service_fn(move |request| answer(dir.clone(), request));
                 // A client that goes away is no concern of ours.
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             });
         }
         #[expect(unreachable_code, reason = "it says the type of the block")]
@@ -158,7 +195,10 @@ type FileBody = StreamBody<BoxStream<'static, std::io::Result<Frame<Bytes>>>>;
 async fn answer(dir: PathBuf, request: Request<Incoming>) -> Result<Response<FileBody>> {
     let name = request.uri().path().trim_start_matches('/').to_string();
     let opened = || -> Result<(std::fs::File, u64)> {
-        ensure!(!name.contains('/') && !name.starts_with('.'), "no such name");
+        ensure!(
+            !name.contains('/') && !name.starts_with('.'),
+            "no such name"
+        );
         let file = std::fs::File::open(dir.join(&name))?;
         let length = file.metadata()?.len();
         Ok((file, length))
@@ -170,12 +210,16 @@ async fn answer(dir: PathBuf, request: Request<Incoming>) -> Result<Response<Fil
     };
     // Reads from the page cache do not wait, so no other thread is asked.
     let pieces = futures::stream::unfold((file, 0u64), move |(file, at)| async move {
-        let now = usize::try_from(length - at).unwrap_or(READ_BYTES).min(READ_BYTES);
+        let now = usize::try_from(length - at)
+            .unwrap_or(READ_BYTES)
+            .min(READ_BYTES);
         if now == 0 {
             return None;
         }
         let mut buffer = vec![0; now];
-        let read = file.read_exact_at(&mut buffer, at).map(|()| Frame::data(Bytes::from(buffer)));
+        let read = file
+            .read_exact_at(&mut buffer, at)
+            .map(|()| Frame::data(Bytes::from(buffer)));
         Some((read, (file, at + now as u64)))
     });
     let mut found = Response::new(StreamBody::new(pieces.boxed()));

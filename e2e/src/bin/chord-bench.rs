@@ -79,11 +79,21 @@ async fn main() -> ExitCode {
 }
 
 async fn bench(args: &Args) -> Result<()> {
-    ensure!((1..=MOST_ROUNDS).contains(&args.rounds), "--rounds is 1 to {MOST_ROUNDS}");
-    let extent = if args.short { Extent::short() } else { Extent::long(args.rounds) };
+    ensure!(
+        (1..=MOST_ROUNDS).contains(&args.rounds),
+        "--rounds is 1 to {MOST_ROUNDS}"
+    );
+    let extent = if args.short {
+        Extent::short()
+    } else {
+        Extent::long(args.rounds)
+    };
     let home = repo().join("target/bench");
     std::fs::create_dir_all(&home).with_context(|| format!("making {}", home.display()))?;
-    let work = tempfile::Builder::new().prefix("run-").tempdir_in(&home).context("making a folder to work in")?;
+    let work = tempfile::Builder::new()
+        .prefix("run-")
+        .tempdir_in(&home)
+        .context("making a folder to work in")?;
     let mut figures = Figures::default();
     println!("{}", machine());
     let measured = measure(args, extent, work.path(), &mut figures).await;
@@ -95,7 +105,11 @@ async fn bench(args: &Args) -> Result<()> {
         }
     }
     // What was measured before something failed was measured all the same.
-    let to = home.join(if args.short { "figures-short.jsonl" } else { "figures.jsonl" });
+    let to = home.join(if args.short {
+        "figures-short.jsonl"
+    } else {
+        "figures.jsonl"
+    });
     figures.append(&to)?;
     println!("{}", figures.table());
     println!("added to {}", to.display());
@@ -112,7 +126,12 @@ async fn measure(args: &Args, extent: Extent, work: &Path, figures: &mut Figures
             "durability": "Durable",
         });
         let cluster = Cluster::start(&work.join("cluster"), &spec, 3).await?;
-        let bench = Bench { cluster: &cluster, dir: work, source: source.clone(), extent };
+        let bench = Bench {
+            cluster: &cluster,
+            dir: work,
+            source: source.clone(),
+            extent,
+        };
         let result = bench.run(figures).await;
         let stopped = cluster.stop().await;
         result.and(stopped)?;
@@ -126,7 +145,9 @@ async fn measure(args: &Args, extent: Extent, work: &Path, figures: &mut Figures
             {
                 bail!("removing {}: {e}", beside.display());
             }
-            threshold::run(&beside, &source, figures).await.context("the threshold")?;
+            threshold::run(&beside, &source, figures)
+                .await
+                .context("the threshold")?;
         }
     }
     Ok(())
@@ -136,7 +157,11 @@ async fn measure(args: &Args, extent: Extent, work: &Path, figures: &mut Figures
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().filter(|l| !l.is_empty()).map_or(String::new(), |l| format!("; load before: {l}"));
+    let load = load
+        .split(' ')
+        .next()
+        .filter(|l| !l.is_empty())
+        .map_or(String::new(), |l| format!("; load before: {l}"));
     format!(
         "client, three nodes, operator and file server share {cores} processors, and three copies one disk{load}\n\
          client: HTTP/1.1 kept alive, to the nodes' own ports in turn; all bytes read are compared; MB are 10^6 bytes\n\

@@ -25,12 +25,17 @@ pub struct Coordinator {
 /// The problem of a precondition that does not hold, with the current version.
 pub fn precondition_failed(name: &FileName, current: Option<(String, u64)>) -> Problem {
     let now = match &current {
-        Some((etag, version)) => format!("its current version is {version}, with the tag \"{etag}\""),
+        Some((etag, version)) => {
+            format!("its current version is {version}, with the tag \"{etag}\"")
+        }
         None => "it does not exist".into(),
     };
     Problem {
         current,
-        ..Problem::new(Kind::PreconditionFailed, format!("a precondition on {name:?} does not hold: {now}"))
+        ..Problem::new(
+            Kind::PreconditionFailed,
+            format!("a precondition on {name:?} does not hold: {now}"),
+        )
     }
 }
 
@@ -38,22 +43,32 @@ pub fn precondition_failed(name: &FileName, current: Option<(String, u64)>) -> P
 pub fn finished(name: &FileName, end: End) -> Result<(Value, Outcome), Problem> {
     match end {
         End::Done(value, outcome) => Ok((*value, outcome)),
-        End::Absent => Err(Problem::new(Kind::NotFound, format!("there is no file {name:?}"))),
-        End::Refused(Refusal::NotFound) => {
-            Err(Problem::new(Kind::NotFound, format!("there is no file {name:?}")))
-        }
+        End::Absent => Err(Problem::new(
+            Kind::NotFound,
+            format!("there is no file {name:?}"),
+        )),
+        End::Refused(Refusal::NotFound) => Err(Problem::new(
+            Kind::NotFound,
+            format!("there is no file {name:?}"),
+        )),
         End::Refused(Refusal::Precondition { current }) => Err(precondition_failed(name, current)),
         End::Refused(Refusal::UploadExpired) => Err(Problem::new(
             Kind::OutcomeUnknown,
-            format!("the upload of {name:?} was given up meanwhile; nothing was changed; send it again"),
+            format!(
+                "the upload of {name:?} was given up meanwhile; nothing was changed; send it again"
+            ),
         )),
         End::Refused(Refusal::TooManyPending) => Err(Problem::new(
             Kind::Overloaded,
-            format!("too many uploads of {name:?} are under way; nothing was changed; try again later"),
+            format!(
+                "too many uploads of {name:?} are under way; nothing was changed; try again later"
+            ),
         )),
         End::Unknown => Err(Problem::new(
             Kind::OutcomeUnknown,
-            format!("whether {name:?} was changed cannot be known: too many owners fell silent; read it to find out"),
+            format!(
+                "whether {name:?} was changed cannot be known: too many owners fell silent; read it to find out"
+            ),
         )),
     }
 }
@@ -66,7 +81,10 @@ impl Coordinator {
         }
         Err(Problem::new(
             Kind::NoQuorum,
-            format!("{} is not a member of the cluster's view; ask another node", self.node.name),
+            format!(
+                "{} is not a member of the cluster's view; ask another node",
+                self.node.name
+            ),
         ))
     }
 }
@@ -74,7 +92,9 @@ impl Coordinator {
 impl Files for Coordinator {
     async fn stat(&self, name: &FileName) -> Result<Option<Manifest>, Problem> {
         self.check_member()?;
-        Ok(drive::read(&self.node, name).await?.and_then(|value| value.current))
+        Ok(drive::read(&self.node, name)
+            .await?
+            .and_then(|value| value.current))
     }
 
     fn read(&self, name: &FileName, manifest: &Manifest, range: Range<u64>) -> Body {
@@ -85,9 +105,14 @@ impl Files for Coordinator {
         self.check_member()?;
         if !put.condition.is_empty() {
             let current = self.stat(&put.name).await?;
-            let tag = current.as_ref().map(|m| (m.etag.as_str(), m.modified_ms / 1000));
+            let tag = current
+                .as_ref()
+                .map(|m| (m.etag.as_str(), m.modified_ms / 1000));
             if put.condition.evaluate(tag, false) != Verdict::Proceed {
-                return Err(precondition_failed(&put.name, current.map(|m| (m.etag, m.version))));
+                return Err(precondition_failed(
+                    &put.name,
+                    current.map(|m| (m.etag, m.version)),
+                ));
             }
         }
         super::put::admit_space(&self.node, put)
@@ -101,7 +126,10 @@ impl Files for Coordinator {
     async fn delete(&self, name: &FileName, condition: Condition) -> Result<u64, Problem> {
         self.check_member()?;
         let before = drive::read(&self.node, name).await?;
-        let change = Change::Delete { op: self.node.next_operation(), condition };
+        let change = Change::Delete {
+            op: self.node.next_operation(),
+            condition,
+        };
         let end = drive::run(&self.node, name, Proposer::new(change), None).await?;
         let (_, outcome) = finished(name, end)?;
         if let Some(manifest) = before.and_then(|value| value.current) {

@@ -27,7 +27,11 @@ struct Piece {
 pub fn read(node: Arc<Node>, name: FileName, manifest: Manifest, range: Range<u64>) -> Body {
     if let Contents::Inline(bytes) = &manifest.body {
         let (from, upto) = (range.start as usize, (range.end as usize).min(bytes.len()));
-        let bytes = if from < upto { bytes.slice(from..upto) } else { Bytes::new() };
+        let bytes = if from < upto {
+            bytes.slice(from..upto)
+        } else {
+            Bytes::new()
+        };
         return Box::pin(futures::stream::iter([Ok(bytes)]));
     }
     let pieces = pieces(&name, &manifest, range);
@@ -58,8 +62,13 @@ fn pieces(name: &FileName, manifest: &Manifest, range: Range<u64>) -> Vec<Piece>
             while first < last {
                 let next = (first + SPAN_BLOCKS).min(last);
                 let base = u64::from(first) * block;
-                let cut = (from.max(base) - base) as usize..(upto.min(u64::from(next) * block) - base) as usize;
-                pieces.push(Piece { chunk, blocks: first..next, cut });
+                let cut = (from.max(base) - base) as usize
+                    ..(upto.min(u64::from(next) * block) - base) as usize;
+                pieces.push(Piece {
+                    chunk,
+                    blocks: first..next,
+                    cut,
+                });
                 first = next;
             }
         }
@@ -69,17 +78,28 @@ fn pieces(name: &FileName, manifest: &Manifest, range: Range<u64>) -> Vec<Piece>
 }
 
 fn broken(name: &FileName, why: &str) -> Problem {
-    Problem::new(Kind::NoQuorum, format!("cannot read {name:?} to its end: {why}"))
+    Problem::new(
+        Kind::NoQuorum,
+        format!("cannot read {name:?} to its end: {why}"),
+    )
 }
 
 /// Where a chunk may be: its owners, this node first, those that answered lately
 /// before the others; then every other member, for a chunk on its way.
 fn holders(node: &Node, chunk: &PlacedChunk) -> Vec<(Ordinal, Option<DiskId>)> {
-    let Some(current) = node.current() else { return Vec::new() };
+    let Some(current) = node.current() else {
+        return Vec::new();
+    };
     let me = node.disk();
     let owners = current.placements.owners(&chunk.key);
-    let mut found: Vec<(Ordinal, Option<DiskId>)> = owners.iter().map(|m| (m.ordinal, Some(m.disk))).collect();
-    let alive = |ordinal: Ordinal| node.ring.lock().unwrap_or_else(|p| p.into_inner()).alive(ordinal);
+    let mut found: Vec<(Ordinal, Option<DiskId>)> =
+        owners.iter().map(|m| (m.ordinal, Some(m.disk))).collect();
+    let alive = |ordinal: Ordinal| {
+        node.ring
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .alive(ordinal)
+    };
     found.sort_by_key(|(ordinal, disk)| (*disk != Some(me), !alive(*ordinal)));
     let others: Vec<_> = current
         .view
@@ -104,7 +124,10 @@ async fn fetch(node: &Arc<Node>, name: &FileName, piece: &Piece) -> Result<Bytes
             }
         }
     }
-    Err(broken(name, &format!("no copy of part {} can be read: {why}", piece.chunk.id.part)))
+    Err(broken(
+        name,
+        &format!("no copy of part {} can be read: {why}", piece.chunk.id.part),
+    ))
 }
 
 #[cfg(test)]
@@ -114,7 +137,13 @@ mod tests {
     use chord_api::manifest::{ChunkRef, Root};
 
     fn manifest(sizes: &[u32]) -> Manifest {
-        let chunks: Vec<ChunkRef> = sizes.iter().map(|size| ChunkRef { size: *size, root: Root([0; 32]) }).collect();
+        let chunks: Vec<ChunkRef> = sizes
+            .iter()
+            .map(|size| ChunkRef {
+                size: *size,
+                root: Root([0; 32]),
+            })
+            .collect();
         Manifest {
             version: 1,
             etag: "e".into(),
@@ -122,7 +151,10 @@ mod tests {
             modified_ms: 0,
             content_type: None,
             meta: vec![],
-            body: Contents::Chunks { upload: UploadId::from_bytes([1; 16]), chunks },
+            body: Contents::Chunks {
+                upload: UploadId::from_bytes([1; 16]),
+                chunks,
+            },
         }
     }
 
@@ -130,7 +162,14 @@ mod tests {
     fn every_range_is_cut_out_of_whole_blocks() {
         let name: FileName = "f".parse().unwrap();
         let m = manifest(&[4 << 20, 4 << 20, 100]);
-        for range in [0..m.size, 0..1, (4 << 20) - 1..(4 << 20) + 1, 65_535..65_537, m.size - 1..m.size, 7..7] {
+        for range in [
+            0..m.size,
+            0..1,
+            (4 << 20) - 1..(4 << 20) + 1,
+            65_535..65_537,
+            m.size - 1..m.size,
+            7..7,
+        ] {
             let pieces = pieces(&name, &m, range.clone());
             let total: u64 = pieces.iter().map(|p| p.cut.len() as u64).sum();
             assert_eq!(total, range.end - range.start, "{range:?}");

@@ -44,9 +44,15 @@ pub async fn list(node: &Arc<Node>, query: ListQuery) -> Result<FileList, Proble
                 out.next = Some(last_of(&out));
                 return Ok(out);
             }
-            match query.delimiter.as_ref().and_then(|d| common_prefix(name.as_str(), &query.prefix, d)) {
+            match query
+                .delimiter
+                .as_ref()
+                .and_then(|d| common_prefix(name.as_str(), &query.prefix, d))
+            {
                 Some(prefix) => {
-                    if out.prefixes.last() != Some(&prefix) && prefix.as_str() > query.after.as_str() {
+                    if out.prefixes.last() != Some(&prefix)
+                        && prefix.as_str() > query.after.as_str()
+                    {
                         out.prefixes.push(prefix);
                     }
                 }
@@ -92,7 +98,9 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
 
 /// RFC 3339 in UTC, with milliseconds.
 fn rfc3339(ms: u64) -> String {
-    let at = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let at = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     format!("{:.3}", at.unwrap_or_default())
 }
 
@@ -128,7 +136,11 @@ async fn pages(
         .table()
         .live()
         .map(|m| async move {
-            let request = Request::Names { prefix: prefix.into(), after: after.into(), limit: BATCH };
+            let request = Request::Names {
+                prefix: prefix.into(),
+                after: after.into(),
+                limit: BATCH,
+            };
             (m.disk, node.ask(current, m.ordinal, m.disk, request).await)
         })
         .collect();
@@ -140,13 +152,20 @@ async fn pages(
                 pages.insert(disk, page);
             }
             Ok(_) => why = "a member answered something else".into(),
-            Err(error @ PeerError::Refused(..)) if drive::refused_for_view(&error) => return Err(error.to_string()),
+            Err(error @ PeerError::Refused(..)) if drive::refused_for_view(&error) => {
+                return Err(error.to_string());
+            }
             Err(error) => why = error.to_string(),
         }
     }
     let needed = old.table().blocking();
     for (_, owners) in old.ranges() {
-        if owners.iter().filter(|m| pages.contains_key(&m.disk)).count() < needed {
+        if owners
+            .iter()
+            .filter(|m| pages.contains_key(&m.disk))
+            .count()
+            < needed
+        {
             return Err(why);
         }
     }
@@ -154,23 +173,38 @@ async fn pages(
 }
 
 /// Merges pages: the highest ballot of each name, disagreements read properly.
-async fn resolve(node: &Arc<Node>, current: &Current, pages: BTreeMap<DiskId, NamesPage>) -> Result<Merged, Problem> {
+async fn resolve(
+    node: &Arc<Node>,
+    current: &Current,
+    pages: BTreeMap<DiskId, NamesPage>,
+) -> Result<Merged, Problem> {
     // Beyond the last name of a page that has more, that member's names are unknown.
-    let upto: Option<FileName> =
-        pages.values().filter(|p| p.more).filter_map(|p| p.names.last().map(|n| n.name.clone())).min();
+    let upto: Option<FileName> = pages
+        .values()
+        .filter(|p| p.more)
+        .filter_map(|p| p.names.last().map(|n| n.name.clone()))
+        .min();
     let mut names: BTreeMap<FileName, Vec<(DiskId, Ballot, Option<NameFile>)>> = BTreeMap::new();
     for (disk, page) in &pages {
         for entry in &page.names {
             if upto.as_ref().is_some_and(|upto| entry.name > *upto) {
                 break;
             }
-            names.entry(entry.name.clone()).or_default().push((*disk, entry.ballot, entry.file.clone()));
+            names.entry(entry.name.clone()).or_default().push((
+                *disk,
+                entry.ballot,
+                entry.file.clone(),
+            ));
         }
     }
     let resolved = futures::stream::iter(names).map(|(name, mut reports)| {
         let node = node.clone();
-        let answered =
-            current.placements.old.owners(&Id::of_file(&name)).filter(|m| pages.contains_key(&m.disk)).count();
+        let answered = current
+            .placements
+            .old
+            .owners(&Id::of_file(&name))
+            .filter(|m| pages.contains_key(&m.disk))
+            .count();
         async move {
             reports.sort_by_key(|(_, ballot, _)| *ballot);
             let agree = reports.len() >= answered && reports.windows(2).all(|w| w[0].1 == w[1].1);

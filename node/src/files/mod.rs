@@ -55,7 +55,10 @@ pub struct ListQuery {
 /// The data path as the client port sees it; errors are ready to be answered.
 pub trait Files: Clone + Send + Sync + 'static {
     /// The current version, linearizable; `None` where there is none.
-    fn stat(&self, name: &FileName) -> impl Future<Output = Result<Option<Manifest>, Problem>> + Send;
+    fn stat(
+        &self,
+        name: &FileName,
+    ) -> impl Future<Output = Result<Option<Manifest>, Problem>> + Send;
 
     /// The bytes `range` of a version that `stat` gave (within its size).
     fn read(&self, name: &FileName, manifest: &Manifest, range: Range<u64>) -> Body;
@@ -68,13 +71,18 @@ pub trait Files: Clone + Send + Sync + 'static {
     fn put(&self, put: Put, body: Body) -> impl Future<Output = Result<PutDone, Problem>> + Send;
 
     /// Deletes; `NotFound` where there is nothing.
-    fn delete(&self, name: &FileName, condition: Condition) -> impl Future<Output = Result<u64, Problem>> + Send;
+    fn delete(
+        &self,
+        name: &FileName,
+        condition: Condition,
+    ) -> impl Future<Output = Result<u64, Problem>> + Send;
 
     /// A page of names.
     fn list(&self, query: ListQuery) -> impl Future<Output = Result<FileList, Problem>> + Send;
 
     /// Every copy checked.
-    fn verify(&self, name: &FileName) -> impl Future<Output = Result<Verification, Problem>> + Send;
+    fn verify(&self, name: &FileName)
+    -> impl Future<Output = Result<Verification, Problem>> + Send;
 
     /// Keeps a body on this node, whoever owns it.
     fn drop_here(&self, put: Put, body: Body) -> impl Future<Output = Result<(), Problem>> + Send;

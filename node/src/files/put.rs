@@ -39,7 +39,9 @@ const CHUNK_TRIES: u32 = 40;
 
 /// Whether there is space for a PUT, as far as is known of the members.
 pub fn admit_space(node: &Node, put: &Put) -> Result<(), Problem> {
-    let Some(current) = node.current() else { return Ok(()) };
+    let Some(current) = node.current() else {
+        return Ok(());
+    };
     let known: Vec<Option<u64>> = current
         .view
         .new_table()
@@ -48,14 +50,20 @@ pub fn admit_space(node: &Node, put: &Put) -> Result<(), Problem> {
             if m.disk == node.disk() {
                 return Some(node.store.space().available);
             }
-            node.peers.heard(m.ordinal).filter(|h| h.disk == m.disk).map(|h| h.available)
+            node.peers
+                .heard(m.ordinal)
+                .filter(|h| h.disk == m.disk)
+                .map(|h| h.available)
         })
         .collect();
     let quorum = current.view.new_table().quorum();
     let least = if put.length == Some(0) { 0 } else { 1 };
     let usable = known.iter().filter(|a| a.is_none_or(|a| a > least)).count();
     let total: Option<u64> = known.iter().copied().sum();
-    let needed = put.length.unwrap_or(0).saturating_mul(u64::from(current.view.new_table().replication));
+    let needed = put
+        .length
+        .unwrap_or(0)
+        .saturating_mul(u64::from(current.view.new_table().replication));
     if usable < quorum || total.is_some_and(|total| needed > total) {
         return Err(Problem::new(
             Kind::Full,
@@ -72,8 +80,14 @@ pub fn admit_space(node: &Node, put: &Put) -> Result<(), Problem> {
 /// Stores a body.
 pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, Problem> {
     let chunk_size = node.args.chunk_size as usize;
-    let mut reader = Pieces { body: &mut body, left: None, ended: false };
-    let expected = put.length.map_or(chunk_size, |n| usize::try_from(n).unwrap_or(chunk_size).min(chunk_size));
+    let mut reader = Pieces {
+        body: &mut body,
+        left: None,
+        ended: false,
+    };
+    let expected = put.length.map_or(chunk_size, |n| {
+        usize::try_from(n).unwrap_or(chunk_size).min(chunk_size)
+    });
     let memory = reserve(node, expected).await?;
     let first = reader.take(chunk_size).await?;
     let sole = reader.at_end().await?;
@@ -85,8 +99,16 @@ pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, 
         return commit(node, &put, size as u64, fingerprint, contents, Vec::new()).await;
     }
     let upload = UploadId::random();
-    node.uploads.lock().unwrap_or_else(|p| p.into_inner()).insert(upload);
-    let mut guard = UploadGuard { node: node.clone(), name: put.name.clone(), upload, committed: false };
+    node.uploads
+        .lock()
+        .unwrap_or_else(|p| p.into_inner())
+        .insert(upload);
+    let mut guard = UploadGuard {
+        node: node.clone(),
+        name: put.name.clone(),
+        upload,
+        committed: false,
+    };
     begin(node, &put, upload).await?;
 
     let mut chunks: Vec<(PlacedChunk, Acks)> = Vec::new();
@@ -100,7 +122,12 @@ pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, 
         total += size as u64;
         let id = ChunkId { upload, part };
         let root = root_of(&pieces);
-        let chunk = PlacedChunk { id, key: chunk_key(&put.name, id, sole), size: size as u32, root };
+        let chunk = PlacedChunk {
+            id,
+            key: chunk_key(&put.name, id, sole),
+            size: size as u32,
+            root,
+        };
         // A task of its own, so that it goes on while the next chunk is read.
         let flight = tokio::spawn(place(node.clone(), put.name.clone(), chunk, pieces, memory));
         flights.push_back(AbortOnDropHandle::new(flight));
@@ -123,8 +150,25 @@ pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, 
         hash.update(&chunk.root.0);
     }
     let fingerprint = hex::encode(&hash.finalize().as_bytes()[..8]);
-    let refs = chunks.iter().map(|(c, _)| ChunkRef { size: c.size, root: c.root }).collect();
-    let done = commit(node, &put, total, fingerprint, Contents::Chunks { upload, chunks: refs }, chunks).await;
+    let refs = chunks
+        .iter()
+        .map(|(c, _)| ChunkRef {
+            size: c.size,
+            root: c.root,
+        })
+        .collect();
+    let done = commit(
+        node,
+        &put,
+        total,
+        fingerprint,
+        Contents::Chunks {
+            upload,
+            chunks: refs,
+        },
+        chunks,
+    )
+    .await;
     // An unknown outcome may have been applied: the upload is not taken back.
     guard.committed = match &done {
         Ok(_) => true,
@@ -134,7 +178,12 @@ pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, 
 }
 
 fn landed<T>(flight: Result<Result<T, Problem>, tokio::task::JoinError>) -> Result<T, Problem> {
-    flight.map_err(|e| Problem::new(Kind::Overloaded, format!("sending a chunk was cut short: {e}")))?
+    flight.map_err(|e| {
+        Problem::new(
+            Kind::Overloaded,
+            format!("sending a chunk was cut short: {e}"),
+        )
+    })?
 }
 
 /// Memory for one chunk, waited for.
@@ -149,8 +198,16 @@ async fn reserve(node: &Node, bytes: usize) -> Result<OwnedSemaphorePermit, Prob
 
 /// Enters the upload as pending, where the conditions hold.
 async fn begin(node: &Arc<Node>, put: &Put, upload: UploadId) -> Result<(), Problem> {
-    let pending = Pending { upload, disk: node.disk(), boot: node.store.boot(), since_ms: now_ms() };
-    let change = Change::Begin { pending, condition: put.condition.clone() };
+    let pending = Pending {
+        upload,
+        disk: node.disk(),
+        boot: node.store.boot(),
+        since_ms: now_ms(),
+    };
+    let change = Change::Begin {
+        pending,
+        condition: put.condition.clone(),
+    };
     let end = drive::run(node, &put.name, Proposer::new(change), None).await?;
     finished(&put.name, end).map(|_| ())
 }
@@ -174,14 +231,26 @@ async fn commit(
         body: contents,
     };
     let op = node.next_operation();
-    let change = Change::Commit { op, file, condition: put.condition.clone() };
+    let change = Change::Commit {
+        op,
+        file,
+        condition: put.condition.clone(),
+    };
     let confirm = |current: Arc<Current>| -> BoxFuture<'_, Result<(), Problem>> {
         Box::pin(confirm_chunks(node, &put.name, &chunks, current))
     };
     let end = drive::run(node, &put.name, Proposer::new(change), Some(&confirm)).await?;
     let (_, outcome) = finished(&put.name, end)?;
-    let Outcome::Committed { version, etag, replaced } = outcome else {
-        return Err(Problem::new(Kind::OutcomeUnknown, "the register answered for another operation"));
+    let Outcome::Committed {
+        version,
+        etag,
+        replaced,
+    } = outcome
+    else {
+        return Err(Problem::new(
+            Kind::OutcomeUnknown,
+            "the register answered for another operation",
+        ));
     };
     if let Some(manifest) = before
         && manifest.version < version
@@ -189,7 +258,11 @@ async fn commit(
         tell_reapers(node, &put.name, &manifest);
     }
     tell_committed(node, &chunks);
-    Ok(PutDone { version, etag, replaced })
+    Ok(PutDone {
+        version,
+        etag,
+        replaced,
+    })
 }
 
 /// Who acknowledged a chunk, under which view.
@@ -218,9 +291,16 @@ async fn confirm_chunks(
             .map(|voter| {
                 let (current, sources) = (current.clone(), sources.clone());
                 async move {
-                    let request =
-                        Request::Ensure { name: name.clone(), chunk: *chunk, committed: false, sources };
-                    (voter.disk, node.ask(&current, voter.ordinal, voter.disk, request).await)
+                    let request = Request::Ensure {
+                        name: name.clone(),
+                        chunk: *chunk,
+                        committed: false,
+                        sources,
+                    };
+                    (
+                        voter.disk,
+                        node.ask(&current, voter.ordinal, voter.disk, request).await,
+                    )
                 }
             })
             .collect();
@@ -237,7 +317,9 @@ async fn confirm_chunks(
             }
         }
         // Where the view has changed again the next try asks its owners.
-        let moved_on = node.current().is_some_and(|now| now.reference != current.reference);
+        let moved_on = node
+            .current()
+            .is_some_and(|now| now.reference != current.reference);
         if !electorate.decides(&yes) && !moved_on {
             return Err(Problem::new(
                 Kind::NoQuorum,
@@ -265,22 +347,23 @@ async fn place(
     for attempt in 0..CHUNK_TRIES {
         let Some(current) = node.current() else { break };
         let electorate = Electorate::new(&current.placements, &chunk.key);
-        let mut sent: FuturesUnordered<BoxFuture<'static, (Voter, Result<(), PeerError>)>> = electorate
-            .voters()
-            .iter()
-            .map(|voter| {
-                let sending = send_chunk(
-                    node.clone(),
-                    current.clone(),
-                    *voter,
-                    name.clone(),
-                    chunk,
-                    pieces.clone(),
-                    memory.clone(),
-                );
-                Box::pin(sending) as BoxFuture<'static, _>
-            })
-            .collect();
+        let mut sent: FuturesUnordered<BoxFuture<'static, (Voter, Result<(), PeerError>)>> =
+            electorate
+                .voters()
+                .iter()
+                .map(|voter| {
+                    let sending = send_chunk(
+                        node.clone(),
+                        current.clone(),
+                        *voter,
+                        name.clone(),
+                        chunk,
+                        pieces.clone(),
+                        memory.clone(),
+                    );
+                    Box::pin(sending) as BoxFuture<'static, _>
+                })
+                .collect();
         let (mut yes, mut no) = (BTreeSet::new(), BTreeSet::new());
         let mut full = 0;
         while let Some((voter, result)) = sent.next().await {
@@ -290,7 +373,12 @@ async fn place(
                     if electorate.decides(&yes) {
                         let missing: BTreeSet<DiskId> = no;
                         finish_copies(&node, &name, sent, !missing.is_empty());
-                        return Ok((chunk, Acks { view: current.reference }));
+                        return Ok((
+                            chunk,
+                            Acks {
+                                view: current.reference,
+                            },
+                        ));
                     }
                 }
                 Err(error) => {
@@ -302,10 +390,17 @@ async fn place(
                 }
             }
         }
-        if full > 0 && node.current().is_some_and(|c| c.reference == current.reference) {
+        if full > 0
+            && node
+                .current()
+                .is_some_and(|c| c.reference == current.reference)
+        {
             return Err(Problem::new(
                 Kind::Full,
-                format!("there is no space for part {} of {name:?} on its owners; nothing was changed", chunk.id.part),
+                format!(
+                    "there is no space for part {} of {name:?} on its owners; nothing was changed",
+                    chunk.id.part
+                ),
             ));
         }
         tracing::debug!(%name, part = chunk.id.part, attempt, %why, "a chunk is not placed yet");
@@ -313,7 +408,10 @@ async fn place(
     }
     Err(Problem::new(
         Kind::NoQuorum,
-        format!("too few owners of part {} of {name:?} took it ({why}); nothing was changed; try again", chunk.id.part),
+        format!(
+            "too few owners of part {} of {name:?} took it ({why}); nothing was changed; try again",
+            chunk.id.part
+        ),
     ))
 }
 
@@ -347,12 +445,18 @@ async fn send_chunk(
     if voter.disk == node.disk() {
         let meta = meta_of(name, &chunk, false);
         let body = futures::stream::iter(pieces.into_iter().map(Ok::<_, std::convert::Infallible>));
-        let stored = if node.current().is_some_and(|c| c.reference == current.reference) {
+        let stored = if node
+            .current()
+            .is_some_and(|c| c.reference == current.reference)
+        {
             store_chunk(&node, meta, Tier::Clients, body).await
         } else {
             Err(Refusal::OtherView(None))
         };
-        return (voter, stored.map_err(|refusal| PeerError::Refused(voter.ordinal, refusal)));
+        return (
+            voter,
+            stored.map_err(|refusal| PeerError::Refused(voter.ordinal, refusal)),
+        );
     }
     let header = Header {
         cluster: node.cluster.clone(),
@@ -360,7 +464,12 @@ async fn send_chunk(
         to: voter.disk,
         from: node.ordinal,
     };
-    let head = ChunkHeader { header, name, chunk, committed: false };
+    let head = ChunkHeader {
+        header,
+        name,
+        chunk,
+        committed: false,
+    };
     let result = node.peers.put_chunk(voter.ordinal, &head, pieces).await;
     if let Err(PeerError::Refused(_, Refusal::OtherView(theirs))) = &result {
         node.reconcile_views(voter.ordinal, *theirs).await;
@@ -378,7 +487,11 @@ struct UploadGuard {
 
 impl Drop for UploadGuard {
     fn drop(&mut self) {
-        self.node.uploads.lock().unwrap_or_else(|p| p.into_inner()).remove(&self.upload);
+        self.node
+            .uploads
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .remove(&self.upload);
         if self.committed {
             return;
         }
@@ -386,8 +499,15 @@ impl Drop for UploadGuard {
         self.node.workers.background(async move {
             // The pending entry goes first; only then is anything deleted.
             let change = Change::Expire { upload };
-            if drive::run(&node, &name, Proposer::new(change), None).await.is_ok() {
-                tell(&node, |_| Request::Reap { name: name.clone(), upload }).await;
+            if drive::run(&node, &name, Proposer::new(change), None)
+                .await
+                .is_ok()
+            {
+                tell(&node, |_| Request::Reap {
+                    name: name.clone(),
+                    upload,
+                })
+                .await;
             }
         });
     }
@@ -395,7 +515,9 @@ impl Drop for UploadGuard {
 
 /// Tells every member something that needs no answer.
 async fn tell(node: &Arc<Node>, request: impl Fn(&chord_api::Member) -> Request) {
-    let Some(current) = node.current() else { return };
+    let Some(current) = node.current() else {
+        return;
+    };
     let mut asked: FuturesUnordered<_> = current
         .view
         .members()
@@ -407,10 +529,16 @@ async fn tell(node: &Arc<Node>, request: impl Fn(&chord_api::Member) -> Request)
 
 /// The chunks of a version that was replaced or deleted may be garbage now.
 pub fn tell_reapers(node: &Arc<Node>, name: &FileName, manifest: &Manifest) {
-    let Contents::Chunks { upload, .. } = manifest.body else { return };
+    let Contents::Chunks { upload, .. } = manifest.body else {
+        return;
+    };
     let (owner, name) = (node.clone(), name.clone());
     node.workers.background(async move {
-        tell(&owner, |_| Request::Reap { name: name.clone(), upload }).await;
+        tell(&owner, |_| Request::Reap {
+            name: name.clone(),
+            upload,
+        })
+        .await;
     });
 }
 
@@ -423,7 +551,10 @@ fn tell_committed(node: &Arc<Node>, chunks: &[(PlacedChunk, Acks)]) {
     let owner = node.clone();
     node.workers.background(async move {
         for batch in ids.chunks(1000) {
-            tell(&owner, |_| Request::Committed { chunks: batch.to_vec() }).await;
+            tell(&owner, |_| Request::Committed {
+                chunks: batch.to_vec(),
+            })
+            .await;
         }
     });
 }
@@ -431,14 +562,23 @@ fn tell_committed(node: &Arc<Node>, chunks: &[(PlacedChunk, Acks)]) {
 /// Keeps a body on this node.
 pub async fn drop_here(node: &Arc<Node>, put: Put, mut body: Body) -> Result<(), Problem> {
     let failed = |e: crate::store::StoreError| match e {
-        crate::store::StoreError::Full(_) => {
-            Problem::new(Kind::Full, format!("this node has no space for {:?}: {e}", put.name))
-        }
-        other => Problem::new(Kind::Overloaded, format!("cannot keep {:?} on this node: {other}", put.name)),
+        crate::store::StoreError::Full(_) => Problem::new(
+            Kind::Full,
+            format!("this node has no space for {:?}: {e}", put.name),
+        ),
+        other => Problem::new(
+            Kind::Overloaded,
+            format!("cannot keep {:?} on this node: {other}", put.name),
+        ),
     };
     let mut writer = node
         .store
-        .dropped_writer(put.name.clone(), put.content_type.clone(), put.meta.clone(), put.length)
+        .dropped_writer(
+            put.name.clone(),
+            put.content_type.clone(),
+            put.meta.clone(),
+            put.length,
+        )
         .map_err(failed)?;
     while let Some(piece) = body.next().await {
         writer.write(piece?).await.map_err(failed)?;
@@ -463,7 +603,9 @@ impl Pieces<'_> {
         let mut pieces = Vec::new();
         let mut taken = 0;
         while taken < size {
-            let Some(mut piece) = self.next().await? else { break };
+            let Some(mut piece) = self.next().await? else {
+                break;
+            };
             if piece.len() > size - taken {
                 self.left = Some(piece.split_off(size - taken));
             }
@@ -509,11 +651,25 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_are_cut_exactly() {
-        for sizes in [vec![], vec![10], vec![3, 3, 4], vec![11], vec![25], vec![0, 10, 0, 10]] {
+        for sizes in [
+            vec![],
+            vec![10],
+            vec![3, 3, 4],
+            vec![11],
+            vec![25],
+            vec![0, 10, 0, 10],
+        ] {
             let total: usize = sizes.iter().sum();
-            let parts: Vec<Result<Bytes, Problem>> = sizes.iter().map(|n| Ok(Bytes::from(vec![7u8; *n]))).collect();
+            let parts: Vec<Result<Bytes, Problem>> = sizes
+                .iter()
+                .map(|n| Ok(Bytes::from(vec![7u8; *n])))
+                .collect();
             let mut body: Body = Box::pin(futures::stream::iter(parts));
-            let mut reader = Pieces { body: &mut body, left: None, ended: false };
+            let mut reader = Pieces {
+                body: &mut body,
+                left: None,
+                ended: false,
+            };
             let mut got = Vec::new();
             loop {
                 let piece: usize = reader.take(10).await.unwrap().iter().map(Bytes::len).sum();
@@ -530,9 +686,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_body_is_an_error_and_not_an_end() {
-        let parts = vec![Ok(Bytes::from_static(b"abc")), Err(Problem::new(Kind::InvalidRequest, "broken"))];
+        let parts = vec![
+            Ok(Bytes::from_static(b"abc")),
+            Err(Problem::new(Kind::InvalidRequest, "broken")),
+        ];
         let mut body: Body = Box::pin(futures::stream::iter(parts));
-        let mut reader = Pieces { body: &mut body, left: None, ended: false };
+        let mut reader = Pieces {
+            body: &mut body,
+            left: None,
+            ended: false,
+        };
         assert!(reader.take(10).await.is_err());
     }
 }

@@ -18,17 +18,28 @@ const AT_ONCE: usize = 8;
 pub async fn verify(node: &Arc<Node>, name: &FileName) -> Result<Verification, Problem> {
     let value = drive::read(node, name).await?;
     let Some(manifest) = value.and_then(|v| v.current) else {
-        return Err(Problem::new(Kind::NotFound, format!("there is no file {name:?}")));
+        return Err(Problem::new(
+            Kind::NotFound,
+            format!("there is no file {name:?}"),
+        ));
     };
     let Some(current) = node.current() else {
         return Err(Problem::new(Kind::NoQuorum, "this node has no view"));
     };
     let mut copies = Vec::new();
     for voter in Electorate::new(&current.placements, &Id::of_file(name)).voters() {
-        let request = Request::Read { name: name.clone(), with_value: true };
+        let request = Request::Read {
+            name: name.clone(),
+            with_value: true,
+        };
         let state = match node.ask(&current, voter.ordinal, voter.disk, request).await {
-            Ok(Answer::Read { value: Some(value), .. }) => {
-                let same = value.current.as_ref().is_some_and(|m| m.version == manifest.version);
+            Ok(Answer::Read {
+                value: Some(value), ..
+            }) => {
+                let same = value
+                    .current
+                    .as_ref()
+                    .is_some_and(|m| m.version == manifest.version);
                 if same { "ok" } else { "stale" }
             }
             Ok(Answer::Read { .. }) => "missing",
@@ -64,7 +75,11 @@ pub async fn verify(node: &Arc<Node>, name: &FileName) -> Result<Verification, P
                 node.owe(name);
             }
             CopyCheck {
-                piece: if sole { format!("{name} (content)") } else { name.part(chunk.id.part) },
+                piece: if sole {
+                    format!("{name} (content)")
+                } else {
+                    name.part(chunk.id.part)
+                },
                 size: u64::from(chunk.size),
                 node: node.name_of(voter.ordinal),
                 ordinal: voter.ordinal,
@@ -75,5 +90,11 @@ pub async fn verify(node: &Arc<Node>, name: &FileName) -> Result<Verification, P
     let checked: Vec<CopyCheck> = checks.buffered(AT_ONCE).collect().await;
     copies.extend(checked);
     let ok = copies.iter().all(|c| c.state == "ok");
-    Ok(Verification { name: name.as_str().into(), version: manifest.version, size: manifest.size, copies, ok })
+    Ok(Verification {
+        name: name.as_str().into(),
+        version: manifest.version,
+        size: manifest.size,
+        copies,
+        ok,
+    })
 }

@@ -39,7 +39,11 @@ pub(super) struct Upload {
 impl Upload {
     pub(super) fn new(body: Body, headers: &HeaderMap) -> Upload {
         let ended = Arc::new(AtomicBool::new(body.is_end_stream()));
-        Upload { body: Some(body), ended, waits: headers.contains_key(EXPECT) }
+        Upload {
+            body: Some(body),
+            ended,
+            waits: headers.contains_key(EXPECT),
+        }
     }
 
     /// The length, where the request gives one (also without a body: 0).
@@ -74,7 +78,9 @@ impl Upload {
         if self.ended() {
             return true;
         }
-        let Some(mut body) = self.body.take() else { return false };
+        let Some(mut body) = self.body.take() else {
+            return false;
+        };
         if self.waits || body.size_hint().lower() > UNWANTED_BYTES {
             return false;
         }
@@ -83,7 +89,9 @@ impl Upload {
             while let Some(frame) = next_frame(&mut body).await {
                 let Ok(frame) = frame else { return false };
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                let Some(less) = left.checked_sub(bytes) else { return false };
+                let Some(less) = left.checked_sub(bytes) else {
+                    return false;
+                };
                 left = less;
             }
             true
@@ -109,14 +117,18 @@ impl Upload {
             }
             Ok(Err(error)) => {
                 let mut causes =
-                    std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-                Err(match causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
-                    true => Problem::new(
-                        Kind::TooLarge,
-                        format!("the body has more than the {limit} bytes that are read"),
-                    ),
-                    false => invalid(format!("the body broke off: {error}")),
-                })
+                    std::iter::successors(std::error::Error::source(&error), |cause| {
+                        cause.source()
+                    });
+                Err(
+                    match causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+                        true => Problem::new(
+                            Kind::TooLarge,
+                            format!("the body has more than the {limit} bytes that are read"),
+                        ),
+                        false => invalid(format!("the body broke off: {error}")),
+                    },
+                )
             }
             Err(_) => Err(silent(0)),
         }
@@ -128,8 +140,10 @@ async fn next_frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>
 }
 
 fn silent(got: u64) -> Problem {
-    let detail =
-        format!("nothing came for {} s after {got} bytes of the body; nothing is stored", SILENCE.as_secs());
+    let detail = format!(
+        "nothing came for {} s after {got} bytes of the body; nothing is stored",
+        SILENCE.as_secs()
+    );
     invalid(detail).with_status(StatusCode::REQUEST_TIMEOUT)
 }
 
@@ -169,9 +183,13 @@ impl Stream for Incoming {
         let this = self.get_mut();
         loop {
             let got = this.got;
-            let Some(checker) = &mut this.checker else { return Poll::Ready(None) };
+            let Some(checker) = &mut this.checker else {
+                return Poll::Ready(None);
+            };
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-                let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(SILENCE)));
+                let silence = this
+                    .silence
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(SILENCE)));
                 ready!(silence.as_mut().poll(cx));
                 return this.fail(silent(got));
             };
@@ -234,7 +252,11 @@ impl Exact {
             return Ok(Body::empty());
         }
         let first = body.next().await.transpose()?;
-        Ok(Body::new(Exact { first, rest: body, left: length }))
+        Ok(Body::new(Exact {
+            first,
+            rest: body,
+            left: length,
+        }))
     }
 }
 
@@ -304,7 +326,12 @@ pub(super) struct Counted {
 
 impl Counted {
     pub(super) fn new(body: Body, metrics: Metrics, in_flight: InFlight) -> Counted {
-        Counted { body, metrics, error: None, _in_flight: in_flight }
+        Counted {
+            body,
+            metrics,
+            error: None,
+            _in_flight: in_flight,
+        }
     }
 }
 

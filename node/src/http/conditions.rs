@@ -31,7 +31,9 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem>
         _ => {}
     }
     let mut list = Vec::new();
-    let read = lines.into_iter().all(|line| read_list(line, &mut list).is_some());
+    let read = lines
+        .into_iter()
+        .all(|line| read_list(line, &mut list).is_some());
     if !read || list.is_empty() {
         return Err(invalid(format!(
             "{name} cannot be read: it is * or a list of entity tags, each in double quotes, as ETag gives them"
@@ -73,7 +75,13 @@ pub(super) fn read_tag(text: &[u8]) -> Option<(Tag, &[u8])> {
         return None;
     }
     // Bytes that are not UTF-8 are allowed, and are never in a tag of ours.
-    Some((Tag { weak, value: String::from_utf8_lossy(value).into_owned() }, after))
+    Some((
+        Tag {
+            weak,
+            value: String::from_utf8_lossy(value).into_owned(),
+        },
+        after,
+    ))
 }
 
 fn date(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
@@ -90,18 +98,27 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
 pub(super) fn read_date(text: &str) -> Option<u64> {
     let text = text.trim();
     // The grammar allows a leap second, the parser does not.
-    let (text, leap) =
-        if text.contains(":60 ") { (text.replacen(":60 ", ":59 ", 1), 1) } else { (text.into(), 0) };
+    let (text, leap) = if text.contains(":60 ") {
+        (text.replacen(":60 ", ":59 ", 1), 1)
+    } else {
+        (text.into(), 0)
+    };
     if let Ok(date) = httpdate::parse_http_date(&text) {
-        return date.duration_since(UNIX_EPOCH).ok().map(|d| d.as_secs() + leap);
+        return date
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .map(|d| d.as_secs() + leap);
     }
     // Nor does it take a year before 1970. The calendar repeats every 400 years,
     // so the same date then says whether this one is a date at all.
-    let digits =
-        text.split([' ', '-']).find(|word| word.len() == 4 && word.bytes().all(|b| b.is_ascii_digit()))?;
+    let digits = text
+        .split([' ', '-'])
+        .find(|word| word.len() == 4 && word.bytes().all(|b| b.is_ascii_digit()))?;
     let year: u32 = digits.parse().ok().filter(|year| *year < 1970)?;
     let moved = year + (1970 - year).div_ceil(400) * 400;
-    httpdate::parse_http_date(&text.replacen(digits, &moved.to_string(), 1)).ok().map(|_| 0)
+    httpdate::parse_http_date(&text.replacen(digits, &moved.to_string(), 1))
+        .ok()
+        .map(|_| 0)
 }
 
 #[cfg(test)]
@@ -119,12 +136,19 @@ mod tests {
     }
 
     fn if_match(lines: &[&str]) -> Result<Option<Tags>, ()> {
-        parse(&headers(&IF_MATCH, lines)).map(|c| c.if_match).map_err(|_| ())
+        parse(&headers(&IF_MATCH, lines))
+            .map(|c| c.if_match)
+            .map_err(|_| ())
     }
 
     fn list(tags: &[(bool, &str)]) -> Result<Option<Tags>, ()> {
         Ok(Some(Tags::List(
-            tags.iter().map(|(weak, value)| Tag { weak: *weak, value: (*value).into() }).collect(),
+            tags.iter()
+                .map(|(weak, value)| Tag {
+                    weak: *weak,
+                    value: (*value).into(),
+                })
+                .collect(),
         )))
     }
 
@@ -133,7 +157,10 @@ mod tests {
         assert_eq!(if_match(&[]), Ok(None));
         assert_eq!(if_match(&["*"]), Ok(Some(Tags::Any)));
         assert_eq!(if_match(&["\"a\""]), list(&[(false, "a")]));
-        assert_eq!(if_match(&["\"a\", W/\"b\" ,,\"\""]), list(&[(false, "a"), (true, "b"), (false, "")]));
+        assert_eq!(
+            if_match(&["\"a\", W/\"b\" ,,\"\""]),
+            list(&[(false, "a"), (true, "b"), (false, "")])
+        );
         assert_eq!(
             if_match(&["\"a,b\",\t\"c\"", "\"d\""]),
             list(&[(false, "a,b"), (false, "c"), (false, "d")])
@@ -173,7 +200,10 @@ mod tests {
         ] {
             assert_eq!(read_date(form), Some(784_111_777), "{form}");
         }
-        assert_eq!(read_date("Sat, 31 Dec 2016 23:59:60 GMT"), Some(1_483_228_800));
+        assert_eq!(
+            read_date("Sat, 31 Dec 2016 23:59:60 GMT"),
+            Some(1_483_228_800)
+        );
         assert_eq!(read_date("Mon, 01 Jan 1900 00:00:00 GMT"), Some(0));
         assert_eq!(read_date("Wed Dec 31 23:59:59 1969"), Some(0));
         for bad in [
@@ -191,7 +221,11 @@ mod tests {
     #[test]
     fn a_repeated_or_unreadable_date_is_ignored() {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-        let get = |lines: &[&str]| parse(&headers(&IF_UNMODIFIED_SINCE, lines)).unwrap().if_unmodified_since;
+        let get = |lines: &[&str]| {
+            parse(&headers(&IF_UNMODIFIED_SINCE, lines))
+                .unwrap()
+                .if_unmodified_since
+        };
         assert_eq!(get(&[date]), Some(784_111_777));
         assert_eq!(get(&[date, date]), None);
         assert_eq!(get(&["soon"]), None);

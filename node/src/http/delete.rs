@@ -25,6 +25,8 @@ pub(super) async fn delete<F: Files>(
     let version = to_the_end(changes, async move { files.delete(&name, condition).await }).await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(VERSION, HeaderValue::from(version));
+    response
+        .headers_mut()
+        .insert(VERSION, HeaderValue::from(version));
     Ok(response)
 }

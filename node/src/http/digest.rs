@@ -28,7 +28,12 @@ enum Algorithm {
 }
 
 impl Algorithm {
-    const ALL: [Algorithm; 4] = [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512];
+    const ALL: [Algorithm; 4] = [
+        Algorithm::Md5,
+        Algorithm::Sha1,
+        Algorithm::Sha256,
+        Algorithm::Sha512,
+    ];
 
     fn of_key(key: &str) -> Option<Algorithm> {
         match key {
@@ -62,11 +67,20 @@ fn claims(fields: &HeaderMap) -> Result<Vec<Claim>, Problem> {
     let mut claims = Vec::new();
     let mut lines = fields.get_all(&CONTENT_MD5).iter();
     if let Some(line) = lines.next() {
-        let digest = BASE64.decode(line.as_bytes().trim_ascii()).ok().filter(|digest| digest.len() == 16);
+        let digest = BASE64
+            .decode(line.as_bytes().trim_ascii())
+            .ok()
+            .filter(|digest| digest.len() == 16);
         let (Some(digest), None) = (digest, lines.next()) else {
-            return Err(invalid("Content-MD5 cannot be read: it is the base64 of the 16 bytes of one MD5"));
+            return Err(invalid(
+                "Content-MD5 cannot be read: it is the base64 of the 16 bytes of one MD5",
+            ));
         };
-        claims.push(Claim { field: CONTENT_MD5, algorithm: Algorithm::Md5, digest });
+        claims.push(Claim {
+            field: CONTENT_MD5,
+            algorithm: Algorithm::Md5,
+            digest,
+        });
     }
     for field in [CONTENT_DIGEST, REPR_DIGEST] {
         let mut text = String::new();
@@ -78,10 +92,17 @@ fn claims(fields: &HeaderMap) -> Result<Vec<Claim>, Problem> {
             text.push_str(line);
         }
         for (key, value) in dictionary(&text).ok_or_else(|| unreadable(&field))? {
-            let Some(algorithm) = Algorithm::of_key(&key) else { continue };
-            let digest =
-                value.filter(|digest| digest.len() == algorithm.bytes()).ok_or_else(|| unreadable(&field))?;
-            claims.push(Claim { field: field.clone(), algorithm, digest });
+            let Some(algorithm) = Algorithm::of_key(&key) else {
+                continue;
+            };
+            let digest = value
+                .filter(|digest| digest.len() == algorithm.bytes())
+                .ok_or_else(|| unreadable(&field))?;
+            claims.push(Claim {
+                field: field.clone(),
+                algorithm,
+                digest,
+            });
         }
     }
     Ok(claims)
@@ -154,7 +175,9 @@ impl Checker {
         let later: &[Algorithm] = if chunked { announced(headers) } else { &[] };
         let hashers = Algorithm::ALL
             .into_iter()
-            .filter(|algorithm| later.contains(algorithm) || claims.iter().any(|c| c.algorithm == *algorithm))
+            .filter(|algorithm| {
+                later.contains(algorithm) || claims.iter().any(|c| c.algorithm == *algorithm)
+            })
             .map(Hasher::new)
             .collect();
         Ok(Checker { claims, hashers })
@@ -175,11 +198,17 @@ impl Checker {
 
     /// The verdict at the end of the body.
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
-        let found: Vec<(Algorithm, Vec<u8>)> =
-            self.hashers.drain(..).map(|hasher| (hasher.algorithm(), hasher.finish())).collect();
+        let found: Vec<(Algorithm, Vec<u8>)> = self
+            .hashers
+            .drain(..)
+            .map(|hasher| (hasher.algorithm(), hasher.finish()))
+            .collect();
         for claim in self.claims.drain(..) {
             let field = &claim.field;
-            match found.iter().find(|(algorithm, _)| *algorithm == claim.algorithm) {
+            match found
+                .iter()
+                .find(|(algorithm, _)| *algorithm == claim.algorithm)
+            {
                 Some((_, digest)) if *digest == claim.digest => {}
                 Some(_) => {
                     let detail = format!(
@@ -206,9 +235,10 @@ fn announced(headers: &HeaderMap) -> &'static [Algorithm] {
     }
     let names = |field: &HeaderName| {
         headers.get_all(TRAILER).iter().any(|line| {
-            line.as_bytes()
-                .split(|b| *b == b',')
-                .any(|name| name.trim_ascii().eq_ignore_ascii_case(field.as_str().as_bytes()))
+            line.as_bytes().split(|b| *b == b',').any(|name| {
+                name.trim_ascii()
+                    .eq_ignore_ascii_case(field.as_str().as_bytes())
+            })
         })
     };
     if names(&CONTENT_DIGEST) || names(&REPR_DIGEST) {
@@ -228,7 +258,10 @@ mod tests {
     fn fields(list: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in list {
-            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+            map.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         map
     }
@@ -252,11 +285,20 @@ mod tests {
 
     #[test]
     fn every_algorithm_in_every_field() {
-        for (key, digest) in [("md5", MD5), ("sha", SHA1), ("sha-256", SHA256), ("sha-512", SHA512)] {
+        for (key, digest) in [
+            ("md5", MD5),
+            ("sha", SHA1),
+            ("sha-256", SHA256),
+            ("sha-512", SHA512),
+        ] {
             let value = format!("{key}=:{digest}:");
             for field in ["content-digest", "Repr-Digest"] {
                 assert_eq!(check(&[(field, &value)], &[], b"hello"), Ok(()), "{key}");
-                assert_eq!(check(&[(field, &value)], &[], b"hellO"), Err(Kind::DigestMismatch), "{key}");
+                assert_eq!(
+                    check(&[(field, &value)], &[], b"hellO"),
+                    Err(Kind::DigestMismatch),
+                    "{key}"
+                );
                 assert_eq!(check(&[], &[(field, &value)], b"hello"), Ok(()), "{key}");
                 assert_eq!(
                     check(&[("trailer", field)], &[(field, &value)], b"hellO"),
@@ -265,29 +307,60 @@ mod tests {
             }
         }
         assert_eq!(check(&[("content-md5", MD5)], &[], b"hello"), Ok(()));
-        assert_eq!(check(&[("content-md5", MD5)], &[], b""), Err(Kind::DigestMismatch));
-        assert_eq!(check(&[("trailer", "X, content-MD5")], &[("content-md5", MD5)], b"hello"), Ok(()));
+        assert_eq!(
+            check(&[("content-md5", MD5)], &[], b""),
+            Err(Kind::DigestMismatch)
+        );
+        assert_eq!(
+            check(
+                &[("trailer", "X, content-MD5")],
+                &[("content-md5", MD5)],
+                b"hello"
+            ),
+            Ok(())
+        );
     }
 
     #[test]
     fn all_of_them_have_to_match() {
-        let both = format!("unixsum=9, sha-256=:{SHA256}:, sha-512=:{}:", "A".repeat(86));
-        assert_eq!(check(&[("content-digest", &both)], &[], b"hello"), Err(Kind::DigestMismatch));
+        let both = format!(
+            "unixsum=9, sha-256=:{SHA256}:, sha-512=:{}:",
+            "A".repeat(86)
+        );
+        assert_eq!(
+            check(&[("content-digest", &both)], &[], b"hello"),
+            Err(Kind::DigestMismatch)
+        );
         let good = format!("sha-256=:{SHA256}:");
         let wrong = format!("sha-256=:{}:", "A".repeat(43));
         assert_eq!(
-            check(&[("content-digest", &good), ("repr-digest", &wrong)], &[], b"hello"),
+            check(
+                &[("content-digest", &good), ("repr-digest", &wrong)],
+                &[],
+                b"hello"
+            ),
             Err(Kind::DigestMismatch)
         );
         assert_eq!(
-            check(&[("content-digest", &good)], &[("content-digest", &wrong)], b"hello"),
+            check(
+                &[("content-digest", &good)],
+                &[("content-digest", &wrong)],
+                b"hello"
+            ),
             Err(Kind::DigestMismatch)
         );
     }
 
     #[test]
     fn unknown_ones_are_ignored_and_malformed_ones_refused() {
-        assert_eq!(check(&[("content-digest", "blake3=:AAAA:, crc32c=:AAAA:, x")], &[], b"hello"), Ok(()));
+        assert_eq!(
+            check(
+                &[("content-digest", "blake3=:AAAA:, crc32c=:AAAA:, x")],
+                &[],
+                b"hello"
+            ),
+            Ok(())
+        );
         for bad in [
             "sha-256",
             "sha-256=:AAAA:",
@@ -296,11 +369,23 @@ mod tests {
             "SHA-256=:AAAA:",
             &format!("sha-256={SHA256}"),
         ] {
-            assert_eq!(check(&[("content-digest", bad)], &[], b"hello"), Err(Kind::InvalidRequest), "{bad}");
-            assert_eq!(check(&[], &[("repr-digest", bad)], b"hello"), Err(Kind::InvalidRequest), "{bad}");
+            assert_eq!(
+                check(&[("content-digest", bad)], &[], b"hello"),
+                Err(Kind::InvalidRequest),
+                "{bad}"
+            );
+            assert_eq!(
+                check(&[], &[("repr-digest", bad)], b"hello"),
+                Err(Kind::InvalidRequest),
+                "{bad}"
+            );
         }
         for bad in ["", "AAAA", "5d41402abc4b2a76b9719d911017c592"] {
-            assert_eq!(check(&[("content-md5", bad)], &[], b"hello"), Err(Kind::InvalidRequest), "{bad}");
+            assert_eq!(
+                check(&[("content-md5", bad)], &[], b"hello"),
+                Err(Kind::InvalidRequest),
+                "{bad}"
+            );
         }
         assert_eq!(
             check(&[("content-md5", MD5), ("content-md5", MD5)], &[], b"hello"),
@@ -312,11 +397,19 @@ mod tests {
     fn a_digest_that_was_not_computed_is_never_believed() {
         let value = format!("sha-256=:{SHA256}:");
         assert_eq!(
-            check(&[("trailer", "x-sum")], &[("content-digest", &value)], b"hello"),
+            check(
+                &[("trailer", "x-sum")],
+                &[("content-digest", &value)],
+                b"hello"
+            ),
             Err(Kind::InvalidRequest)
         );
         assert_eq!(
-            check(&[("trailer", "content-md5")], &[("content-digest", &value)], b"hello"),
+            check(
+                &[("trailer", "content-md5")],
+                &[("content-digest", &value)],
+                b"hello"
+            ),
             Err(Kind::InvalidRequest)
         );
     }

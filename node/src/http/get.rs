@@ -30,7 +30,9 @@ pub(super) async fn get<F: Files>(
 ) -> Result<Response<Body>, Problem> {
     let condition = conditions::parse(headers)?;
     let manifest = files.stat(name).await?;
-    let modified = manifest.as_ref().map_or(0, |m| (m.modified_ms / 1000).min(LAST_SECOND));
+    let modified = manifest
+        .as_ref()
+        .map_or(0, |m| (m.modified_ms / 1000).min(LAST_SECOND));
     let current = manifest.as_ref().map(|m| (m.etag.as_str(), modified));
     let verdict = condition.evaluate(current, true);
     let Some(manifest) = &manifest else {
@@ -49,12 +51,19 @@ pub(super) async fn get<F: Files>(
         }
         Verdict::Proceed => {}
     }
-    let wanted = if head { Wanted::Whole } else { wanted(headers, manifest.size, &manifest.etag, modified) };
+    let wanted = if head {
+        Wanted::Whole
+    } else {
+        wanted(headers, manifest.size, &manifest.etag, modified)
+    };
     let (status, range) = match wanted {
         Wanted::Whole => (StatusCode::OK, 0..manifest.size),
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Wanted::Unsatisfiable => {
-            let detail = format!("{name} has {} bytes, and the range lies behind them", manifest.size);
+            let detail = format!(
+                "{name} has {} bytes, and the range lies behind them",
+                manifest.size
+            );
             let mut problem = Problem::new(Kind::Range, detail);
             problem.size = Some(manifest.size);
             return Err(problem);
@@ -63,7 +72,13 @@ pub(super) async fn get<F: Files>(
     let length = range.end - range.start;
     let content_range = (status == StatusCode::PARTIAL_CONTENT)
         .then(|| {
-            HeaderValue::from_str(&format!("bytes {}-{}/{}", range.start, range.end - 1, manifest.size)).ok()
+            HeaderValue::from_str(&format!(
+                "bytes {}-{}/{}",
+                range.start,
+                range.end - 1,
+                manifest.size
+            ))
+            .ok()
         })
         .flatten();
     let body = match head || length == 0 {
@@ -79,8 +94,14 @@ pub(super) async fn get<F: Files>(
     if let Some(range) = content_range {
         headers.insert(CONTENT_RANGE, range);
     }
-    let kept = manifest.content_type.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
-    headers.insert(CONTENT_TYPE, kept.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    let kept = manifest
+        .content_type
+        .as_deref()
+        .and_then(|text| HeaderValue::from_str(text).ok());
+    headers.insert(
+        CONTENT_TYPE,
+        kept.unwrap_or(HeaderValue::from_static("application/octet-stream")),
+    );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     meta::write(&manifest.meta, headers);
     Ok(response)
@@ -107,9 +128,14 @@ fn not_found(name: &FileName) -> Problem {
 fn failed(name: &FileName, current: Option<&Manifest>) -> Problem {
     let detail = match current {
         Some(current) => {
-            format!("a condition of the request does not hold for {name}, version {}", current.version)
+            format!(
+                "a condition of the request does not hold for {name}, version {}",
+                current.version
+            )
         }
-        None => format!("a condition of the request asks for a current version, and there is no file {name}"),
+        None => format!(
+            "a condition of the request asks for a current version, and there is no file {name}"
+        ),
     };
     let mut problem = Problem::new(Kind::PreconditionFailed, detail);
     problem.current = current.map(|m| (m.etag.clone(), m.version));

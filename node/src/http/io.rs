@@ -36,7 +36,12 @@ struct Linger {
 
 impl Patient {
     pub(super) fn new(stream: TcpStream, stall: Duration) -> Patient {
-        Patient { stream, stall, stalled: None, linger: None }
+        Patient {
+            stream,
+            stall,
+            stalled: None,
+            linger: None,
+        }
     }
 
     /// Makes the end of this connection a reset, so that nobody takes what was
@@ -47,15 +52,24 @@ impl Patient {
     }
 
     /// Notes what became of a write: a client that takes nothing for too long is given up.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
         let stall = self.stall;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
         ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client takes nothing",
+        )))
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -73,7 +87,10 @@ impl Patient {
                     if now >= linger.until {
                         return Poll::Ready(());
                     }
-                    linger.silence.as_mut().reset(linger.until.min(now + LINGER_SILENCE));
+                    linger
+                        .silence
+                        .as_mut()
+                        .reset(linger.until.min(now + LINGER_SILENCE));
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return linger.silence.as_mut().poll(cx),
@@ -95,7 +112,11 @@ impl AsyncRead for Patient {
 }
 
 impl AsyncWrite for Patient {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.watch(cx, written)

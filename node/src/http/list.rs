@@ -20,12 +20,17 @@ use crate::files::{Files, ListQuery};
 const PAGE: usize = 500;
 
 /// `GET /files`.
-pub(super) async fn files<F: Files>(files: &F, query: Query<'_>) -> Result<Response<Body>, Problem> {
+pub(super) async fn files<F: Files>(
+    files: &F,
+    query: Query<'_>,
+) -> Result<Response<Body>, Problem> {
     let query = ListQuery {
         prefix: query.text("prefix")?.unwrap_or_default(),
         after: query.text("after")?.unwrap_or_default(),
         limit: query.limit()?,
-        delimiter: query.text("delimiter")?.filter(|delimiter| !delimiter.is_empty()),
+        delimiter: query
+            .text("delimiter")?
+            .filter(|delimiter| !delimiter.is_empty()),
     };
     json(&files.list(query).await?)
 }
@@ -38,26 +43,38 @@ struct LocalPage {
 }
 
 /// `GET /list_files`: a page if one is asked for, else all of it, streamed.
-pub(super) async fn list_files<L: Local>(local: &L, query: Query<'_>) -> Result<Response<Body>, Problem> {
+pub(super) async fn list_files<L: Local>(
+    local: &L,
+    query: Query<'_>,
+) -> Result<Response<Body>, Problem> {
     let after = query.text("after")?;
     if after.is_none() && query.raw("limit")?.is_none() {
         return all(local).await;
     }
     let limit = query.limit()?;
-    let mut files = local.list_files(after.filter(|after| !after.is_empty()), limit).await?;
+    let mut files = local
+        .list_files(after.filter(|after| !after.is_empty()), limit)
+        .await?;
     files.truncate(limit);
     // A page that is not full may still have others behind it: only an empty one is the end.
     let next = match files.last() {
-        Some(last) if !local.list_files(Some(last.clone()), 1).await?.is_empty() => Some(last.clone()),
+        Some(last) if !local.list_files(Some(last.clone()), 1).await?.is_empty() => {
+            Some(last.clone())
+        }
         _ => None,
     };
     json(&LocalPage { files, next })
 }
 
 /// `GET /file_exists`.
-pub(super) async fn file_exists<L: Local>(local: &L, query: Query<'_>) -> Result<Response<Body>, Problem> {
+pub(super) async fn file_exists<L: Local>(
+    local: &L,
+    query: Query<'_>,
+) -> Result<Response<Body>, Problem> {
     let name = held_from_query(&query, "filename")?;
-    json(&FileExists { file_exists: local.file_exists(&name).await? })
+    json(&FileExists {
+        file_exists: local.file_exists(&name).await?,
+    })
 }
 
 /// The first page is read before the answer begins, so that a fault there is a
@@ -65,7 +82,9 @@ pub(super) async fn file_exists<L: Local>(local: &L, query: Query<'_>) -> Result
 async fn all<L: Local>(local: &L) -> Result<Response<Body>, Problem> {
     let first = local.list_files(None, PAGE).await?;
     let mut response = Response::new(Body::from_stream(document(local.clone(), first)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
@@ -74,26 +93,42 @@ pub(super) fn document<L: Local>(
     local: L,
     first: Vec<String>,
 ) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
-    let pages = stream::try_unfold((local, Some(first), None::<String>), |(local, ready, last)| async move {
-        let page = match ready {
-            Some(page) => page,
-            None => local.list_files(last.clone(), PAGE).await?,
-        };
-        let Some(end) = page.last().cloned() else { return Ok(None) };
-        if last.as_ref().is_some_and(|last| page.first().is_some_and(|first| first <= last)) {
-            // Going on would send names twice, perhaps for ever.
-            return Err(Problem::new(Kind::Overloaded, "the names of this node do not come in their order"));
-        }
-        let text = names(&page, last.is_none())?;
-        Ok(Some((Bytes::from(text), (local, None, Some(end)))))
-    });
-    let edge = |text: &'static str| stream::once(std::future::ready(Ok(Bytes::from_static(text.as_bytes()))));
-    edge("{\"files\":[").chain(pages).chain(edge("]}")).scan(false, |failed, piece| {
-        // Nothing comes after a fault, or the list would look whole.
-        let go_on = !*failed;
-        *failed |= piece.is_err();
-        std::future::ready(go_on.then_some(piece))
-    })
+    let pages = stream::try_unfold(
+        (local, Some(first), None::<String>),
+        |(local, ready, last)| async move {
+            let page = match ready {
+                Some(page) => page,
+                None => local.list_files(last.clone(), PAGE).await?,
+            };
+            let Some(end) = page.last().cloned() else {
+                return Ok(None);
+            };
+            if last
+                .as_ref()
+                .is_some_and(|last| page.first().is_some_and(|first| first <= last))
+            {
+                // Going on would send names twice, perhaps for ever.
+                return Err(Problem::new(
+                    Kind::Overloaded,
+                    "the names of this node do not come in their order",
+                ));
+            }
+            let text = names(&page, last.is_none())?;
+            Ok(Some((Bytes::from(text), (local, None, Some(end)))))
+        },
+    );
+    let edge = |text: &'static str| {
+        stream::once(std::future::ready(Ok(Bytes::from_static(text.as_bytes()))))
+    };
+    edge("{\"files\":[")
+        .chain(pages)
+        .chain(edge("]}"))
+        .scan(false, |failed, piece| {
+            // Nothing comes after a fault, or the list would look whole.
+            let go_on = !*failed;
+            *failed |= piece.is_err();
+            std::future::ready(go_on.then_some(piece))
+        })
 }
 
 fn names(page: &[String], first: bool) -> Result<String, Problem> {

@@ -19,9 +19,13 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Vec<(String, String)>, Proble
     let mut meta = Vec::new();
     let mut bytes = 0;
     for (header, value) in headers {
-        let Some(name) = header.as_str().strip_prefix(PREFIX) else { continue };
+        let Some(name) = header.as_str().strip_prefix(PREFIX) else {
+            continue;
+        };
         if name.is_empty() {
-            return Err(invalid("a header X-Chord-Meta- has no name behind its prefix: give it one"));
+            return Err(invalid(
+                "a header X-Chord-Meta- has no name behind its prefix: give it one",
+            ));
         }
         if !value.as_bytes().iter().all(|b| (0x20..=0x7e).contains(b)) {
             return Err(invalid(format!(
@@ -31,8 +35,9 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Vec<(String, String)>, Proble
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         bytes += name.len() + value.len();
         if bytes > MAX_META_BYTES {
-            let detail =
-                format!("the X-Chord-Meta-* headers have more than {MAX_META_BYTES} bytes: keep less there");
+            let detail = format!(
+                "the X-Chord-Meta-* headers have more than {MAX_META_BYTES} bytes: keep less there"
+            );
             return Err(Problem::new(Kind::TooLarge, detail));
         }
         meta.push((name.to_string(), value));
@@ -53,7 +58,9 @@ pub(super) fn write(meta: &[(String, String)], headers: &mut HeaderMap) {
 /// The media type of a request, verbatim.
 pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(invalid("there is more than one Content-Type: give one"));
     }
@@ -77,7 +84,10 @@ mod tests {
     fn headers(list: &[(&str, &[u8])]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in list {
-            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_bytes(value).unwrap());
+            map.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_bytes(value).unwrap(),
+            );
         }
         map
     }
@@ -87,10 +97,20 @@ mod tests {
         let fits = vec![b'v'; MAX_META_BYTES - 1];
         assert!(parse(&headers(&[("x-chord-meta-a", &fits)])).is_ok());
         let over = vec![b'v'; MAX_META_BYTES];
-        assert_eq!(parse(&headers(&[("x-chord-meta-a", &over)])).unwrap_err().kind, Kind::TooLarge);
+        assert_eq!(
+            parse(&headers(&[("x-chord-meta-a", &over)]))
+                .unwrap_err()
+                .kind,
+            Kind::TooLarge
+        );
         let half = vec![b'v'; MAX_META_BYTES / 2];
         assert_eq!(
-            parse(&headers(&[("x-chord-meta-a", &half), ("x-chord-meta-b", &half)])).unwrap_err().kind,
+            parse(&headers(&[
+                ("x-chord-meta-a", &half),
+                ("x-chord-meta-b", &half)
+            ]))
+            .unwrap_err()
+            .kind,
             Kind::TooLarge
         );
     }
@@ -98,14 +118,30 @@ mod tests {
     #[test]
     fn only_visible_ascii_goes_in() {
         for bad in [&b"\xc3\xbc"[..], b"a\tb", b"\xff"] {
-            assert_eq!(parse(&headers(&[("x-chord-meta-a", bad)])).unwrap_err().kind, Kind::InvalidRequest);
+            assert_eq!(
+                parse(&headers(&[("x-chord-meta-a", bad)]))
+                    .unwrap_err()
+                    .kind,
+                Kind::InvalidRequest
+            );
         }
-        assert_eq!(parse(&headers(&[("x-chord-meta-", b"x")])).unwrap_err().kind, Kind::InvalidRequest);
-        let map =
-            headers(&[("X-Chord-Meta-Colour", b"sea green"), ("x-other", b"\xff"), ("x-chord-meta-e", b"")]);
+        assert_eq!(
+            parse(&headers(&[("x-chord-meta-", b"x")]))
+                .unwrap_err()
+                .kind,
+            Kind::InvalidRequest
+        );
+        let map = headers(&[
+            ("X-Chord-Meta-Colour", b"sea green"),
+            ("x-other", b"\xff"),
+            ("x-chord-meta-e", b""),
+        ]);
         assert_eq!(
             parse(&map).unwrap(),
-            [("colour".into(), "sea green".into()), ("e".into(), String::new())]
+            [
+                ("colour".into(), "sea green".into()),
+                ("e".into(), String::new())
+            ]
         );
     }
 
@@ -114,15 +150,25 @@ mod tests {
         let get = |list: &[(&str, &[u8])]| content_type(&headers(list));
         assert_eq!(get(&[]).unwrap(), None);
         assert_eq!(
-            get(&[("content-type", b"Text/HTML;  charset=\"x\"")]).unwrap().unwrap(),
+            get(&[("content-type", b"Text/HTML;  charset=\"x\"")])
+                .unwrap()
+                .unwrap(),
             "Text/HTML;  charset=\"x\""
         );
-        assert_eq!(get(&[("content-type", b"\xff")]).unwrap_err().kind, Kind::InvalidRequest);
         assert_eq!(
-            get(&[("content-type", b"a"), ("content-type", b"b")]).unwrap_err().kind,
+            get(&[("content-type", b"\xff")]).unwrap_err().kind,
             Kind::InvalidRequest
         );
-        assert_eq!(get(&[("content-type", &[b'a'; 1025])]).unwrap_err().kind, Kind::TooLarge);
+        assert_eq!(
+            get(&[("content-type", b"a"), ("content-type", b"b")])
+                .unwrap_err()
+                .kind,
+            Kind::InvalidRequest
+        );
+        assert_eq!(
+            get(&[("content-type", &[b'a'; 1025])]).unwrap_err().kind,
+            Kind::TooLarge
+        );
     }
 
     proptest! {

@@ -52,11 +52,17 @@ impl Metrics {
     }
 
     pub(super) fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
-        let method = METHODS.iter().position(|m| *m == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let method = METHODS
+            .iter()
+            .position(|m| *m == method.as_str())
+            .unwrap_or(METHODS.len() - 1);
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         self.0.requests[method][class].fetch_add(1, Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS.iter().position(|bound| micros <= bound * 1_000).unwrap_or(BUCKETS.len());
+        let bucket = BUCKETS
+            .iter()
+            .position(|bound| micros <= bound * 1_000)
+            .unwrap_or(BUCKETS.len());
         self.0.times[method].buckets[bucket].fetch_add(1, Relaxed);
         self.0.times[method].micros.fetch_add(micros, Relaxed);
     }
@@ -76,17 +82,35 @@ impl Metrics {
     /// All of it as text.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let requests = METHODS.iter().zip(&self.0.requests).flat_map(|(method, classes)| {
-            CLASSES.iter().zip(classes).map(move |(class, count)| (*method, *class, count.load(Relaxed)))
-        });
-        head(&mut text, "chord_http_requests_total", "counter", "Requests answered on the client port.");
+        let requests = METHODS
+            .iter()
+            .zip(&self.0.requests)
+            .flat_map(|(method, classes)| {
+                CLASSES
+                    .iter()
+                    .zip(classes)
+                    .map(move |(class, count)| (*method, *class, count.load(Relaxed)))
+            });
+        head(
+            &mut text,
+            "chord_http_requests_total",
+            "counter",
+            "Requests answered on the client port.",
+        );
         for (method, class, count) in requests.filter(|(_, _, count)| *count > 0) {
             line(
                 &mut text,
-                format_args!("chord_http_requests_total{{method=\"{method}\",code=\"{class}\"}} {count}"),
+                format_args!(
+                    "chord_http_requests_total{{method=\"{method}\",code=\"{class}\"}} {count}"
+                ),
             );
         }
-        head(&mut text, "chord_http_answer_seconds", "histogram", "Time until the head of an answer stood.");
+        head(
+            &mut text,
+            "chord_http_answer_seconds",
+            "histogram",
+            "Time until the head of an answer stood.",
+        );
         for (method, times) in METHODS.iter().zip(&self.0.times) {
             let counts = times.buckets.each_ref().map(|bucket| bucket.load(Relaxed));
             let total: u64 = counts.iter().sum();
@@ -106,17 +130,45 @@ impl Metrics {
             }
             line(
                 &mut text,
-                format_args!("chord_http_answer_seconds_bucket{{method=\"{method}\",le=\"+Inf\"}} {total}"),
+                format_args!(
+                    "chord_http_answer_seconds_bucket{{method=\"{method}\",le=\"+Inf\"}} {total}"
+                ),
             );
             let seconds = times.micros.load(Relaxed) as f64 / 1e6;
-            line(&mut text, format_args!("chord_http_answer_seconds_sum{{method=\"{method}\"}} {seconds}"));
-            line(&mut text, format_args!("chord_http_answer_seconds_count{{method=\"{method}\"}} {total}"));
+            line(
+                &mut text,
+                format_args!("chord_http_answer_seconds_sum{{method=\"{method}\"}} {seconds}"),
+            );
+            line(
+                &mut text,
+                format_args!("chord_http_answer_seconds_count{{method=\"{method}\"}} {total}"),
+            );
         }
         for (name, kind, help, value) in [
-            ("chord_http_in_flight", "gauge", "Requests being answered.", &self.0.in_flight),
-            ("chord_http_received_bytes_total", "counter", "Bytes of request bodies.", &self.0.received),
-            ("chord_http_sent_bytes_total", "counter", "Bytes of response bodies.", &self.0.sent),
-            ("chord_http_panics_total", "counter", "Handlers that failed.", &self.0.panics),
+            (
+                "chord_http_in_flight",
+                "gauge",
+                "Requests being answered.",
+                &self.0.in_flight,
+            ),
+            (
+                "chord_http_received_bytes_total",
+                "counter",
+                "Bytes of request bodies.",
+                &self.0.received,
+            ),
+            (
+                "chord_http_sent_bytes_total",
+                "counter",
+                "Bytes of response bodies.",
+                &self.0.sent,
+            ),
+            (
+                "chord_http_panics_total",
+                "counter",
+                "Handlers that failed.",
+                &self.0.panics,
+            ),
         ] {
             head(&mut text, name, kind, help);
             line(&mut text, format_args!("{name} {}", value.load(Relaxed)));
@@ -126,7 +178,10 @@ impl Metrics {
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
-    line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+    line(
+        text,
+        format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"),
+    );
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -144,7 +199,11 @@ mod tests {
         let open = metrics.begin();
         metrics.answered(&Method::PUT, StatusCode::CREATED, Duration::from_millis(5));
         metrics.answered(&Method::PUT, StatusCode::OK, Duration::from_secs(99));
-        metrics.answered(&Method::PATCH, StatusCode::METHOD_NOT_ALLOWED, Duration::ZERO);
+        metrics.answered(
+            &Method::PATCH,
+            StatusCode::METHOD_NOT_ALLOWED,
+            Duration::ZERO,
+        );
         metrics.received(7);
         let text = metrics.render();
         for line in [

@@ -43,7 +43,10 @@ fn text_from_query(query: &Query<'_>, key: &str) -> Result<String, Problem> {
     match query.raw(key)? {
         None => Err(super::query::missing(key)),
         Some(raw) => super::query::decode(raw).ok_or_else(|| {
-            Problem::new(Kind::InvalidName, format!("{key} is not UTF-8 in percent-encoding"))
+            Problem::new(
+                Kind::InvalidName,
+                format!("{key} is not UTF-8 in percent-encoding"),
+            )
         }),
     }
 }
@@ -91,8 +94,11 @@ mod tests {
 
     #[test]
     fn queries_are_form_encoded() {
-        let get =
-            |raw: &str| from_query(&Query::new(Some(raw)), "name").map(String::from).map_err(|p| p.kind);
+        let get = |raw: &str| {
+            from_query(&Query::new(Some(raw)), "name")
+                .map(String::from)
+                .map_err(|p| p.kind)
+        };
         assert_eq!(get("name=a+b").as_deref(), Ok("a b"));
         assert_eq!(get("name=a%2Bb").as_deref(), Ok("a+b"));
         assert_eq!(get("x=1&name=..%2F&y").as_deref(), Ok("../"));

@@ -52,7 +52,9 @@ pub(super) fn wrong_method(method: &Method, allow: &'static str) -> Response<Bod
     let problem = invalid(format!("{method} is not possible here; what is: {allow}"))
         .with_status(StatusCode::METHOD_NOT_ALLOWED);
     let mut response = response(&problem);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 
@@ -61,8 +63,7 @@ pub(super) fn wrong_method(method: &Method, allow: &'static str) -> Response<Bod
 pub(super) fn panicked(method: &Method) -> Response<Body> {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     if !method.is_safe() {
-        let detail =
-            "the node failed while it worked on this; look whether the change was made, then try again";
+        let detail = "the node failed while it worked on this; look whether the change was made, then try again";
         return response(&Problem::new(Kind::OutcomeUnknown, detail).with_status(status));
     }
     let body = ProblemBody {
@@ -78,7 +79,9 @@ pub(super) fn panicked(method: &Method) -> Response<Body> {
 pub(super) fn too_many_connections() -> Response<Body> {
     let detail = "this node has as many connections as it takes; try again, or another node";
     let mut response = response(&Problem::new(Kind::Overloaded, detail));
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -87,7 +90,10 @@ fn with_body(status: StatusCode, body: &ProblemBody) -> Response<Body> {
     let bytes = serde_json::to_vec(body).unwrap_or_default();
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     response
 }
 
@@ -110,10 +116,20 @@ mod tests {
         assert_eq!(response(&problem).headers()[CONTENT_RANGE], "bytes */12");
 
         for kind in [Kind::NoQuorum, Kind::Overloaded, Kind::OutcomeUnknown] {
-            assert_eq!(response(&Problem::new(kind, "later")).headers()[RETRY_AFTER], "1");
+            assert_eq!(
+                response(&Problem::new(kind, "later")).headers()[RETRY_AFTER],
+                "1"
+            );
         }
-        assert!(!response(&Problem::new(Kind::Full, "full")).headers().contains_key(RETRY_AFTER));
-        assert_eq!(wrong_method(&Method::PATCH, "GET, HEAD").headers()[ALLOW], "GET, HEAD");
+        assert!(
+            !response(&Problem::new(Kind::Full, "full"))
+                .headers()
+                .contains_key(RETRY_AFTER)
+        );
+        assert_eq!(
+            wrong_method(&Method::PATCH, "GET, HEAD").headers()[ALLOW],
+            "GET, HEAD"
+        );
         assert_eq!(panicked(&Method::GET).status(), 500);
         assert_eq!(panicked(&Method::PUT).status(), 500);
     }

@@ -39,9 +39,10 @@ pub(super) async fn to_the_end<T: Send + 'static>(
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => {
-                Err(Problem::new(Kind::OutcomeUnknown, "the node is stopping in the middle of this change"))
-            }
+            Err(_) => Err(Problem::new(
+                Kind::OutcomeUnknown,
+                "the node is stopping in the middle of this change",
+            )),
         },
     }
 }
@@ -82,11 +83,17 @@ pub(super) async fn put<F: Files>(
         return Err(unread());
     }
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = if done.replaced { StatusCode::OK } else { StatusCode::CREATED };
+    *response.status_mut() = if done.replaced {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     if let Some(etag) = quoted(&done.etag) {
         response.headers_mut().insert(ETAG, etag);
     }
-    response.headers_mut().insert(VERSION, HeaderValue::from(done.version));
+    response
+        .headers_mut()
+        .insert(VERSION, HeaderValue::from(done.version));
     Ok(response)
 }
 
@@ -115,6 +122,7 @@ pub(super) async fn drop_here<F: Files>(
 /// that is not what the client sent.
 fn unread() -> Problem {
     tracing::error!("a body was stored without having been read to its end");
-    let detail = "the node did not read the body to its end; look what is stored, and send it again";
+    let detail =
+        "the node did not read the body to its end; look what is stored, and send it again";
     Problem::new(Kind::OutcomeUnknown, detail).with_status(StatusCode::INTERNAL_SERVER_ERROR)
 }

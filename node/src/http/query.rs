@@ -26,7 +26,9 @@ impl<'a> Query<'a> {
             .map(|(_, value)| value);
         let first = found.next();
         if found.next().is_some() {
-            return Err(invalid(format!("the parameter {key} is repeated: give it once")));
+            return Err(invalid(format!(
+                "the parameter {key} is repeated: give it once"
+            )));
         }
         Ok(first)
     }
@@ -35,9 +37,11 @@ impl<'a> Query<'a> {
     pub(super) fn text(&self, key: &str) -> Result<Option<String>, Problem> {
         match self.raw(key)? {
             None => Ok(None),
-            Some(raw) => decode(raw)
-                .map(Some)
-                .ok_or_else(|| invalid(format!("the parameter {key} is not UTF-8 in percent-encoding"))),
+            Some(raw) => decode(raw).map(Some).ok_or_else(|| {
+                invalid(format!(
+                    "the parameter {key} is not UTF-8 in percent-encoding"
+                ))
+            }),
         }
     }
 
@@ -46,10 +50,15 @@ impl<'a> Query<'a> {
         match self.text("limit")? {
             None => Ok(MAX_LIMIT),
             Some(text) => match text.parse::<usize>() {
-                Ok(limit) if (1..=MAX_LIMIT).contains(&limit) && text.bytes().all(|b| b.is_ascii_digit()) => {
+                Ok(limit)
+                    if (1..=MAX_LIMIT).contains(&limit)
+                        && text.bytes().all(|b| b.is_ascii_digit()) =>
+                {
                     Ok(limit)
                 }
-                _ => Err(invalid(format!("the parameter limit is a number from 1 to {MAX_LIMIT}"))),
+                _ => Err(invalid(format!(
+                    "the parameter limit is a number from 1 to {MAX_LIMIT}"
+                ))),
             },
         }
     }
@@ -70,7 +79,10 @@ pub(super) fn decode(raw: &str) -> Option<String> {
         return None;
     }
     let spaced = raw.replace('+', " ");
-    percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+    percent_encoding::percent_decode_str(&spaced)
+        .decode_utf8()
+        .ok()
+        .map(|text| text.into_owned())
 }
 
 #[cfg(test)]
@@ -84,9 +96,15 @@ mod tests {
         assert_eq!(limit(""), Ok(1000));
         assert_eq!(limit("limit=1"), Ok(1));
         assert_eq!(limit("limit=1000&x=%zz"), Ok(1000));
-        for bad in
-            ["limit=0", "limit=1001", "limit=", "limit=-1", "limit=%2B5", "limit=1e2", "limit=1&limit=1"]
-        {
+        for bad in [
+            "limit=0",
+            "limit=1001",
+            "limit=",
+            "limit=-1",
+            "limit=%2B5",
+            "limit=1e2",
+            "limit=1&limit=1",
+        ] {
             assert_eq!(limit(bad), Err(Kind::InvalidRequest), "{bad}");
         }
     }

@@ -22,8 +22,12 @@ pub(super) enum Wanted {
 /// being those of its current version.
 pub(super) fn wanted(headers: &HeaderMap, size: u64, etag: &str, modified: u64) -> Wanted {
     let mut lines = headers.get_all(RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return Wanted::Whole };
-    let Some(spec) = line.to_str().ok().and_then(parse) else { return Wanted::Whole };
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Wanted::Whole;
+    };
+    let Some(spec) = line.to_str().ok().and_then(parse) else {
+        return Wanted::Whole;
+    };
     if !if_range(headers, etag, modified) {
         return Wanted::Whole;
     }
@@ -34,7 +38,9 @@ pub(super) fn wanted(headers: &HeaderMap, size: u64, etag: &str, modified: u64) 
 /// the very date of the current version.
 fn if_range(headers: &HeaderMap, etag: &str, modified: u64) -> bool {
     let mut lines = headers.get_all(IF_RANGE).iter();
-    let Some(line) = lines.next() else { return true };
+    let Some(line) = lines.next() else {
+        return true;
+    };
     if lines.next().is_some() {
         return false;
     }
@@ -74,8 +80,13 @@ fn parse(value: &str) -> Option<Spec> {
         return None;
     }
     // Empty members of the list are allowed.
-    let mut specs = set.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty());
-    let (Some(spec), None) = (specs.next(), specs.next()) else { return None };
+    let mut specs = set
+        .split(',')
+        .map(|spec| spec.trim_matches([' ', '\t']))
+        .filter(|spec| !spec.is_empty());
+    let (Some(spec), None) = (specs.next(), specs.next()) else {
+        return None;
+    };
     let (first, last) = spec.split_once('-')?;
     match (first, last) {
         ("", last) => Some(Spec::Last(number(last)?)),
@@ -184,9 +195,15 @@ mod tests {
         };
         assert_eq!(ask("\"tag\""), Wanted::Unsatisfiable);
         assert_eq!(ask("Sun, 06 Nov 1994 08:49:37 GMT"), Wanted::Unsatisfiable);
-        for other in
-            ["W/\"tag\"", "\"other\"", "tag", "*", "\"tag\", \"x\"", "", "Sun, 06 Nov 1994 08:49:38 GMT"]
-        {
+        for other in [
+            "W/\"tag\"",
+            "\"other\"",
+            "tag",
+            "*",
+            "\"tag\", \"x\"",
+            "",
+            "Sun, 06 Nov 1994 08:49:38 GMT",
+        ] {
             assert_eq!(ask(other), Wanted::Whole, "{other}");
         }
     }

@@ -118,7 +118,10 @@ impl Route {
         if let Some(raw) = path.strip_prefix(DROP_HERE) {
             return Some((Route::DropHere, raw));
         }
-        Route::ALL.into_iter().find(|route| route.template() == path).map(|route| (route, ""))
+        Route::ALL
+            .into_iter()
+            .find(|route| route.template() == path)
+            .map(|route| (route, ""))
     }
 }
 
@@ -138,7 +141,12 @@ pub fn router<F: Files, L: Local>(files: F, local: L) -> Router {
 
 /// The client port, with counters that somebody else reads too.
 pub fn router_with<F: Files, L: Local>(files: F, local: L, metrics: Metrics) -> Router {
-    let port = Port { files, local, metrics, changes: Arc::new(Semaphore::new(put::MAX_CHANGES)) };
+    let port = Port {
+        files,
+        local,
+        metrics,
+        changes: Arc::new(Semaphore::new(put::MAX_CHANGES)),
+    };
     Router::new().fallback(move |request: Request<Body>| {
         let port = port.clone();
         async move { port.answer(request).await }
@@ -152,7 +160,10 @@ impl<F: Files, L: Local> Port<F, L> {
         let in_flight = self.metrics.begin();
         let (parts, body) = request.into_parts();
         let mut upload = Upload::new(body, &parts.headers);
-        let mut response = match AssertUnwindSafe(self.handle(&parts, &mut upload)).catch_unwind().await {
+        let mut response = match AssertUnwindSafe(self.handle(&parts, &mut upload))
+            .catch_unwind()
+            .await
+        {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => problem::response(&problem),
             Err(_) => {
@@ -162,10 +173,13 @@ impl<F: Files, L: Local> Port<F, L> {
             }
         };
         if !upload.settle().await {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let took = begun.elapsed();
-        self.metrics.answered(&parts.method, response.status(), took);
+        self.metrics
+            .answered(&parts.method, response.status(), took);
         tracing::debug!(
             method = %parts.method,
             uri = %parts.uri,
@@ -185,17 +199,32 @@ impl<F: Files, L: Local> Port<F, L> {
                 "there is nothing at this path; /openapi.json says what there is",
             ));
         };
-        if !route.allow().split(", ").any(|method| method == parts.method.as_str()) {
+        if !route
+            .allow()
+            .split(", ")
+            .any(|method| method == parts.method.as_str())
+        {
             return Ok(problem::wrong_method(&parts.method, route.allow()));
         }
         let query = Query::new(parts.uri.query());
         let (files, local) = (&self.files, &self.local);
         match route {
             Route::File => self.file(name::from_raw_path(raw)?, parts, upload).await,
-            Route::FileByQuery => self.file(name::from_query(&query, "name")?, parts, upload).await,
+            Route::FileByQuery => {
+                self.file(name::from_query(&query, "name")?, parts, upload)
+                    .await
+            }
             Route::DropHere => {
                 let name = name::from_raw_path(raw)?;
-                put::drop_here(files, &self.changes, &self.metrics, name, &parts.headers, upload).await
+                put::drop_here(
+                    files,
+                    &self.changes,
+                    &self.metrics,
+                    name,
+                    &parts.headers,
+                    upload,
+                )
+                .await
             }
             Route::Files => list::files(files, query).await,
             Route::ListFiles => list::list_files(local, query).await,
@@ -208,7 +237,11 @@ impl<F: Files, L: Local> Port<F, L> {
             Route::Where => own::json(&local.place(&name::from_query(&query, "name")?).await?),
             Route::Scale | Route::Drain | Route::Replace | Route::ClusterStatus => {
                 // A HEAD is answered as its GET; the body falls away on the wire.
-                let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+                let method = if parts.method == Method::HEAD {
+                    &Method::GET
+                } else {
+                    &parts.method
+                };
                 own::supervisor(local, method, path, upload).await
             }
             Route::Livez => Ok(own::typed("text/plain; charset=utf-8", "alive\n")),
@@ -226,7 +259,17 @@ impl<F: Files, L: Local> Port<F, L> {
     ) -> Result<Response<Body>, Problem> {
         let headers = &parts.headers;
         match parts.method {
-            Method::PUT => put::put(&self.files, &self.changes, &self.metrics, name, headers, upload).await,
+            Method::PUT => {
+                put::put(
+                    &self.files,
+                    &self.changes,
+                    &self.metrics,
+                    name,
+                    headers,
+                    upload,
+                )
+                .await
+            }
             Method::DELETE => delete::delete(&self.files, &self.changes, name, headers).await,
             Method::HEAD => get::get(&self.files, &name, headers, true).await,
             _ => get::get(&self.files, &name, headers, false).await,
@@ -242,9 +285,15 @@ mod tests {
     fn paths_are_compared_raw() {
         assert_eq!(Route::find("/files"), Some((Route::Files, "")));
         assert_eq!(Route::find("/files/"), Some((Route::File, "")));
-        assert_eq!(Route::find("/files//a/../b%2F"), Some((Route::File, "/a/../b%2F")));
+        assert_eq!(
+            Route::find("/files//a/../b%2F"),
+            Some((Route::File, "/a/../b%2F"))
+        );
         assert_eq!(Route::find("/files/{name}"), Some((Route::File, "{name}")));
-        assert_eq!(Route::find("/node/files/a/b"), Some((Route::DropHere, "a/b")));
+        assert_eq!(
+            Route::find("/node/files/a/b"),
+            Some((Route::DropHere, "a/b"))
+        );
         for none in [
             "",
             "/",

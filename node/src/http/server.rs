@@ -104,7 +104,13 @@ pub async fn serve_with(
                 connection(stream, Some(router), &limits, stopping).await;
             });
         } else if let Ok(refusal) = refusals.clone().try_acquire_owned() {
-            let (limits, stopping) = (Limits { head: REFUSAL_TIME, ..limits.clone() }, stopping.clone());
+            let (limits, stopping) = (
+                Limits {
+                    head: REFUSAL_TIME,
+                    ..limits.clone()
+                },
+                stopping.clone(),
+            );
             tasks.spawn(async move {
                 let _refusal = refusal;
                 connection(stream, None, &limits, stopping).await;
@@ -113,9 +119,14 @@ pub async fn serve_with(
     }
     drop(listener);
     let _ = stop.send(true);
-    let finished = tokio::time::timeout(limits.stop, async { while tasks.join_next().await.is_some() {} });
+    let finished = tokio::time::timeout(limits.stop, async {
+        while tasks.join_next().await.is_some() {}
+    });
     if finished.await.is_err() {
-        tracing::warn!(connections = tasks.len(), "connections are cut: they did not finish in time");
+        tracing::warn!(
+            connections = tasks.len(),
+            "connections are cut: they did not finish in time"
+        );
         tasks.shutdown().await;
     }
     Ok(())

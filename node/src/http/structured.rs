@@ -24,7 +24,11 @@ pub(super) fn dictionary(text: &str) -> Option<Vec<Member>> {
     while !reader.0.is_empty() {
         let key = reader.key()?;
         let bytes = if reader.take(b'=') {
-            if reader.peek() == Some(b'(') { reader.inner_list()? } else { reader.bare_item()? }
+            if reader.peek() == Some(b'(') {
+                reader.inner_list()?
+            } else {
+                reader.bare_item()?
+            }
         } else {
             None
         };
@@ -74,8 +78,10 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&mut self) -> Option<String> {
-        self.peek().filter(|b| b.is_ascii_lowercase() || *b == b'*')?;
-        let key = self.run(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.*".contains(&b));
+        self.peek()
+            .filter(|b| b.is_ascii_lowercase() || *b == b'*')?;
+        let key =
+            self.run(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.*".contains(&b));
         String::from_utf8(key.to_vec()).ok()
     }
 
@@ -150,7 +156,11 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> Option<()> {
         self.take(b'-');
         let whole = self.run(|b| b.is_ascii_digit()).len();
-        let fraction = if self.take(b'.') { Some(self.run(|b| b.is_ascii_digit()).len()) } else { None };
+        let fraction = if self.take(b'.') {
+            Some(self.run(|b| b.is_ascii_digit()).len())
+        } else {
+            None
+        };
         match fraction {
             None => (1..=15).contains(&whole),
             Some(fraction) => (1..=12).contains(&whole) && (1..=3).contains(&fraction),
@@ -185,7 +195,10 @@ mod tests {
     fn byte_sequences_are_kept() {
         let one = |key: &str, value: &[u8]| (key.to_string(), Some(value.to_vec()));
         assert_eq!(bytes("a=:aGk=:"), Some(vec![one("a", b"hi")]));
-        assert_eq!(bytes(" a=:aGk:;x=1;y ,\tb=::"), Some(vec![one("a", b"hi"), one("b", b"")]));
+        assert_eq!(
+            bytes(" a=:aGk:;x=1;y ,\tb=::"),
+            Some(vec![one("a", b"hi"), one("b", b"")])
+        );
         assert_eq!(bytes("a=:aGk=:, a=:aG8=:"), Some(vec![one("a", b"ho")]));
         assert_eq!(bytes(""), Some(vec![]));
     }

@@ -19,7 +19,10 @@ pub struct Address {
 /// Finds nodes by their ordinals.
 pub enum AddressBook {
     /// `{ordinal}` stands for the number.
-    Pattern { client: String, peer: String },
+    Pattern {
+        client: String,
+        peer: String,
+    },
     File(Mutex<AddressFile>),
 }
 
@@ -49,7 +52,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 impl AddressBook {
     /// A book over a file of the form `{"nodes":{"0":{"clientUrl":…,"peerUrl":…}}}`.
     pub fn file(path: PathBuf) -> AddressBook {
-        AddressBook::File(Mutex::new(AddressFile { path, seen: None, looked: None, known: BTreeMap::new() }))
+        AddressBook::File(Mutex::new(AddressFile {
+            path,
+            seen: None,
+            looked: None,
+            known: BTreeMap::new(),
+        }))
     }
 
     /// Where a node is, as far as is known.
@@ -57,7 +65,10 @@ impl AddressBook {
         match self {
             AddressBook::Pattern { client, peer } => {
                 let fill = |pattern: &str| pattern.replace("{ordinal}", &ordinal.to_string());
-                Some(Address { client: fill(client), peer: fill(peer) })
+                Some(Address {
+                    client: fill(client),
+                    peer: fill(peer),
+                })
             }
             AddressBook::File(file) => {
                 let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -75,11 +86,15 @@ impl AddressFile {
             return;
         }
         self.looked = Some(Instant::now());
-        let changed = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
+        let changed = std::fs::metadata(&self.path)
+            .and_then(|m| m.modified())
+            .ok();
         if changed.is_some() && changed == self.seen {
             return;
         }
-        let Ok(text) = std::fs::read(&self.path) else { return };
+        let Ok(text) = std::fs::read(&self.path) else {
+            return;
+        };
         match serde_json::from_slice::<Listed>(&text) {
             Ok(listed) => {
                 self.seen = changed;
@@ -87,12 +102,17 @@ impl AddressFile {
                     .nodes
                     .into_iter()
                     .filter_map(|(ordinal, node)| {
-                        let address = Address { client: node.client_url, peer: node.peer_url };
+                        let address = Address {
+                            client: node.client_url,
+                            peer: node.peer_url,
+                        };
                         Some((Ordinal(ordinal.parse().ok()?), address))
                     })
                     .collect();
             }
-            Err(error) => tracing::warn!(path = %self.path.display(), %error, "cannot read the list of nodes"),
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "cannot read the list of nodes")
+            }
         }
     }
 }
@@ -107,15 +127,27 @@ mod tests {
             client: "http://files-{ordinal}.n.svc:8080".into(),
             peer: "http://files-{ordinal}.n.svc:8081".into(),
         };
-        assert_eq!(book.find(Ordinal(7)).unwrap().peer, "http://files-7.n.svc:8081");
+        assert_eq!(
+            book.find(Ordinal(7)).unwrap().peer,
+            "http://files-7.n.svc:8081"
+        );
     }
 
     #[test]
     fn a_half_written_file_leaves_what_was_known() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("nodes.json");
-        std::fs::write(&path, r#"{"nodes":{"1":{"clientUrl":"http://a","peerUrl":"http://b","pid":3}}}"#).unwrap();
-        let mut file = AddressFile { path: path.clone(), seen: None, looked: None, known: BTreeMap::new() };
+        std::fs::write(
+            &path,
+            r#"{"nodes":{"1":{"clientUrl":"http://a","peerUrl":"http://b","pid":3}}}"#,
+        )
+        .unwrap();
+        let mut file = AddressFile {
+            path: path.clone(),
+            seen: None,
+            looked: None,
+            known: BTreeMap::new(),
+        };
         file.refresh();
         assert_eq!(file.known[&Ordinal(1)].peer, "http://b");
         std::fs::write(&path, r#"{"nodes":{"#).unwrap();

@@ -68,7 +68,12 @@ impl PeerClient {
             .pool_idle_timeout(Duration::from_secs(30))
             .no_proxy()
             .build()?;
-        Ok(PeerClient { http, secret, book, heard: Mutex::new(BTreeMap::new()) })
+        Ok(PeerClient {
+            http,
+            secret,
+            book,
+            heard: Mutex::new(BTreeMap::new()),
+        })
     }
 
     /// Where a node is.
@@ -78,7 +83,11 @@ impl PeerClient {
 
     /// What was last heard of a node.
     pub fn heard(&self, ordinal: Ordinal) -> Option<Heard> {
-        self.heard.lock().unwrap_or_else(|p| p.into_inner()).get(&ordinal).cloned()
+        self.heard
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .get(&ordinal)
+            .cloned()
     }
 
     /// Takes note of news from a node.
@@ -90,7 +99,10 @@ impl PeerClient {
             view: exchange.view,
             available: exchange.available,
         };
-        self.heard.lock().unwrap_or_else(|p| p.into_inner()).insert(exchange.from, heard);
+        self.heard
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .insert(exchange.from, heard);
     }
 
     fn url(&self, to: Ordinal, path: &str) -> Result<String, PeerError> {
@@ -98,7 +110,11 @@ impl PeerClient {
         Ok(format!("{}{path}", address.peer))
     }
 
-    async fn send(&self, to: Ordinal, request: reqwest::RequestBuilder) -> Result<reqwest::Response, PeerError> {
+    async fn send(
+        &self,
+        to: Ordinal,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, PeerError> {
         let response = request
             .header(http::header::AUTHORIZATION, bearer(&self.secret))
             .send()
@@ -122,19 +138,30 @@ impl PeerClient {
         body: Vec<u8>,
     ) -> Result<T, PeerError> {
         let url = self.url(to, path)?;
-        let response = self.send(to, self.http.post(url).timeout(CALL_LIMIT).body(body)).await?;
-        let bytes = response.bytes().await.map_err(|e| PeerError::Unreachable(to, describe(&e)))?;
+        let response = self
+            .send(to, self.http.post(url).timeout(CALL_LIMIT).body(body))
+            .await?;
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|e| PeerError::Unreachable(to, describe(&e)))?;
         rmp_serde::from_slice(&bytes).map_err(|e| PeerError::Unreadable(to, e.to_string()))
     }
 
     /// One request and its answer.
     pub async fn call(&self, to: Ordinal, call: &Call) -> Result<super::wire::Answer, PeerError> {
         let body = encode(to, call)?;
-        self.exchange::<Reply>(to, "/peer/call", body).await?.map_err(|refusal| PeerError::Refused(to, refusal))
+        self.exchange::<Reply>(to, "/peer/call", body)
+            .await?
+            .map_err(|refusal| PeerError::Refused(to, refusal))
     }
 
     /// One exchange of ring messages.
-    pub async fn ring(&self, to: Ordinal, exchange: &RingExchange) -> Result<RingExchange, PeerError> {
+    pub async fn ring(
+        &self,
+        to: Ordinal,
+        exchange: &RingExchange,
+    ) -> Result<RingExchange, PeerError> {
         let body = encode(to, exchange)?;
         self.exchange(to, "/peer/ring", body).await
     }
@@ -142,27 +169,47 @@ impl PeerClient {
     /// The view that a node holds.
     pub async fn view(&self, from: Ordinal) -> Result<View, PeerError> {
         let url = self.url(from, "/peer/view")?;
-        let response = self.send(from, self.http.get(url).timeout(CALL_LIMIT)).await?;
-        let bytes = response.bytes().await.map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
+        let response = self
+            .send(from, self.http.get(url).timeout(CALL_LIMIT))
+            .await?;
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
         View::decode(&bytes).map_err(|e| PeerError::Unreadable(from, e.to_string()))
     }
 
     /// Gives a node a view.
     pub async fn push_view(&self, to: Ordinal, view: &View) -> Result<(), PeerError> {
         let url = self.url(to, "/peer/view")?;
-        self.send(to, self.http.put(url).timeout(CALL_LIMIT).body(view.encode())).await.map(|_| ())
+        self.send(
+            to,
+            self.http.put(url).timeout(CALL_LIMIT).body(view.encode()),
+        )
+        .await
+        .map(|_| ())
     }
 
     /// A node's report.
     pub async fn report(&self, from: Ordinal) -> Result<NodeReport, PeerError> {
         let url = self.url(from, "/peer/report")?;
-        let response = self.send(from, self.http.get(url).timeout(CALL_LIMIT)).await?;
-        let bytes = response.bytes().await.map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
+        let response = self
+            .send(from, self.http.get(url).timeout(CALL_LIMIT))
+            .await?;
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
         serde_json::from_slice(&bytes).map_err(|e| PeerError::Unreadable(from, e.to_string()))
     }
 
     /// Stores a chunk: the pieces are its payload. Success is a receipt.
-    pub async fn put_chunk(&self, to: Ordinal, header: &ChunkHeader, pieces: Vec<Bytes>) -> Result<(), PeerError> {
+    pub async fn put_chunk(
+        &self,
+        to: Ordinal,
+        header: &ChunkHeader,
+        pieces: Vec<Bytes>,
+    ) -> Result<(), PeerError> {
         let url = self.url(to, "/peer/chunk")?;
         let head = hex::encode(encode(to, header)?);
         let body = futures::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
@@ -184,13 +231,21 @@ impl PeerClient {
         blocks: std::ops::Range<u32>,
         hashes: usize,
     ) -> Result<RawBlocks, PeerError> {
-        let path = format!("/peer/chunk/{}/{}?from={}&upto={}", chunk.upload, chunk.part, blocks.start, blocks.end);
+        let path = format!(
+            "/peer/chunk/{}/{}?from={}&upto={}",
+            chunk.upload, chunk.part, blocks.start, blocks.end
+        );
         let url = self.url(holder, &path)?;
-        let response = self.send(holder, self.http.get(url).timeout(CHUNK_LIMIT)).await?;
+        let response = self
+            .send(holder, self.http.get(url).timeout(CHUNK_LIMIT))
+            .await?;
         let limit = hashes * 32 + blocks.len() * chord_api::manifest::BLOCK_BYTES;
         let mut body = collect(holder, response.bytes_stream(), limit).await?;
         if body.len() < hashes * 32 {
-            return Err(PeerError::Unreadable(holder, "the chunk's answer is too short".into()));
+            return Err(PeerError::Unreadable(
+                holder,
+                "the chunk's answer is too short".into(),
+            ));
         }
         let head = body.split_to(hashes * 32);
         let hashes = head
@@ -206,11 +261,18 @@ impl PeerClient {
 }
 
 /// Verifies blocks against the root that the manifest names.
-pub fn verify_blocks(blocks: &RawBlocks, root: Root, range: std::ops::Range<u32>) -> Result<(), String> {
+pub fn verify_blocks(
+    blocks: &RawBlocks,
+    root: Root,
+    range: std::ops::Range<u32>,
+) -> Result<(), String> {
     if Root::of_blocks(&blocks.hashes) != root {
         return Err("its block hashes do not match the manifest".into());
     }
-    let wanted = blocks.hashes.get(range.start as usize..range.end as usize).unwrap_or_default();
+    let wanted = blocks
+        .hashes
+        .get(range.start as usize..range.end as usize)
+        .unwrap_or_default();
     let mut got = blocks.data.chunks(chord_api::manifest::BLOCK_BYTES);
     for hash in wanted {
         match got.next() {
@@ -218,7 +280,11 @@ pub fn verify_blocks(blocks: &RawBlocks, root: Root, range: std::ops::Range<u32>
             _ => return Err("a block does not match its hash".into()),
         }
     }
-    if got.next().is_some() { Err("it sent more than was asked".into()) } else { Ok(()) }
+    if got.next().is_some() {
+        Err("it sent more than was asked".into())
+    } else {
+        Ok(())
+    }
 }
 
 async fn collect(
@@ -230,7 +296,10 @@ async fn collect(
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
         if out.len() + piece.len() > limit {
-            return Err(PeerError::Unreadable(from, "it sent more than was asked".into()));
+            return Err(PeerError::Unreadable(
+                from,
+                "it sent more than was asked".into(),
+            ));
         }
         out.extend_from_slice(&piece);
     }
@@ -238,7 +307,8 @@ async fn collect(
 }
 
 fn encode<T: serde::Serialize>(to: Ordinal, value: &T) -> Result<Vec<u8>, PeerError> {
-    rmp_serde::to_vec_named(value).map_err(|e| PeerError::Unreadable(to, format!("cannot encode: {e}")))
+    rmp_serde::to_vec_named(value)
+        .map_err(|e| PeerError::Unreadable(to, format!("cannot encode: {e}")))
 }
 
 /// The error with its causes: reqwest's own text leaves them out.

@@ -28,8 +28,15 @@ pub async fn span(
     holder: (Ordinal, Option<DiskId>),
     blocks: Range<u32>,
 ) -> Result<Bytes, String> {
-    if holder.1.map_or(holder.0 == node.ordinal, |disk| disk == node.disk()) {
-        let read = node.store.chunk_read(chunk.id, blocks).await.map_err(|e| e.to_string())?;
+    if holder
+        .1
+        .map_or(holder.0 == node.ordinal, |disk| disk == node.disk())
+    {
+        let read = node
+            .store
+            .chunk_read(chunk.id, blocks)
+            .await
+            .map_err(|e| e.to_string())?;
         if read.meta.root != chunk.root {
             return Err("the chunk on this disk is not the one that the manifest names".into());
         }
@@ -47,11 +54,24 @@ pub async fn span(
 
 /// Brings a chunk onto this disk from the first of `sources` that has it whole.
 pub async fn pull(node: &Arc<Node>, meta: ChunkMeta, sources: &[Ordinal]) -> Result<(), Refusal> {
-    let _turn = PULLS.acquire().await.map_err(|_| Refusal::Failed("the node is stopping".into()))?;
-    if node.store.chunk_has(meta.id).await.is_ok_and(|has| has.is_some()) {
+    let _turn = PULLS
+        .acquire()
+        .await
+        .map_err(|_| Refusal::Failed("the node is stopping".into()))?;
+    if node
+        .store
+        .chunk_has(meta.id)
+        .await
+        .is_ok_and(|has| has.is_some())
+    {
         return Ok(());
     }
-    let chunk = PlacedChunk { id: meta.id, key: meta.key, size: meta.size, root: meta.root };
+    let chunk = PlacedChunk {
+        id: meta.id,
+        key: meta.key,
+        size: meta.size,
+        root: meta.root,
+    };
     let mut why = Refusal::Failed("no node was named that holds it".into());
     for source in sources.iter().filter(|source| **source != node.ordinal) {
         match pull_from(node, &meta, &chunk, *source).await {
@@ -69,7 +89,10 @@ async fn pull_from(
     chunk: &PlacedChunk,
     source: Ordinal,
 ) -> Result<(), Refusal> {
-    let mut writer = node.store.chunk_writer(meta.clone(), Tier::Moves).map_err(chunk_failed)?;
+    let mut writer = node
+        .store
+        .chunk_writer(meta.clone(), Tier::Moves)
+        .map_err(chunk_failed)?;
     let mut from = 0;
     while from < meta.blocks() {
         let upto = (from + SPAN_BLOCKS).min(meta.blocks());

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use chord_api::manifest::{PlacedChunk, Root};
 use chord_api::{ChunkId, FileName, Id, Ordinal};
 
-use super::wire::{Answer, Call, ChunkState, NameEntry, NameFile, NamesPage, Refusal, Reply, Request};
+use super::wire::{
+    Answer, Call, ChunkState, NameEntry, NameFile, NamesPage, Refusal, Reply, Request,
+};
 use crate::node::{Current, Node};
 use crate::register::acceptor::{Promise, Vote, accepts, grants};
 use crate::register::{Ballot, Value};
@@ -27,28 +29,55 @@ pub async fn handle(node: &Arc<Node>, call: Call) -> Reply {
     let current = node.current();
     let current = match current {
         Some(current) if current.reference == header.view => Some(current),
-        other if request.needs_view() => return Err(Refusal::OtherView(other.map(|c| c.reference))),
+        other if request.needs_view() => {
+            return Err(Refusal::OtherView(other.map(|c| c.reference)));
+        }
         other => other,
     };
     match (request, current) {
-        (Request::Prepare { name, ballot }, Some(current)) => prepare(node, &current, name, ballot).await,
-        (Request::Accept { name, ballot, value }, Some(current)) => {
-            accept(node, &current, name, ballot, value).await
+        (Request::Prepare { name, ballot }, Some(current)) => {
+            prepare(node, &current, name, ballot).await
         }
-        (Request::Read { name, with_value }, Some(current)) => read(node, &current, name, with_value).await,
+        (
+            Request::Accept {
+                name,
+                ballot,
+                value,
+            },
+            Some(current),
+        ) => accept(node, &current, name, ballot, value).await,
+        (Request::Read { name, with_value }, Some(current)) => {
+            read(node, &current, name, with_value).await
+        }
         (Request::Ballots { names }, Some(current)) => ballots(node, &current, names).await,
-        (Request::Names { prefix, after, limit }, Some(current)) => {
-            names(node, &current, prefix, after, limit).await
-        }
+        (
+            Request::Names {
+                prefix,
+                after,
+                limit,
+            },
+            Some(current),
+        ) => names(node, &current, prefix, after, limit).await,
         (Request::HasChunks { chunks }, Some(current)) => has_chunks(node, &current, chunks).await,
-        (Request::Ensure { name, chunk, committed, sources }, Some(current)) => {
-            ensure(node, &current, name, chunk, committed, sources).await
-        }
+        (
+            Request::Ensure {
+                name,
+                chunk,
+                committed,
+                sources,
+            },
+            Some(current),
+        ) => ensure(node, &current, name, chunk, committed, sources).await,
         (Request::Committed { chunks }, _) => {
             if chunks.len() > MAX_BATCH {
-                return Err(Refusal::Failed(format!("at most {MAX_BATCH} chunks at a time")));
+                return Err(Refusal::Failed(format!(
+                    "at most {MAX_BATCH} chunks at a time"
+                )));
             }
-            node.store.chunk_set_committed(chunks).await.map_err(failed)?;
+            node.store
+                .chunk_set_committed(chunks)
+                .await
+                .map_err(failed)?;
             Ok(Answer::Done)
         }
         (Request::Reap { name, upload }, _) => {
@@ -57,7 +86,11 @@ pub async fn handle(node: &Arc<Node>, call: Call) -> Reply {
         }
         (Request::UploadActive { upload, boot }, _) => {
             let active = boot == node.store.boot()
-                && node.uploads.lock().unwrap_or_else(|p| p.into_inner()).contains(&upload);
+                && node
+                    .uploads
+                    .lock()
+                    .unwrap_or_else(|p| p.into_inner())
+                    .contains(&upload);
             Ok(Answer::Active(active))
         }
         (Request::VerifyChunk { chunk }, _) => match node.store.chunk_verify(chunk).await {
@@ -84,7 +117,11 @@ pub fn owns(node: &Node, current: &Current, key: &Id) -> bool {
 }
 
 fn check_owner(node: &Node, current: &Current, name: &FileName) -> Result<(), Refusal> {
-    if owns(node, current, &Id::of_file(name)) { Ok(()) } else { Err(Refusal::NotOwner) }
+    if owns(node, current, &Id::of_file(name)) {
+        Ok(())
+    } else {
+        Err(Refusal::NotOwner)
+    }
 }
 
 /// The view may have changed between the check and the writer's turn: what is
@@ -103,7 +140,12 @@ async fn stale(node: &Node, error: StoreError) -> Refusal {
     }
 }
 
-async fn prepare(node: &Arc<Node>, current: &Arc<Current>, name: FileName, ballot: Ballot) -> Reply {
+async fn prepare(
+    node: &Arc<Node>,
+    current: &Arc<Current>,
+    name: FileName,
+    ballot: Ballot,
+) -> Reply {
     check_owner(node, current, &name)?;
     if ballot.epoch != current.reference.epoch {
         return Err(Refusal::OtherView(Some(current.reference)));
@@ -115,13 +157,15 @@ async fn prepare(node: &Arc<Node>, current: &Arc<Current>, name: FileName, ballo
             same_view(txn.view(), &view)?;
             let accepted = txn.register(&name)?;
             let promised = txn.promise(&name)?;
-            Ok(match grants(promised, accepted.as_ref().map(|(b, _)| *b), ballot) {
-                Ok(()) => {
-                    txn.set_promise(&name, ballot)?;
-                    Promise::Promised { accepted }
-                }
-                Err(promised) => Promise::Rejected { promised },
-            })
+            Ok(
+                match grants(promised, accepted.as_ref().map(|(b, _)| *b), ballot) {
+                    Ok(()) => {
+                        txn.set_promise(&name, ballot)?;
+                        Promise::Promised { accepted }
+                    }
+                    Err(promised) => Promise::Rejected { promised },
+                },
+            )
         })
         .await;
     match promise {
@@ -175,24 +219,33 @@ async fn read(node: &Arc<Node>, current: &Arc<Current>, name: FileName, with_val
         })
         .await;
     match found {
-        Ok(None) => Ok(Answer::Read { ballot: None, value: None }),
-        Ok(Some((ballot, value))) => {
-            Ok(Answer::Read { ballot: Some(ballot), value: with_value.then_some(value) })
-        }
+        Ok(None) => Ok(Answer::Read {
+            ballot: None,
+            value: None,
+        }),
+        Ok(Some((ballot, value))) => Ok(Answer::Read {
+            ballot: Some(ballot),
+            value: with_value.then_some(value),
+        }),
         Err(error) => Err(stale(node, error).await),
     }
 }
 
 async fn ballots(node: &Arc<Node>, current: &Arc<Current>, names: Vec<FileName>) -> Reply {
     if names.len() > MAX_BATCH {
-        return Err(Refusal::Failed(format!("at most {MAX_BATCH} names at a time")));
+        return Err(Refusal::Failed(format!(
+            "at most {MAX_BATCH} names at a time"
+        )));
     }
     let view = current.clone();
     let found = node
         .store
         .read(move |txn| {
             same_view(txn.view(), &view)?;
-            names.iter().map(|name| Ok(txn.register(name)?.map(|(b, _)| b))).collect()
+            names
+                .iter()
+                .map(|name| Ok(txn.register(name)?.map(|(b, _)| b)))
+                .collect()
         })
         .await;
     match found {
@@ -201,7 +254,13 @@ async fn ballots(node: &Arc<Node>, current: &Arc<Current>, names: Vec<FileName>)
     }
 }
 
-async fn names(node: &Arc<Node>, current: &Arc<Current>, prefix: String, after: String, limit: u32) -> Reply {
+async fn names(
+    node: &Arc<Node>,
+    current: &Arc<Current>,
+    prefix: String,
+    after: String,
+    limit: u32,
+) -> Reply {
     let limit = (limit as usize).min(MAX_BATCH);
     let after = FileName::new(after).ok();
     let view = current.clone();
@@ -236,7 +295,9 @@ async fn names(node: &Arc<Node>, current: &Arc<Current>, prefix: String, after: 
 
 async fn has_chunks(node: &Arc<Node>, current: &Current, chunks: Vec<ChunkId>) -> Reply {
     if chunks.len() > MAX_BATCH {
-        return Err(Refusal::Failed(format!("at most {MAX_BATCH} chunks at a time")));
+        return Err(Refusal::Failed(format!(
+            "at most {MAX_BATCH} chunks at a time"
+        )));
     }
     if !current.view.has(node.ordinal, node.disk()) {
         return Err(Refusal::NotOwner);
@@ -259,9 +320,18 @@ async fn ensure(
     if !owns(node, current, &chunk.key) {
         return Err(Refusal::NotOwner);
     }
-    if node.store.chunk_has(chunk.id).await.map_err(failed)?.is_some() {
+    if node
+        .store
+        .chunk_has(chunk.id)
+        .await
+        .map_err(failed)?
+        .is_some()
+    {
         if committed {
-            node.store.chunk_set_committed(vec![chunk.id]).await.map_err(failed)?;
+            node.store
+                .chunk_set_committed(vec![chunk.id])
+                .await
+                .map_err(failed)?;
         }
         return Ok(Answer::Done);
     }
@@ -272,7 +342,14 @@ async fn ensure(
 
 /// The chunk's entry on disk.
 pub fn meta_of(name: FileName, chunk: &PlacedChunk, committed: bool) -> ChunkMeta {
-    ChunkMeta { id: chunk.id, name, key: chunk.key, size: chunk.size, root: chunk.root, committed }
+    ChunkMeta {
+        id: chunk.id,
+        name,
+        key: chunk.key,
+        size: chunk.size,
+        root: chunk.root,
+        committed,
+    }
 }
 
 /// Takes a chunk's payload piece by piece; `Ok` is a receipt.
@@ -325,7 +402,6 @@ pub fn root_of(pieces: &[bytes::Bytes]) -> Root {
     Root::of_blocks(&hashes)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,7 +412,10 @@ mod tests {
         let payload: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
         let whole = Root::of(&payload).0;
         for cut in [1usize, 7, 65_536, 65_537, 131_072, 199_999] {
-            let pieces = [Bytes::copy_from_slice(&payload[..cut]), Bytes::copy_from_slice(&payload[cut..])];
+            let pieces = [
+                Bytes::copy_from_slice(&payload[..cut]),
+                Bytes::copy_from_slice(&payload[cut..]),
+            ];
             assert_eq!(root_of(&pieces), whole, "cut at {cut}");
         }
         assert_eq!(root_of(&[]), Root::of(&[]).0);

@@ -34,7 +34,10 @@ struct Peer {
 
 /// The router of the peer port.
 pub fn router(node: Arc<Node>) -> Router {
-    let peer = Peer { node, turns: Arc::new(Semaphore::new(MAX_AT_ONCE)) };
+    let peer = Peer {
+        node,
+        turns: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+    };
     Router::new()
         .route("/peer/report", get(report))
         .route("/peer/view", get(get_view).put(put_view))
@@ -49,31 +52,48 @@ pub fn router(node: Arc<Node>) -> Router {
 
 async fn guard(State(peer): State<Peer>, request: HttpRequest, next: Next) -> Response {
     let wanted = chord_api::client::bearer(&peer.node.secret);
-    let given = request.headers().get(header::AUTHORIZATION).map(|v| v.as_bytes()).unwrap_or_default();
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .map(|v| v.as_bytes())
+        .unwrap_or_default();
     if !bool::from(given.ct_eq(wanted.as_bytes())) {
         let problem = chord_api::problem::Problem::new(
             chord_api::problem::Kind::Unauthenticated,
             "the peer port wants the cluster's secret",
         );
         let body = serde_json::to_vec(&problem.body()).unwrap_or_default();
-        let kind = [(header::CONTENT_TYPE, "application/problem+json"), (header::CONNECTION, "close")];
+        let kind = [
+            (header::CONTENT_TYPE, "application/problem+json"),
+            (header::CONNECTION, "close"),
+        ];
         return (problem.status(), kind, body).into_response();
     }
     match peer.turns.try_acquire() {
         Ok(_turn) => next.run(request).await,
-        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, Refusal::Failed("it has too much to do".into())),
+        Err(_) => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Failed("it has too much to do".into()),
+        ),
     }
 }
 
 fn pack<T: Serialize>(value: &T) -> Response {
     match rmp_serde::to_vec_named(value) {
         Ok(bytes) => bytes.into_response(),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, Refusal::Failed(error.to_string())),
+        Err(error) => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Failed(error.to_string()),
+        ),
     }
 }
 
 fn refuse(status: StatusCode, refusal: Refusal) -> Response {
-    (status, rmp_serde::to_vec_named(&refusal).unwrap_or_default()).into_response()
+    (
+        status,
+        rmp_serde::to_vec_named(&refusal).unwrap_or_default(),
+    )
+        .into_response()
 }
 
 async fn report(State(peer): State<Peer>) -> Response {
@@ -104,7 +124,10 @@ async fn put_view(State(peer): State<Peer>, body: Bytes) -> Response {
 async fn call(State(peer): State<Peer>, body: Bytes) -> Response {
     match rmp_serde::from_slice::<Call>(&body) {
         Ok(call) => pack(&handle::handle(&peer.node, call).await),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, Refusal::Failed(format!("cannot read the call: {error}"))),
+        Err(error) => refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed(format!("cannot read the call: {error}")),
+        ),
     }
 }
 
@@ -114,9 +137,10 @@ async fn ring(State(peer): State<Peer>, body: Bytes) -> Response {
             Ok(reply) => pack(&reply),
             Err(refusal) => refuse(StatusCode::CONFLICT, refusal),
         },
-        Err(error) => {
-            refuse(StatusCode::BAD_REQUEST, Refusal::Failed(format!("cannot read the messages: {error}")))
-        }
+        Err(error) => refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed(format!("cannot read the messages: {error}")),
+        ),
     }
 }
 
@@ -126,7 +150,10 @@ async fn put_chunk(State(peer): State<Peer>, headers: HeaderMap, body: Body) -> 
         .and_then(|v| hex::decode(v.as_bytes()).ok())
         .and_then(|bytes| rmp_serde::from_slice::<ChunkHeader>(&bytes).ok());
     let Some(head) = head else {
-        return refuse(StatusCode::BAD_REQUEST, Refusal::Failed("cannot read X-Chord-Chunk".into()));
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed("cannot read X-Chord-Chunk".into()),
+        );
     };
     match take_chunk(&peer.node, head, body).await {
         Ok(()) => StatusCode::CREATED.into_response(),
@@ -153,7 +180,13 @@ async fn take_chunk(node: &Arc<Node>, head: ChunkHeader, body: Body) -> Result<(
         return Err(Refusal::Failed("the chunk is too large".into()));
     }
     let meta = handle::meta_of(head.name, &head.chunk, head.committed);
-    handle::store_chunk(node, meta, Tier::Clients, body.into_data_stream().map_err(|e| e.to_string())).await
+    handle::store_chunk(
+        node,
+        meta,
+        Tier::Clients,
+        body.into_data_stream().map_err(|e| e.to_string()),
+    )
+    .await
 }
 
 #[derive(Deserialize)]
@@ -168,12 +201,23 @@ async fn get_chunk(
     Query(blocks): Query<Blocks>,
 ) -> Response {
     let Ok(upload) = upload.parse::<UploadId>() else {
-        return refuse(StatusCode::BAD_REQUEST, Refusal::Failed("cannot read the upload id".into()));
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed("cannot read the upload id".into()),
+        );
     };
     if blocks.upto < blocks.from || blocks.upto - blocks.from > 4 * super::fetch::SPAN_BLOCKS {
-        return refuse(StatusCode::BAD_REQUEST, Refusal::Failed("cannot give so many blocks at once".into()));
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed("cannot give so many blocks at once".into()),
+        );
     }
-    match peer.node.store.chunk_read(ChunkId { upload, part }, blocks.from..blocks.upto).await {
+    match peer
+        .node
+        .store
+        .chunk_read(ChunkId { upload, part }, blocks.from..blocks.upto)
+        .await
+    {
         Ok(read) => {
             let hashes = Bytes::from(read.hashes.concat());
             let pieces = [Ok::<_, std::io::Error>(hashes), Ok(read.data)];

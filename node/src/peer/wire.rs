@@ -36,18 +36,31 @@ pub enum Request {
     /// First phase. Needs the view.
     Prepare { name: FileName, ballot: Ballot },
     /// Second phase. Needs the view.
-    Accept { name: FileName, ballot: Ballot, value: Value },
+    Accept {
+        name: FileName,
+        ballot: Ballot,
+        value: Value,
+    },
     /// The accepted ballot, with the value if asked for. Needs the view.
     Read { name: FileName, with_value: bool },
     /// The accepted ballots of several names. Needs the view.
     Ballots { names: Vec<FileName> },
     /// Registers in byte order of their names. Needs the view.
-    Names { prefix: String, after: String, limit: u32 },
+    Names {
+        prefix: String,
+        after: String,
+        limit: u32,
+    },
     /// Which of these chunks are whole on disk. Needs the view: an answer is a receipt.
     HasChunks { chunks: Vec<ChunkId> },
     /// Hold this chunk: fetch it from one of `sources` where it is missing. Needs
     /// the view: success is a receipt.
-    Ensure { name: FileName, chunk: PlacedChunk, committed: bool, sources: Vec<Ordinal> },
+    Ensure {
+        name: FileName,
+        chunk: PlacedChunk,
+        committed: bool,
+        sources: Vec<Ordinal>,
+    },
     /// These chunks belong to a committed version. A hint.
     Committed { chunks: Vec<ChunkId> },
     /// An upload of this name ended or was replaced: its chunks may be garbage.
@@ -77,7 +90,10 @@ impl Request {
 pub enum Answer {
     Promise(Promise),
     Vote(Vote),
-    Read { ballot: Option<Ballot>, value: Option<Value> },
+    Read {
+        ballot: Option<Ballot>,
+        value: Option<Value>,
+    },
     Ballots(Vec<Option<Ballot>>),
     Names(NamesPage),
     Has(Vec<bool>),

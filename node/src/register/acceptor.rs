@@ -9,8 +9,12 @@ use super::value::Value;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Promise {
     /// No ballot below this one will be accepted; what has been.
-    Promised { accepted: Option<(Ballot, Value)> },
-    Rejected { promised: Ballot },
+    Promised {
+        accepted: Option<(Ballot, Value)>,
+    },
+    Rejected {
+        promised: Ballot,
+    },
 }
 
 /// What an acceptor answers to an accept.

@@ -16,5 +16,10 @@ pub struct Ballot {
 
 impl Ballot {
     /// Less than every ballot that anybody proposes.
-    pub const ZERO: Ballot = Ballot { epoch: Epoch(0), counter: 0, member: Ordinal(0), boot: 0 };
+    pub const ZERO: Ballot = Ballot {
+        epoch: Epoch(0),
+        counter: 0,
+        member: Ordinal(0),
+        boot: 0,
+    };
 }

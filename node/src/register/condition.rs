@@ -54,7 +54,9 @@ impl Condition {
             let matches = match (tags, current) {
                 (_, None) => false,
                 (Tags::Any, Some(_)) => true,
-                (Tags::List(list), Some((etag, _))) => list.iter().any(|t| !t.weak && t.value == etag),
+                (Tags::List(list), Some((etag, _))) => {
+                    list.iter().any(|t| !t.weak && t.value == etag)
+                }
             };
             if !matches {
                 return Verdict::Failed;
@@ -71,9 +73,14 @@ impl Condition {
                 (Tags::List(list), Some((etag, _))) => list.iter().any(|t| t.value == etag),
             };
             if matches {
-                return if safe { Verdict::NotModified } else { Verdict::Failed };
+                return if safe {
+                    Verdict::NotModified
+                } else {
+                    Verdict::Failed
+                };
             }
-        } else if let (true, Some(limit), Some((_, modified))) = (safe, self.if_modified_since, current)
+        } else if let (true, Some(limit), Some((_, modified))) =
+            (safe, self.if_modified_since, current)
             && modified <= limit
         {
             return Verdict::NotModified;
@@ -87,30 +94,61 @@ mod tests {
     use super::*;
 
     fn tag(value: &str) -> Tags {
-        Tags::List(vec![Tag { weak: false, value: value.into() }])
+        Tags::List(vec![Tag {
+            weak: false,
+            value: value.into(),
+        }])
     }
 
     #[test]
     fn the_order_of_section_13_2_2() {
         let current = Some(("a", 100));
-        let both = Condition { if_match: Some(tag("a")), if_unmodified_since: Some(1), ..Default::default() };
-        assert_eq!(both.evaluate(current, false), Verdict::Proceed, "If-Match hides If-Unmodified-Since");
-        let none = Condition { if_none_match: Some(tag("b")), if_modified_since: Some(100), ..Default::default() };
-        assert_eq!(none.evaluate(current, true), Verdict::Proceed, "If-None-Match hides If-Modified-Since");
-        let cached = Condition { if_none_match: Some(tag("a")), ..Default::default() };
+        let both = Condition {
+            if_match: Some(tag("a")),
+            if_unmodified_since: Some(1),
+            ..Default::default()
+        };
+        assert_eq!(
+            both.evaluate(current, false),
+            Verdict::Proceed,
+            "If-Match hides If-Unmodified-Since"
+        );
+        let none = Condition {
+            if_none_match: Some(tag("b")),
+            if_modified_since: Some(100),
+            ..Default::default()
+        };
+        assert_eq!(
+            none.evaluate(current, true),
+            Verdict::Proceed,
+            "If-None-Match hides If-Modified-Since"
+        );
+        let cached = Condition {
+            if_none_match: Some(tag("a")),
+            ..Default::default()
+        };
         assert_eq!(cached.evaluate(current, true), Verdict::NotModified);
         assert_eq!(cached.evaluate(current, false), Verdict::Failed);
-        let create = Condition { if_none_match: Some(Tags::Any), ..Default::default() };
+        let create = Condition {
+            if_none_match: Some(Tags::Any),
+            ..Default::default()
+        };
         assert_eq!(create.evaluate(None, false), Verdict::Proceed);
         assert_eq!(create.evaluate(current, false), Verdict::Failed);
     }
 
     #[test]
     fn if_match_without_a_current_version_fails_and_is_strong() {
-        let any = Condition { if_match: Some(Tags::Any), ..Default::default() };
+        let any = Condition {
+            if_match: Some(Tags::Any),
+            ..Default::default()
+        };
         assert_eq!(any.evaluate(None, false), Verdict::Failed);
         let weak = Condition {
-            if_match: Some(Tags::List(vec![Tag { weak: true, value: "a".into() }])),
+            if_match: Some(Tags::List(vec![Tag {
+                weak: true,
+                value: "a".into(),
+            }])),
             ..Default::default()
         };
         assert_eq!(weak.evaluate(Some(("a", 1)), false), Verdict::Failed);

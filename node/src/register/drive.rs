@@ -32,12 +32,17 @@ pub type Precondition<'a> =
 fn no_quorum(name: &FileName, why: &str) -> Problem {
     Problem::new(
         Kind::NoQuorum,
-        format!("too few owners of {name:?} could be reached ({why}); nothing was changed; try again"),
+        format!(
+            "too few owners of {name:?} could be reached ({why}); nothing was changed; try again"
+        ),
     )
 }
 
 fn no_view() -> Problem {
-    Problem::new(Kind::NoQuorum, "this node has no view: the cluster has not been formed, or the node has not joined it")
+    Problem::new(
+        Kind::NoQuorum,
+        "this node has no view: the cluster has not been formed, or the node has not joined it",
+    )
 }
 
 /// Waits a little longer with every try, never in step with others.
@@ -62,7 +67,9 @@ pub async fn run(
     let mut ready_at = None;
     let mut why = String::from("none was asked");
     for attempt in 0.. {
-        let Some(current) = node.current() else { return Err(no_view()) };
+        let Some(current) = node.current() else {
+            return Err(no_view());
+        };
         if let Some(before) = before
             && ready_at != Some(current.reference)
         {
@@ -85,7 +92,11 @@ pub async fn run(
         }
         back_off(attempt).await;
     }
-    if proposer.has_left() { Ok(End::Unknown) } else { Err(no_quorum(name, &why)) }
+    if proposer.has_left() {
+        Ok(End::Unknown)
+    } else {
+        Err(no_quorum(name, &why))
+    }
 }
 
 /// One round: prepare, then accept. `Err` says why it failed.
@@ -105,11 +116,18 @@ async fn round(
     proposer.begin(electorate.clone(), ballot);
     let mut why = String::from("no quorum");
     let (ballot, value) = {
-        let mut asked = ask_all(node, current, electorate.voters(), |_| Request::Prepare { name: name.clone(), ballot });
+        let mut asked = ask_all(node, current, electorate.voters(), |_| Request::Prepare {
+            name: name.clone(),
+            ballot,
+        });
         loop {
-            let Some((voter, answer)) = asked.next().await else { return Err(why) };
+            let Some((voter, answer)) = asked.next().await else {
+                return Err(why);
+            };
             let step = match answer {
-                Ok(Answer::Promise(Promise::Promised { accepted })) => proposer.promised(voter.disk, accepted),
+                Ok(Answer::Promise(Promise::Promised { accepted })) => {
+                    proposer.promised(voter.disk, accepted)
+                }
                 Ok(Answer::Promise(Promise::Rejected { promised })) => {
                     why = "another operation was faster".into();
                     proposer.rejected(voter.disk, promised)
@@ -159,7 +177,8 @@ async fn round(
     Err(why)
 }
 
-type Asked<'a> = FuturesUnordered<futures::future::BoxFuture<'a, (Voter, Result<Answer, PeerError>)>>;
+type Asked<'a> =
+    FuturesUnordered<futures::future::BoxFuture<'a, (Voter, Result<Answer, PeerError>)>>;
 
 /// Asks every voter at once. The futures own what they need, so that those which
 /// have not answered when a quorum has can be finished later.
@@ -172,7 +191,8 @@ fn ask_all(
     voters
         .iter()
         .map(|voter| {
-            let (node, current, voter, request) = (node.clone(), current.clone(), *voter, request(voter));
+            let (node, current, voter, request) =
+                (node.clone(), current.clone(), *voter, request(voter));
             let asked: futures::future::BoxFuture<'static, _> = Box::pin(async move {
                 let answer = node.ask(&current, voter.ordinal, voter.disk, request).await;
                 (voter, answer)
@@ -219,14 +239,18 @@ fn failure(answer: Result<Answer, PeerError>) -> String {
 pub async fn read(node: &Arc<Node>, name: &FileName) -> Result<Option<Value>, Problem> {
     let end = Instant::now() + READ_LIMIT;
     for attempt in 0.. {
-        let Some(current) = node.current() else { return Err(no_view()) };
+        let Some(current) = node.current() else {
+            return Err(no_view());
+        };
         match read_once(node, &current, name).await {
             Glance::Decided(value) => return Ok(value.map(|v| *v)),
-            Glance::Undecided => match run(node, name, Proposer::new(Change::Identity), None).await? {
-                End::Done(value, _) => return Ok(Some(*value)),
-                End::Absent => return Ok(None),
-                End::Refused(_) | End::Unknown => {}
-            },
+            Glance::Undecided => {
+                match run(node, name, Proposer::new(Change::Identity), None).await? {
+                    End::Done(value, _) => return Ok(Some(*value)),
+                    End::Absent => return Ok(None),
+                    End::Refused(_) | End::Unknown => {}
+                }
+            }
             Glance::Unreachable(why) if dead_line(end) => return Err(no_quorum(name, &why)),
             Glance::Unreachable(_) => {}
         }
@@ -248,7 +272,12 @@ enum Glance {
 async fn read_once(node: &Arc<Node>, current: &Arc<Current>, name: &FileName) -> Glance {
     let electorate = Electorate::new(&current.placements, &Id::of_file(name));
     let me = node.disk();
-    let from = electorate.voters().iter().find(|v| v.disk == me).or(electorate.voters().first()).map(|v| v.disk);
+    let from = electorate
+        .voters()
+        .iter()
+        .find(|v| v.disk == me)
+        .or(electorate.voters().first())
+        .map(|v| v.disk);
     let mut asked = ask_all(node, current, electorate.voters(), |voter| Request::Read {
         name: name.clone(),
         with_value: Some(voter.disk) == from,
@@ -267,16 +296,28 @@ async fn read_once(node: &Arc<Node>, current: &Arc<Current>, name: &FileName) ->
             other => why = failure(other),
         }
         for (_, ballot) in &answers {
-            let agree: BTreeSet<DiskId> = answers.iter().filter(|(_, b)| b == ballot).map(|(v, _)| v.disk).collect();
+            let agree: BTreeSet<DiskId> = answers
+                .iter()
+                .filter(|(_, b)| b == ballot)
+                .map(|(v, _)| v.disk)
+                .collect();
             if !electorate.decides(&agree) {
                 continue;
             }
-            let Some(ballot) = ballot else { return Glance::Decided(None) };
+            let Some(ballot) = ballot else {
+                return Glance::Decided(None);
+            };
             if let Some((_, value)) = values.iter().find(|(b, _)| b == ballot) {
                 return Glance::Decided(Some(Box::new(value.clone())));
             }
-            let holders: Vec<Voter> = answers.iter().filter(|(_, b)| b.as_ref() == Some(ballot)).map(|(v, _)| *v).collect();
-            if asked.is_empty() || from.is_none_or(|disk| answers.iter().any(|(v, _)| v.disk == disk)) {
+            let holders: Vec<Voter> = answers
+                .iter()
+                .filter(|(_, b)| b.as_ref() == Some(ballot))
+                .map(|(v, _)| *v)
+                .collect();
+            if asked.is_empty()
+                || from.is_none_or(|disk| answers.iter().any(|(v, _)| v.disk == disk))
+            {
                 return fetch_value(node, current, name, *ballot, &holders).await;
             }
             break;
@@ -287,7 +328,11 @@ async fn read_once(node: &Arc<Node>, current: &Arc<Current>, name: &FileName) ->
         // All have answered. One ballot may be decided while its value was asked
         // of somebody who did not answer.
         for (_, ballot) in &answers {
-            let holders: Vec<Voter> = answers.iter().filter(|(_, b)| b == ballot).map(|(v, _)| *v).collect();
+            let holders: Vec<Voter> = answers
+                .iter()
+                .filter(|(_, b)| b == ballot)
+                .map(|(v, _)| *v)
+                .collect();
             let agree: BTreeSet<DiskId> = holders.iter().map(|v| v.disk).collect();
             if let (Some(ballot), true) = (ballot, electorate.decides(&agree)) {
                 return fetch_value(node, current, name, *ballot, &holders).await;
@@ -307,9 +352,16 @@ async fn fetch_value(
     holders: &[Voter],
 ) -> Glance {
     for holder in holders {
-        let request = Request::Read { name: name.clone(), with_value: true };
-        if let Ok(Answer::Read { ballot: Some(b), value: Some(value) }) =
-            node.ask(current, holder.ordinal, holder.disk, request).await
+        let request = Request::Read {
+            name: name.clone(),
+            with_value: true,
+        };
+        if let Ok(Answer::Read {
+            ballot: Some(b),
+            value: Some(value),
+        }) = node
+            .ask(current, holder.ordinal, holder.disk, request)
+            .await
             && b == ballot
         {
             return Glance::Decided(Some(Box::new(value)));
@@ -329,9 +381,10 @@ pub async fn reconcile(
     match run(node, name, Proposer::reconcile(holder), None).await? {
         End::Done(value, _) => Ok(Some(*value)),
         End::Absent => Ok(None),
-        End::Refused(_) | End::Unknown => {
-            Err(Problem::new(Kind::NoQuorum, format!("cannot confirm the value of {name:?}: try again")))
-        }
+        End::Refused(_) | End::Unknown => Err(Problem::new(
+            Kind::NoQuorum,
+            format!("cannot confirm the value of {name:?}: try again"),
+        )),
     }
 }
 

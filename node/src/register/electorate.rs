@@ -14,7 +14,10 @@ pub struct Voter {
 
 impl From<&Member> for Voter {
     fn from(member: &Member) -> Voter {
-        Voter { ordinal: member.ordinal, disk: member.disk }
+        Voter {
+            ordinal: member.ordinal,
+            disk: member.disk,
+        }
     }
 }
 
@@ -32,7 +35,11 @@ impl Electorate {
             .all()
             .map(|p| (p.table().quorum(), p.owners(key).map(|m| m.disk).collect()))
             .collect();
-        let voters = placements.owners(key).into_iter().map(Voter::from).collect();
+        let voters = placements
+            .owners(key)
+            .into_iter()
+            .map(Voter::from)
+            .collect();
         Electorate { tables, voters }
     }
 
@@ -48,11 +55,15 @@ impl Electorate {
 
     /// Whether `yes` holds a quorum of every table.
     pub fn decides(&self, yes: &BTreeSet<DiskId>) -> bool {
-        self.tables.iter().all(|(quorum, owners)| owners.iter().filter(|d| yes.contains(d)).count() >= *quorum)
+        self.tables
+            .iter()
+            .all(|(quorum, owners)| owners.iter().filter(|d| yes.contains(d)).count() >= *quorum)
     }
 
     /// Whether a quorum of every table is still possible once `no` have refused.
     pub fn possible_without(&self, no: &BTreeSet<DiskId>) -> bool {
-        self.tables.iter().all(|(quorum, owners)| owners.iter().filter(|d| !no.contains(d)).count() >= *quorum)
+        self.tables
+            .iter()
+            .all(|(quorum, owners)| owners.iter().filter(|d| !no.contains(d)).count() >= *quorum)
     }
 }

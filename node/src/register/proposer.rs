@@ -36,7 +36,9 @@ pub enum Step {
     /// Send this to every voter.
     Accept(Ballot, Box<Value>),
     /// This round cannot succeed. Begin another with a counter above this one.
-    Retry { above: u64 },
+    Retry {
+        above: u64,
+    },
     End(End),
 }
 
@@ -69,12 +71,21 @@ struct Round {
 impl Proposer {
     /// An operation that makes this change.
     pub fn new(change: Change) -> Proposer {
-        Proposer { change, left_at: None, highest_counter: 0, round: None, must_hear: None }
+        Proposer {
+            change,
+            left_at: None,
+            highest_counter: 0,
+            round: None,
+            must_hear: None,
+        }
     }
 
     /// The identity change by a holder of a copy, which has to be heard itself.
     pub fn reconcile(holder: Option<DiskId>) -> Proposer {
-        Proposer { must_hear: holder, ..Proposer::new(Change::Identity) }
+        Proposer {
+            must_hear: holder,
+            ..Proposer::new(Change::Identity)
+        }
     }
 
     /// The counter for the next ballot.
@@ -103,18 +114,28 @@ impl Proposer {
 
     /// A voter promised, and reported what it had accepted.
     pub fn promised(&mut self, from: DiskId, accepted: Option<(Ballot, Value)>) -> Step {
-        let Some(round) = &mut self.round else { return Step::Wait };
+        let Some(round) = &mut self.round else {
+            return Step::Wait;
+        };
         if round.proposed.is_some() || !round.electorate.has(from) || !round.yes.insert(from) {
             return Step::Wait;
         }
-        round.reported.push((from, accepted.as_ref().map(|(b, _)| *b)));
+        round
+            .reported
+            .push((from, accepted.as_ref().map(|(b, _)| *b)));
         if let Some((ballot, value)) = accepted
             && round.best.as_ref().is_none_or(|(best, _)| ballot > *best)
         {
             round.best = Some((ballot, value));
         }
-        let heard = self.must_hear.is_none_or(|disk| round.yes.contains(&disk) || !round.electorate.has(disk));
-        if heard && round.electorate.decides(&round.yes) { self.propose() } else { Step::Wait }
+        let heard = self
+            .must_hear
+            .is_none_or(|disk| round.yes.contains(&disk) || !round.electorate.has(disk));
+        if heard && round.electorate.decides(&round.yes) {
+            self.propose()
+        } else {
+            Step::Wait
+        }
     }
 
     /// A voter refused this round's ballot; it has promised `promised`.
@@ -126,7 +147,9 @@ impl Proposer {
     /// A voter could not be asked, or its answer got lost.
     pub fn failed(&mut self, from: DiskId) -> Step {
         let above = self.highest_counter;
-        let Some(round) = &mut self.round else { return Step::Retry { above } };
+        let Some(round) = &mut self.round else {
+            return Step::Retry { above };
+        };
         round.no.insert(from);
         let deaf = round.proposed.is_none() && self.must_hear == Some(from);
         if deaf || !round.electorate.possible_without(&round.no) {
@@ -138,7 +161,9 @@ impl Proposer {
 
     /// A voter accepted this round's value.
     pub fn accepted(&mut self, from: DiskId) -> Step {
-        let Some(round) = &mut self.round else { return Step::Wait };
+        let Some(round) = &mut self.round else {
+            return Step::Wait;
+        };
         if round.proposed.is_none() || !round.electorate.has(from) {
             return Step::Wait;
         }
@@ -161,7 +186,9 @@ impl Proposer {
 
     fn propose(&mut self) -> Step {
         let operation = self.operation().copied();
-        let Some(round) = &mut self.round else { return Step::Wait };
+        let Some(round) = &mut self.round else {
+            return Step::Wait;
+        };
         let (best, value) = match &round.best {
             Some((ballot, value)) => (Some(*ballot), value.clone()),
             None => (None, Value::default()),
@@ -186,8 +213,12 @@ impl Proposer {
             Applied::Refused(refusal) => {
                 // A refusal is an answer about the current value, so that value has
                 // to be decided: it is when a quorum of every table reported it.
-                let holders: BTreeSet<DiskId> =
-                    round.reported.iter().filter(|(_, b)| *b == best).map(|(d, _)| *d).collect();
+                let holders: BTreeSet<DiskId> = round
+                    .reported
+                    .iter()
+                    .filter(|(_, b)| *b == best)
+                    .map(|(d, _)| *d)
+                    .collect();
                 if round.electorate.decides(&holders) {
                     return Step::End(End::Refused(refusal));
                 }

@@ -85,7 +85,10 @@ fn table(ordinals: &[u32]) -> Table {
             out: false,
         })
         .collect();
-    Table { replication: 3, members }
+    Table {
+        replication: 3,
+        members,
+    }
 }
 
 fn file() -> NewFile {
@@ -104,7 +107,17 @@ impl World {
         let first = View::first(ClusterUid("sim".into()), table(&[0, 1, 2])).unwrap();
         let joint = first.change_to(table(&[2, 3, 4])).unwrap();
         let done = joint.complete().unwrap();
-        let acceptors = (0..5).map(|n| (disk(n), Acceptor { epoch: 1, ..Acceptor::default() })).collect();
+        let acceptors = (0..5)
+            .map(|n| {
+                (
+                    disk(n),
+                    Acceptor {
+                        epoch: 1,
+                        ..Acceptor::default()
+                    },
+                )
+            })
+            .collect();
         World {
             rng: StdRng::seed_from_u64(seed),
             mutant,
@@ -132,13 +145,29 @@ impl World {
 
     fn start(&mut self, settles: Option<DiskId>) {
         self.counter += 1;
-        let op = OpId { disk: disk(99), boot: 1, counter: self.counter };
+        let op = OpId {
+            disk: disk(99),
+            boot: 1,
+            counter: self.counter,
+        };
         let proposer = match settles {
             Some(holder) => Proposer::reconcile(Some(holder)),
-            None => Proposer::new(Change::Commit { op, file: file(), condition: Condition::default() }),
+            None => Proposer::new(Change::Commit {
+                op,
+                file: file(),
+                condition: Condition::default(),
+            }),
         };
         let began = self.now;
-        self.operations.push(Operation { op, proposer, ballot: None, sent_to: vec![], began, end: None, settles });
+        self.operations.push(Operation {
+            op,
+            proposer,
+            ballot: None,
+            sent_to: vec![],
+            began,
+            end: None,
+            settles,
+        });
     }
 
     fn begin_round(&mut self, index: usize) {
@@ -146,12 +175,22 @@ impl World {
         let electorate = self.electorate(epoch);
         if self.mutant == Mutant::ForgetsOperation && self.operations[index].proposer.has_left() {
             self.counter += 1;
-            let op = OpId { counter: self.counter, ..self.operations[index].op };
-            let change = Change::Commit { op, file: file(), condition: Condition::default() };
+            let op = OpId {
+                counter: self.counter,
+                ..self.operations[index].op
+            };
+            let change = Change::Commit {
+                op,
+                file: file(),
+                condition: Condition::default(),
+            };
             let counter = self.operations[index].proposer.next_counter();
             self.operations[index].proposer = Proposer::new(change);
             for _ in 0..counter {
-                let nobody = Ballot { counter, ..Ballot::ZERO };
+                let nobody = Ballot {
+                    counter,
+                    ..Ballot::ZERO
+                };
                 self.operations[index].proposer.rejected(disk(98), nobody);
             }
         }
@@ -176,7 +215,8 @@ impl World {
             Step::Retry { .. } => self.operations[index].ballot = None,
             Step::Accept(ballot, value) => {
                 for to in self.operations[index].sent_to.clone() {
-                    self.wire.push((index, to, true, Message::Accept(ballot, (*value).clone())));
+                    self.wire
+                        .push((index, to, true, Message::Accept(ballot, (*value).clone())));
                 }
             }
             Step::End(end) => {
@@ -196,7 +236,9 @@ impl World {
         }
         if to_acceptor {
             let any_epoch = self.mutant == Mutant::AnyEpoch;
-            let Some(acceptor) = self.acceptors.get_mut(&peer) else { return };
+            let Some(acceptor) = self.acceptors.get_mut(&peer) else {
+                return;
+            };
             let promised = acceptor.promised.unwrap_or(Ballot::ZERO);
             let accepted = acceptor.accepted.as_ref().map(|(b, _)| *b);
             let answer = match message {
@@ -204,7 +246,9 @@ impl World {
                     let promise = match grants(promised, accepted, ballot) {
                         Ok(()) => {
                             acceptor.promised = Some(ballot);
-                            Promise::Promised { accepted: acceptor.accepted.clone() }
+                            Promise::Promised {
+                                accepted: acceptor.accepted.clone(),
+                            }
                         }
                         Err(promised) => Promise::Rejected { promised },
                     };
@@ -231,10 +275,12 @@ impl World {
             return;
         }
         let step = match message {
-            Message::Promise(ballot, promise) if operation.ballot == Some(ballot) => match promise {
-                Promise::Promised { accepted } => operation.proposer.promised(peer, accepted),
-                Promise::Rejected { promised } => operation.proposer.rejected(peer, promised),
-            },
+            Message::Promise(ballot, promise) if operation.ballot == Some(ballot) => {
+                match promise {
+                    Promise::Promised { accepted } => operation.proposer.promised(peer, accepted),
+                    Promise::Rejected { promised } => operation.proposer.rejected(peer, promised),
+                }
+            }
             Message::Vote(ballot, vote) if operation.ballot == Some(ballot) => match vote {
                 Vote::Accepted => operation.proposer.accepted(peer),
                 Vote::Rejected { promised } => operation.proposer.rejected(peer, promised),
@@ -246,7 +292,9 @@ impl World {
 
     fn take_view(&mut self, peer: DiskId, epoch: u64) {
         let view = self.views[epoch as usize - 1].clone();
-        let Some(acceptor) = self.acceptors.get_mut(&peer) else { return };
+        let Some(acceptor) = self.acceptors.get_mut(&peer) else {
+            return;
+        };
         if acceptor.epoch >= epoch {
             return;
         }
@@ -275,11 +323,13 @@ impl World {
                     started += 1;
                 }
                 70..90 => {
-                    let open: Vec<usize> =
-                        (0..self.operations.len()).filter(|i| self.operations[*i].end.is_none()).collect();
+                    let open: Vec<usize> = (0..self.operations.len())
+                        .filter(|i| self.operations[*i].end.is_none())
+                        .collect();
                     if !open.is_empty() {
                         let index = open[self.rng.random_range(0..open.len())];
-                        let stuck = self.operations[index].ballot.is_none() || self.rng.random_bool(0.1);
+                        let stuck =
+                            self.operations[index].ballot.is_none() || self.rng.random_bool(0.1);
                         if stuck {
                             self.begin_round(index);
                         }
@@ -294,7 +344,10 @@ impl World {
                 92..100 if self.now > change_at => self.change_view(&mut change_at, &mut settling),
                 _ => {}
             }
-            if started == goal && self.operations.iter().all(|o| o.end.is_some()) && self.epoch() == 3 {
+            if started == goal
+                && self.operations.iter().all(|o| o.end.is_some())
+                && self.epoch() == 3
+            {
                 return;
             }
         }
@@ -305,7 +358,12 @@ impl World {
     fn change_view(&mut self, change_at: &mut u64, settling: &mut Vec<usize>) {
         let n = self.rng.random_range(0..5);
         let newest = self.epoch();
-        if newest < 2 || self.acceptors.values().any(|a| a.epoch < newest && self.rng.random_bool(0.5)) {
+        if newest < 2
+            || self
+                .acceptors
+                .values()
+                .any(|a| a.epoch < newest && self.rng.random_bool(0.5))
+        {
             self.take_view(disk(n), newest.max(2));
             return;
         }
@@ -315,13 +373,18 @@ impl World {
         if self.mutant != Mutant::NoSettling {
             for holder in [0, 1, 2].map(disk) {
                 let at_joint = self.acceptors[&holder].epoch == 2;
-                let begun = settling.iter().any(|i| self.operations[*i].settles == Some(holder));
+                let begun = settling
+                    .iter()
+                    .any(|i| self.operations[*i].settles == Some(holder));
                 if at_joint && !begun {
                     self.start(Some(holder));
                     settling.push(self.operations.len() - 1);
                 }
             }
-            let settled = settling.iter().filter(|i| self.operations[**i].end.is_some()).count();
+            let settled = settling
+                .iter()
+                .filter(|i| self.operations[**i].end.is_some())
+                .count();
             if settled < 2 {
                 return;
             }
@@ -348,7 +411,10 @@ impl World {
         for operation in self.operations.iter().filter(|o| o.settles.is_none()) {
             if let Some((at, End::Done(_, Outcome::Committed { version, .. }))) = &operation.end {
                 if let Some(other) = versions.insert(*version, operation.op.counter) {
-                    return Err(format!("operations {other} and {} both made version {version}", operation.op.counter));
+                    return Err(format!(
+                        "operations {other} and {} both made version {version}",
+                        operation.op.counter
+                    ));
                 }
                 done.push((operation.began, *at, *version));
             }
@@ -356,18 +422,30 @@ impl World {
         if let Some(highest) = versions.keys().max()
             && found.version < *highest
         {
-            return Err(format!("version {highest} was acknowledged, the owners hold version {}", found.version));
+            return Err(format!(
+                "version {highest} was acknowledged, the owners hold version {}",
+                found.version
+            ));
         }
         for (_, finished, version) in &done {
             for (began, _, later) in &done {
                 if began > finished && later < version {
-                    return Err(format!("version {later} was made after version {version} had been acknowledged"));
+                    return Err(format!(
+                        "version {later} was made after version {version} had been acknowledged"
+                    ));
                 }
             }
         }
-        let left = self.operations.iter().filter(|o| o.settles.is_none() && o.proposer.has_left()).count() as u64;
+        let left = self
+            .operations
+            .iter()
+            .filter(|o| o.settles.is_none() && o.proposer.has_left())
+            .count() as u64;
         if found.version > left {
-            return Err(format!("{left} operations were proposed and {} were applied", found.version));
+            return Err(format!(
+                "{left} operations were proposed and {} were applied",
+                found.version
+            ));
         }
         Ok(())
     }
@@ -377,11 +455,18 @@ fn run(seed: u64, mutant: Mutant) -> Result<usize, String> {
     let mut world = World::new(seed, mutant);
     world.run();
     world.judge()?;
-    Ok(world.operations.iter().filter(|o| matches!(o.end, Some((_, End::Done(..))))).count())
+    Ok(world
+        .operations
+        .iter()
+        .filter(|o| matches!(o.end, Some((_, End::Done(..)))))
+        .count())
 }
 
 fn seeds(short: u64) -> u64 {
-    std::env::var("CHORD_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(short)
+    std::env::var("CHORD_SEEDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(short)
 }
 
 #[test]
@@ -395,7 +480,10 @@ fn sim_every_acknowledged_operation_is_applied_exactly_once() {
         }
     }
     println!("register simulation: {seeds} seeds, {done} operations finished");
-    assert!(done as u64 > seeds * 6, "most operations must finish, or nothing was tested: {done}");
+    assert!(
+        done as u64 > seeds * 6,
+        "most operations must finish, or nothing was tested: {done}"
+    );
 }
 
 #[test]

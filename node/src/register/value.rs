@@ -64,12 +64,24 @@ pub enum Change {
     /// Finishes an undecided value, or confirms the decided one.
     Identity,
     /// Enters an upload as pending, if the conditions hold.
-    Begin { pending: Pending, condition: Condition },
+    Begin {
+        pending: Pending,
+        condition: Condition,
+    },
     /// Makes a new version; the upload it consumes must be pending still.
-    Commit { op: OpId, file: NewFile, condition: Condition },
-    Delete { op: OpId, condition: Condition },
+    Commit {
+        op: OpId,
+        file: NewFile,
+        condition: Condition,
+    },
+    Delete {
+        op: OpId,
+        condition: Condition,
+    },
     /// Takes a pending upload out.
-    Expire { upload: UploadId },
+    Expire {
+        upload: UploadId,
+    },
 }
 
 /// What a change did.
@@ -78,8 +90,14 @@ pub enum Outcome {
     /// Nothing to report.
     Done,
     /// A version was made; whether there was a current one before.
-    Committed { version: u64, etag: String, replaced: bool },
-    Deleted { version: u64 },
+    Committed {
+        version: u64,
+        etag: String,
+        replaced: bool,
+    },
+    Deleted {
+        version: u64,
+    },
 }
 
 /// Why a change does not apply to a value.
@@ -108,7 +126,10 @@ pub enum Applied {
 impl Value {
     /// The outcome of an operation that was applied, while it is remembered.
     pub fn remembers(&self, op: &OpId) -> Option<&Outcome> {
-        self.recent.iter().find(|(id, _)| id == op).map(|(_, outcome)| outcome)
+        self.recent
+            .iter()
+            .find(|(id, _)| id == op)
+            .map(|(_, outcome)| outcome)
     }
 
     /// Whether an operation proposed when the register stood at `seq` would
@@ -128,10 +149,15 @@ impl Value {
     }
 
     fn check(&self, condition: &Condition) -> Result<(), Refusal> {
-        let current = self.current.as_ref().map(|m| (m.etag.as_str(), m.modified_ms / 1000));
+        let current = self
+            .current
+            .as_ref()
+            .map(|m| (m.etag.as_str(), m.modified_ms / 1000));
         match condition.evaluate(current, false) {
             Verdict::Proceed => Ok(()),
-            Verdict::Failed | Verdict::NotModified => Err(Refusal::Precondition { current: self.tag() }),
+            Verdict::Failed | Verdict::NotModified => Err(Refusal::Precondition {
+                current: self.tag(),
+            }),
         }
     }
 
@@ -166,7 +192,11 @@ impl Value {
                 next.pending.push(pending.clone());
                 Ok(Applied::Next(next, Outcome::Done))
             }
-            Change::Commit { op, file, condition } => {
+            Change::Commit {
+                op,
+                file,
+                condition,
+            } => {
                 if let Some(outcome) = self.remembers(op) {
                     return Ok(Applied::Already(outcome.clone()));
                 }
@@ -209,7 +239,9 @@ impl Value {
                 next.seq += 1;
                 next.version += 1;
                 next.current = None;
-                let outcome = Outcome::Deleted { version: next.version };
+                let outcome = Outcome::Deleted {
+                    version: next.version,
+                };
                 next.remember(*op, &outcome);
                 Ok(Applied::Next(next, outcome))
             }
@@ -232,7 +264,11 @@ mod tests {
     use bytes::Bytes;
 
     fn op(counter: u64) -> OpId {
-        OpId { disk: DiskId(uuid::Uuid::nil()), boot: 1, counter }
+        OpId {
+            disk: DiskId(uuid::Uuid::nil()),
+            boot: 1,
+            counter,
+        }
     }
 
     fn file(body: Body) -> NewFile {
@@ -259,9 +295,20 @@ mod tests {
 
     #[test]
     fn an_operation_is_applied_once() {
-        let commit = Change::Commit { op: op(1), file: inline(), condition: Condition::default() };
+        let commit = Change::Commit {
+            op: op(1),
+            file: inline(),
+            condition: Condition::default(),
+        };
         let (v, outcome) = next(&Value::default(), commit.clone());
-        assert_eq!(outcome, Outcome::Committed { version: 1, etag: "1-f".into(), replaced: false });
+        assert_eq!(
+            outcome,
+            Outcome::Committed {
+                version: 1,
+                etag: "1-f".into(),
+                replaced: false
+            }
+        );
         assert_eq!(v.apply(&commit), Applied::Already(outcome));
     }
 
@@ -270,7 +317,15 @@ mod tests {
         let mut v = Value::default();
         let start = v.seq;
         for n in 0..REMEMBERED as u64 {
-            v = next(&v, Change::Commit { op: op(n), file: inline(), condition: Condition::default() }).0;
+            v = next(
+                &v,
+                Change::Commit {
+                    op: op(n),
+                    file: inline(),
+                    condition: Condition::default(),
+                },
+            )
+            .0;
             assert_eq!(v.would_remember_since(start), n + 1 < REMEMBERED as u64);
         }
     }
@@ -278,34 +333,82 @@ mod tests {
     #[test]
     fn a_chunked_commit_needs_its_pending_entry_and_consumes_it() {
         let upload = UploadId::from_bytes([1; 16]);
-        let chunked = file(Body::Chunks { upload, chunks: vec![] });
-        let commit = Change::Commit { op: op(1), file: chunked, condition: Condition::default() };
-        assert_eq!(Value::default().apply(&commit), Applied::Refused(Refusal::UploadExpired));
-        let pending = Pending { upload, disk: DiskId(uuid::Uuid::nil()), boot: 1, since_ms: 0 };
-        let (v, _) = next(&Value::default(), Change::Begin { pending, condition: Condition::default() });
+        let chunked = file(Body::Chunks {
+            upload,
+            chunks: vec![],
+        });
+        let commit = Change::Commit {
+            op: op(1),
+            file: chunked,
+            condition: Condition::default(),
+        };
+        assert_eq!(
+            Value::default().apply(&commit),
+            Applied::Refused(Refusal::UploadExpired)
+        );
+        let pending = Pending {
+            upload,
+            disk: DiskId(uuid::Uuid::nil()),
+            boot: 1,
+            since_ms: 0,
+        };
+        let (v, _) = next(
+            &Value::default(),
+            Change::Begin {
+                pending,
+                condition: Condition::default(),
+            },
+        );
         assert!(v.names_upload(&upload));
         let (done, _) = next(&v, commit.clone());
         assert!(done.pending.is_empty() && done.names_upload(&upload));
         let (expired, _) = next(&v, Change::Expire { upload });
         assert!(!expired.names_upload(&upload));
-        assert_eq!(expired.apply(&commit), Applied::Refused(Refusal::UploadExpired));
+        assert_eq!(
+            expired.apply(&commit),
+            Applied::Refused(Refusal::UploadExpired)
+        );
     }
 
     #[test]
     fn deletes_count_a_version_and_conditions_see_it() {
         let (v, _) = next(
             &Value::default(),
-            Change::Commit { op: op(1), file: inline(), condition: Condition::default() },
+            Change::Commit {
+                op: op(1),
+                file: inline(),
+                condition: Condition::default(),
+            },
         );
-        let (gone, outcome) = next(&v, Change::Delete { op: op(2), condition: Condition::default() });
+        let (gone, outcome) = next(
+            &v,
+            Change::Delete {
+                op: op(2),
+                condition: Condition::default(),
+            },
+        );
         assert_eq!(outcome, Outcome::Deleted { version: 2 });
-        let again = Change::Delete { op: op(3), condition: Condition::default() };
+        let again = Change::Delete {
+            op: op(3),
+            condition: Condition::default(),
+        };
         assert_eq!(gone.apply(&again), Applied::Refused(Refusal::NotFound));
         let (back, outcome) = next(
             &gone,
-            Change::Commit { op: op(4), file: inline(), condition: Condition::default() },
+            Change::Commit {
+                op: op(4),
+                file: inline(),
+                condition: Condition::default(),
+            },
         );
-        assert_eq!(outcome, Outcome::Committed { version: 3, etag: "3-f".into(), replaced: false });
+        assert_eq!(
+            outcome,
+            Outcome::Committed {
+                version: 3,
+                etag: "3-f".into(),
+                replaced: false
+            }
+        );
         assert_eq!(back.version, 3);
     }
 }

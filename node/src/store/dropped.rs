@@ -50,7 +50,9 @@ impl Incoming {
         if let Some(room) = self.room.take() {
             self.tmp = Some(TmpFile::create(self.store.shared().clone(), room)?);
         }
-        self.tmp.as_mut().ok_or_else(|| StoreError::Refused("writing this file has failed before".into()))
+        self.tmp
+            .as_mut()
+            .ok_or_else(|| StoreError::Refused("writing this file has failed before".into()))
     }
 }
 
@@ -76,7 +78,9 @@ pub(super) fn id_of(file_name: &str) -> Option<DroppedId> {
 /// What a dropped file says of itself.
 pub(super) fn describe(file: &File, length: u64) -> std::io::Result<Option<Dropped>> {
     let found = read_trailer::<Dropped>(file, length)?;
-    Ok(found.filter(|(start, dropped)| *start == dropped.size).map(|(_, dropped)| dropped))
+    Ok(found
+        .filter(|(start, dropped)| *start == dropped.size)
+        .map(|(_, dropped)| dropped))
 }
 
 impl Store {
@@ -91,9 +95,24 @@ impl Store {
         if let Some(e) = self.shared().failure() {
             return Err(e);
         }
-        let room = self.shared().space.reserve(length.unwrap_or(0), Tier::Clients)?;
-        let sink = Incoming { store: self.clone(), room: Some(room), tmp: None, hash: blake3::Hasher::new() };
-        Ok(DroppedWriter { store: self.clone(), name, content_type, meta, length, pipe: Pipe::new(sink) })
+        let room = self
+            .shared()
+            .space
+            .reserve(length.unwrap_or(0), Tier::Clients)?;
+        let sink = Incoming {
+            store: self.clone(),
+            room: Some(room),
+            tmp: None,
+            hash: blake3::Hasher::new(),
+        };
+        Ok(DroppedWriter {
+            store: self.clone(),
+            name,
+            content_type,
+            meta,
+            length,
+            pipe: Pipe::new(sink),
+        })
     }
 
     /// Dropped files, the oldest first.
@@ -102,21 +121,32 @@ impl Store {
         after: Option<DroppedId>,
         limit: usize,
     ) -> Result<Page<Dropped, DroppedId>, StoreError> {
-        self.read(move |txn| records::dropped(txn, after, limit)).await
+        self.read(move |txn| records::dropped(txn, after, limit))
+            .await
     }
 
     /// A dropped file and its bytes; `None`: there is none.
-    pub async fn dropped_open(&self, id: DroppedId) -> Result<Option<(Dropped, DroppedBytes)>, StoreError> {
+    pub async fn dropped_open(
+        &self,
+        id: DroppedId,
+    ) -> Result<Option<(Dropped, DroppedBytes)>, StoreError> {
         let key = id.0.to_be_bytes();
-        let Some(dropped) = self.read(move |txn| txn.record::<Dropped>(T::Dropped, &key)).await? else {
+        let Some(dropped) = self
+            .read(move |txn| txn.record::<Dropped>(T::Dropped, &key))
+            .await?
+        else {
             return Ok(None);
         };
         let at = path(&self.shared().dir, id);
         let file = joined(tokio::task::spawn_blocking(move || {
             File::open(&at).map_err(|e| failed("opening the dropped file", &at, &e))
         }));
-        let bytes =
-            Reading { file: file.await?, hash: blake3::Hasher::new(), at: 0, dropped: dropped.clone() };
+        let bytes = Reading {
+            file: file.await?,
+            hash: blake3::Hasher::new(),
+            at: 0,
+            dropped: dropped.clone(),
+        };
         Ok(Some((dropped, unfold(Some(bytes), Reading::next).boxed())))
     }
 
@@ -143,7 +173,14 @@ impl DroppedWriter {
 
     /// Ends it. `Ok`: it is here, and stays after a power failure.
     pub async fn finish(self) -> Result<DroppedId, StoreError> {
-        let DroppedWriter { store, name, content_type, meta, length, pipe } = self;
+        let DroppedWriter {
+            store,
+            name,
+            content_type,
+            meta,
+            length,
+            pipe,
+        } = self;
         pipe.finish(move |mut incoming: Incoming| {
             let size = incoming.tmp()?.written();
             if length.is_some_and(|length| length != size) {
@@ -151,16 +188,25 @@ impl DroppedWriter {
                 return Err(StoreError::Refused(why));
             }
             let id = store.shared().next_dropped();
-            let dropped =
-                Dropped { id, name, size, content_type, meta, hash: *incoming.hash.finalize().as_bytes() };
+            let dropped = Dropped {
+                id,
+                name,
+                size,
+                content_type,
+                meta,
+                hash: *incoming.hash.finalize().as_bytes(),
+            };
             incoming.tmp()?.append(&seal_trailer(&dropped)?)?;
             incoming.tmp()?.sync()?;
             let Some(tmp) = incoming.tmp else {
-                return Err(StoreError::Refused("writing this file has failed before".into()));
+                return Err(StoreError::Refused(
+                    "writing this file has failed before".into(),
+                ));
             };
             let to = path(&store.shared().dir, id);
             tmp.place(&to)?;
-            let entered = store.submit_blocking(Manner::Grouped, move |txn| txn.put_dropped(&dropped));
+            let entered =
+                store.submit_blocking(Manner::Grouped, move |txn| txn.put_dropped(&dropped));
             if entered.is_err()
                 && store.shared().failure().is_none()
                 && let Err(e) = remove(store.shared(), &to)
@@ -215,8 +261,10 @@ impl Reading {
         self.at += now as u64;
         // The last piece goes out only if all of them were right.
         if self.at == size && !self.right() {
-            let why =
-                format!("the dropped file {id} ({}) is damaged: its bytes do not match", self.dropped.name);
+            let why = format!(
+                "the dropped file {id} ({}) is damaged: its bytes do not match",
+                self.dropped.name
+            );
             return Err(StoreError::Io(why));
         }
         Ok((bytes.into(), self))

@@ -20,7 +20,11 @@ const BATCH: usize = 256 * 1024;
 /// What an error means: a full disk is not a broken one.
 pub(super) fn failed(doing: &str, path: &Path, e: &std::io::Error) -> StoreError {
     let what = format!("{doing} {}: {e}", path.display());
-    if is_full(e) { StoreError::Full(what) } else { StoreError::Io(what) }
+    if is_full(e) {
+        StoreError::Full(what)
+    } else {
+        StoreError::Io(what)
+    }
 }
 
 /// Makes a folder's entries durable.
@@ -42,9 +46,20 @@ pub(super) struct TmpFile {
 impl TmpFile {
     pub(super) fn create(shared: Arc<Shared>, room: Reservation) -> Result<TmpFile, StoreError> {
         let path = shared.tmp_path();
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
         let file = file.map_err(|e| failed("creating", &path, &e))?;
-        let mut tmp = TmpFile { shared, path, file, room, written: 0, placed: false };
+        let mut tmp = TmpFile {
+            shared,
+            path,
+            file,
+            room,
+            written: 0,
+            placed: false,
+        };
         tmp.allocate()?;
         Ok(tmp)
     }
@@ -68,9 +83,12 @@ impl TmpFile {
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let needed = self.written + bytes.len() as u64;
         if needed > self.room.bytes() {
-            self.room.grow((needed - self.room.bytes()).max(4 * BATCH as u64))?;
+            self.room
+                .grow((needed - self.room.bytes()).max(4 * BATCH as u64))?;
         }
-        self.file.write_all(bytes).map_err(|e| failed("writing", &self.path, &e))?;
+        self.file
+            .write_all(bytes)
+            .map_err(|e| failed("writing", &self.path, &e))?;
         self.written = needed;
         Ok(())
     }
@@ -93,7 +111,9 @@ impl TmpFile {
     /// Moves it to its place, over what is there, and makes that durable.
     pub(super) fn place(mut self, to: &Path) -> Result<u64, StoreError> {
         // Room allocated beyond the end is given back.
-        self.file.set_len(self.written).map_err(|e| failed("cutting", &self.path, &e))?;
+        self.file
+            .set_len(self.written)
+            .map_err(|e| failed("cutting", &self.path, &e))?;
         let before = std::fs::metadata(to).ok().map(|m| m.len());
         if let Err(e) = std::fs::rename(&self.path, to) {
             let dir = to.parent().unwrap_or(&self.shared.dir);
@@ -106,7 +126,8 @@ impl TmpFile {
         }
         self.placed = true;
         self.shared.space.placed(self.written, before);
-        self.shared.sync_dir(to.parent().unwrap_or(&self.shared.dir))?;
+        self.shared
+            .sync_dir(to.parent().unwrap_or(&self.shared.dir))?;
         Ok(self.written)
     }
 
@@ -164,7 +185,11 @@ pub(super) struct Pipe<S: Sink> {
 
 impl<S: Sink> Pipe<S> {
     pub(super) fn new(sink: S) -> Pipe<S> {
-        Pipe { state: State::Idle(sink), batch: Vec::new(), gathered: 0 }
+        Pipe {
+            state: State::Idle(sink),
+            batch: Vec::new(),
+            gathered: 0,
+        }
     }
 
     /// Forgets everything after an error.
@@ -177,7 +202,9 @@ impl<S: Sink> Pipe<S> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Idle(sink) => Ok(sink),
             State::Busy(handle) => joined(handle).await,
-            State::Failed => Err(StoreError::Refused("writing this file has failed before".into())),
+            State::Failed => Err(StoreError::Refused(
+                "writing this file has failed before".into(),
+            )),
         }
     }
 
@@ -222,7 +249,9 @@ fn drain(sink: &mut impl Sink, batch: &[Bytes]) -> Result<(), StoreError> {
 }
 
 /// The answer of a thread that may block.
-pub(super) async fn joined<R, E: From<StoreError>>(handle: JoinHandle<Result<R, E>>) -> Result<R, E> {
+pub(super) async fn joined<R, E: From<StoreError>>(
+    handle: JoinHandle<Result<R, E>>,
+) -> Result<R, E> {
     match handle.await {
         Ok(result) => result,
         Err(e) => Err(StoreError::Io(format!("a thread of the store ended: {e}")).into()),

@@ -103,7 +103,9 @@ pub(super) trait Source {
 
     /// A record, checked and decoded.
     fn record<V: DeserializeOwned>(&self, table: T, key: &[u8]) -> Result<Option<V>, StoreError> {
-        self.get(table, key)?.map(|bytes| unseal(table, key, &bytes)).transpose()
+        self.get(table, key)?
+            .map(|bytes| unseal(table, key, &bytes))
+            .transpose()
     }
 }
 
@@ -112,7 +114,10 @@ pub(super) fn table_get(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(table.get(key).map_err(storage)?.map(|guard| guard.value().to_vec()))
+    Ok(table
+        .get(key)
+        .map_err(storage)?
+        .map(|guard| guard.value().to_vec()))
 }
 
 /// Scans any table of redb, for [`Source`].
@@ -137,7 +142,9 @@ pub(super) fn table_scan(
 fn empty(range: Span<'_>) -> bool {
     match range {
         (Bound::Included(a), Bound::Included(b)) => a > b,
-        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a >= b,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
+            a >= b
+        }
         _ => false,
     }
 }
@@ -148,10 +155,17 @@ pub(super) fn open_database(
     #[cfg(test)] faults: Option<super::tests::Faults>,
 ) -> Result<Database, redb::DatabaseError> {
     let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+        .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(true);
     #[cfg(test)]
     if let Some(faults) = faults {
-        let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
         let file = file.map_err(redb::StorageError::from)?;
         return builder.create_with_backend(super::tests::Faulty::new(file, faults)?);
     }
@@ -163,7 +177,9 @@ pub(super) fn storage(e: impl Into<redb::Error>) -> StoreError {
     match e.into() {
         redb::Error::Io(e) if is_full(&e) => StoreError::Full(format!("writing meta.redb: {e}")),
         redb::Error::Io(e) => StoreError::Io(format!("reading or writing meta.redb: {e}")),
-        redb::Error::PreviousIo => StoreError::Io("reading or writing meta.redb failed before".into()),
+        redb::Error::PreviousIo => {
+            StoreError::Io("reading or writing meta.redb failed before".into())
+        }
         redb::Error::DatabaseClosed => StoreError::Closed,
         other => StoreError::Damaged(format!("meta.redb: {other}")),
     }
@@ -171,7 +187,10 @@ pub(super) fn storage(e: impl Into<redb::Error>) -> StoreError {
 
 /// Whether an error says that there is no room.
 pub(super) fn is_full(e: &std::io::Error) -> bool {
-    matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    matches!(
+        e.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn check(table: T, key: &[u8], payload: &[u8]) -> [u8; CHECK] {
@@ -193,24 +212,43 @@ pub(super) fn seal_bytes(table: T, key: &[u8], mut payload: Vec<u8>) -> Vec<u8> 
 }
 
 /// Checks and takes off the checksum.
-pub(super) fn unseal_bytes<'a>(table: T, key: &[u8], record: &'a [u8]) -> Result<&'a [u8], StoreError> {
-    let damaged =
-        || StoreError::Damaged(format!("a record of the table {table:?} does not match its checksum"));
+pub(super) fn unseal_bytes<'a>(
+    table: T,
+    key: &[u8],
+    record: &'a [u8],
+) -> Result<&'a [u8], StoreError> {
+    let damaged = || {
+        StoreError::Damaged(format!(
+            "a record of the table {table:?} does not match its checksum"
+        ))
+    };
     let (payload, sum) = record.split_last_chunk::<CHECK>().ok_or_else(damaged)?;
-    if check(table, key, payload) == *sum { Ok(payload) } else { Err(damaged()) }
+    if check(table, key, payload) == *sum {
+        Ok(payload)
+    } else {
+        Err(damaged())
+    }
 }
 
 /// Encodes a record and appends its checksum.
 pub(super) fn seal(table: T, key: &[u8], value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    let payload = rmp_serde::to_vec_named(value)
-        .map_err(|e| StoreError::Refused(format!("encoding a record of the table {table:?}: {e}")))?;
+    let payload = rmp_serde::to_vec_named(value).map_err(|e| {
+        StoreError::Refused(format!("encoding a record of the table {table:?}: {e}"))
+    })?;
     Ok(seal_bytes(table, key, payload))
 }
 
 /// Checks and decodes a record.
-pub(super) fn unseal<V: DeserializeOwned>(table: T, key: &[u8], record: &[u8]) -> Result<V, StoreError> {
-    rmp_serde::from_slice(unseal_bytes(table, key, record)?)
-        .map_err(|e| StoreError::Damaged(format!("a record of the table {table:?} cannot be decoded: {e}")))
+pub(super) fn unseal<V: DeserializeOwned>(
+    table: T,
+    key: &[u8],
+    record: &[u8],
+) -> Result<V, StoreError> {
+    rmp_serde::from_slice(unseal_bytes(table, key, record)?).map_err(|e| {
+        StoreError::Damaged(format!(
+            "a record of the table {table:?} cannot be decoded: {e}"
+        ))
+    })
 }
 
 /// A name read back from a key.
@@ -234,7 +272,10 @@ pub(super) fn chunk_of(key: &[u8]) -> Result<ChunkId, StoreError> {
     let damaged = || StoreError::Damaged("a key of meta.redb is not a chunk".into());
     let (upload, part) = key.split_first_chunk::<16>().ok_or_else(damaged)?;
     let part = <[u8; 4]>::try_from(part).map_err(|_| damaged())?;
-    Ok(ChunkId { upload: UploadId::from_bytes(*upload), part: u32::from_be_bytes(part) })
+    Ok(ChunkId {
+        upload: UploadId::from_bytes(*upload),
+        part: u32::from_be_bytes(part),
+    })
 }
 
 /// The key of [`T::ChunkNames`]; names hold no NUL.
@@ -264,7 +305,11 @@ pub(super) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Every key with a prefix, after a cursor if there is one.
-pub(super) fn with_prefix<'a>(prefix: &'a [u8], after: Option<&'a [u8]>, end: Option<&'a [u8]>) -> Span<'a> {
+pub(super) fn with_prefix<'a>(
+    prefix: &'a [u8],
+    after: Option<&'a [u8]>,
+    end: Option<&'a [u8]>,
+) -> Span<'a> {
     let start = match after {
         Some(after) if after >= prefix => Bound::Excluded(after),
         _ => Bound::Included(prefix),

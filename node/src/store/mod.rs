@@ -90,7 +90,10 @@ struct Shared {
 
 impl Shared {
     fn failure(&self) -> Option<StoreError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// From now on everything is answered with this error.
@@ -101,7 +104,10 @@ impl Shared {
                 self.dir.display()
             );
         }
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(e);
     }
 
     /// What the disk holds is no longer known.
@@ -119,11 +125,16 @@ impl Shared {
     }
 
     fn cached(&self) -> Cached {
-        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn publish(&self) -> RwLockWriteGuard<'_, Cached> {
-        self.published.write().unwrap_or_else(PoisonError::into_inner)
+        self.published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The metadata as it stands; also of a disk that does not vote any more,
@@ -132,7 +143,10 @@ impl Shared {
         if let Some(StoreError::Closed) = self.failure() {
             return Err(StoreError::Closed);
         }
-        let published = self.published.read().unwrap_or_else(PoisonError::into_inner);
+        let published = self
+            .published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let rtx = self.db.begin_read().map_err(meta::storage)?;
         Ok(ReadTxn::new(rtx, published.view.clone()))
     }
@@ -144,11 +158,15 @@ impl Shared {
 
     fn turn(&self, id: ChunkId) -> MutexGuard<'_, ()> {
         let at = usize::from(id.upload.as_bytes()[15]) + id.part as usize;
-        self.turns[at % TURNS].lock().unwrap_or_else(PoisonError::into_inner)
+        self.turns[at % TURNS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tmp_path(&self) -> PathBuf {
-        self.dir.join("tmp").join(self.tmp.fetch_add(1, Ordering::Relaxed).to_string())
+        self.dir
+            .join("tmp")
+            .join(self.tmp.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     /// Makes a folder's entries durable, or ends the process.
@@ -170,7 +188,9 @@ impl Store {
         Store::open_with(
             options,
             Arc::new(|e| {
-                tracing::error!("{e}; what the disk holds is no longer known, so this process ends");
+                tracing::error!(
+                    "{e}; what the disk holds is no longer known, so this process ends"
+                );
                 std::process::abort();
             }),
         )
@@ -214,7 +234,11 @@ impl Store {
             .name("store-writer".into())
             .spawn(move || writer::run(&writing, messages))
             .map_err(io("starting the writer of"))?;
-        Ok(Store(Arc::new(Handle { shared, queue: Some(queue), thread: Some(thread) })))
+        Ok(Store(Arc::new(Handle {
+            shared,
+            queue: Some(queue),
+            thread: Some(thread),
+        })))
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -289,7 +313,10 @@ impl Store {
         R: Send + 'static,
     {
         let (job, answer) = Call::ask(f);
-        self.queue()?.send(Message::Job { job, manner }).await.map_err(|_| self.ended())?;
+        self.queue()?
+            .send(Message::Job { job, manner })
+            .await
+            .map_err(|_| self.ended())?;
         answer.await.map_err(|_| self.ended())?
     }
 
@@ -300,7 +327,9 @@ impl Store {
         R: Send + 'static,
     {
         let (job, answer) = Call::ask(f);
-        self.queue()?.blocking_send(Message::Job { job, manner }).map_err(|_| self.ended())?;
+        self.queue()?
+            .blocking_send(Message::Job { job, manner })
+            .map_err(|_| self.ended())?;
         answer.blocking_recv().map_err(|_| self.ended())?
     }
 
@@ -333,7 +362,10 @@ impl Store {
     /// comes after is answered `Closed`.
     pub async fn close(&self) -> Result<(), StoreError> {
         let (asker, answer) = oneshot::channel();
-        self.queue()?.send(Message::Close(asker)).await.map_err(|_| self.ended())?;
+        self.queue()?
+            .send(Message::Close(asker))
+            .await
+            .map_err(|_| self.ended())?;
         answer.await.map_err(|_| self.ended())?
     }
 }
@@ -346,7 +378,10 @@ impl Drop for Handle {
             && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
         {
-            tracing::error!("the writer of the disk in {} panicked", self.shared.dir.display());
+            tracing::error!(
+                "the writer of the disk in {} panicked",
+                self.shared.dir.display()
+            );
         }
     }
 }

@@ -48,7 +48,10 @@ pub(super) struct Opened {
 fn io(doing: &str, path: &Path, dir: &Path, source: std::io::Error) -> OpenError {
     let doing = format!("{doing} {}", path.display());
     if is_full(&source) {
-        return OpenError::Full { dir: dir.to_path_buf(), what: format!("{doing}: {source}") };
+        return OpenError::Full {
+            dir: dir.to_path_buf(),
+            what: format!("{doing}: {source}"),
+        };
     }
     OpenError::Io { doing, source }
 }
@@ -81,7 +84,10 @@ pub(super) fn open(
             faults,
         )
     }));
-    let damaged = |what: String| OpenError::Damaged { dir: dir.to_path_buf(), what };
+    let damaged = |what: String| OpenError::Damaged {
+        dir: dir.to_path_buf(),
+        what,
+    };
     let mut db = match opened {
         Ok(Ok(db)) => db,
         Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(e)))) => {
@@ -93,7 +99,9 @@ pub(super) fn open(
             });
         }
         Ok(Err(redb::DatabaseError::DatabaseAlreadyOpen)) => {
-            return Err(OpenError::Busy { dir: dir.to_path_buf() });
+            return Err(OpenError::Busy {
+                dir: dir.to_path_buf(),
+            });
         }
         Ok(Err(e)) => return Err(damaged(format!("meta.redb: {e}"))),
         Err(_) => return Err(damaged("meta.redb cannot be understood".into())),
@@ -107,18 +115,34 @@ pub(super) fn open(
         }
         super::file::sync_dir(folder).map_err(|e| io("syncing", folder, dir, e))?;
     }
-    Ok(Opened { lock, db, disk, boot, cached, files, meta })
+    Ok(Opened {
+        lock,
+        db,
+        disk,
+        boot,
+        cached,
+        files,
+        meta,
+    })
 }
 
 /// Makes the folders and takes the lock.
 fn prepare(dir: &Path) -> Result<File, OpenError> {
     std::fs::create_dir_all(dir).map_err(|e| io("making the data folder", dir, dir, e))?;
     let path = dir.join("LOCK");
-    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let lock = lock.map_err(|e| io("opening", &path, dir, e))?;
     match lock.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::Busy { dir: dir.to_path_buf() }),
+        Err(TryLockError::WouldBlock) => {
+            return Err(OpenError::Busy {
+                dir: dir.to_path_buf(),
+            });
+        }
         Err(TryLockError::Error(e)) => return Err(io("locking", &path, dir, e)),
     }
     for folder in ["chunks", "dropped", "tmp"] {
@@ -172,8 +196,8 @@ fn text(bytes: Vec<u8>, what: &str) -> Result<String, StoreError> {
 }
 
 fn number(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
-    let bytes =
-        <[u8; 8]>::try_from(bytes).map_err(|_| StoreError::Damaged(format!("the {what} is not a number")))?;
+    let bytes = <[u8; 8]>::try_from(bytes)
+        .map_err(|_| StoreError::Damaged(format!("the {what} is not a number")))?;
     Ok(u64::from_le_bytes(bytes))
 }
 
@@ -209,7 +233,10 @@ fn identify(db: &Database, options: &Options) -> Result<(DiskId, u64, Cached, u6
             forget(&mut txn).map_err(open)?;
             Identity {
                 disk: DiskId::random(),
-                cached: Cached { view: None, cluster: identity.cached.cluster },
+                cached: Cached {
+                    view: None,
+                    cluster: identity.cached.cluster,
+                },
                 ..identity
             }
         }
@@ -248,8 +275,15 @@ fn identify(db: &Database, options: &Options) -> Result<(DiskId, u64, Cached, u6
 fn read_identity(txn: &Txn<'_>, options: &Options) -> Result<Option<Identity>, OpenError> {
     let dir = options.dir.as_path();
     let open = |e: StoreError| at_open(dir, e);
-    let newer = |found: u32, known: u32| OpenError::NewerFormat { dir: dir.to_path_buf(), found, known };
-    let damaged = |what: &str| OpenError::Damaged { dir: dir.to_path_buf(), what: what.into() };
+    let newer = |found: u32, known: u32| OpenError::NewerFormat {
+        dir: dir.to_path_buf(),
+        found,
+        known,
+    };
+    let damaged = |what: &str| OpenError::Damaged {
+        dir: dir.to_path_buf(),
+        what: what.into(),
+    };
     let Some(format) = single(txn, FORMAT_KEY).map_err(open)? else {
         for table in T::ALL {
             if txn.len(table).map_err(open)? > 0 {
@@ -262,9 +296,16 @@ fn read_identity(txn: &Txn<'_>, options: &Options) -> Result<Option<Identity>, O
     if format > u64::from(FORMAT) {
         return Err(newer(u32::try_from(format).unwrap_or(u32::MAX), FORMAT));
     }
-    let disk = single(txn, DISK).map_err(open)?.ok_or_else(|| damaged("its identity is gone"))?;
-    let disk: DiskId = text(disk, "disk id").map_err(open)?.parse().map_err(|e: String| damaged(&e))?;
-    let boot = single(txn, BOOT).map_err(open)?.ok_or_else(|| damaged("its boot number is gone"))?;
+    let disk = single(txn, DISK)
+        .map_err(open)?
+        .ok_or_else(|| damaged("its identity is gone"))?;
+    let disk: DiskId = text(disk, "disk id")
+        .map_err(open)?
+        .parse()
+        .map_err(|e: String| damaged(&e))?;
+    let boot = single(txn, BOOT)
+        .map_err(open)?
+        .ok_or_else(|| damaged("its boot number is gone"))?;
     let boot = number(&boot, "boot number").map_err(open)?;
     let cluster = match single(txn, CLUSTER).map_err(open)? {
         Some(bytes) => Some(ClusterUid(text(bytes, "cluster").map_err(open)?)),
@@ -279,14 +320,22 @@ fn read_identity(txn: &Txn<'_>, options: &Options) -> Result<Option<Identity>, O
             wanted: wanted.clone(),
         });
     }
-    let view = match single(txn, VIEW).map_err(open)?.map(|bytes| View::decode(&bytes)) {
+    let view = match single(txn, VIEW)
+        .map_err(open)?
+        .map(|bytes| View::decode(&bytes))
+    {
         None => None,
         Some(Ok(view)) => Some(std::sync::Arc::new(view)),
         Some(Err(BadView::Format(found))) => return Err(newer(u32::from(found), FORMAT)),
         Some(Err(e)) => return Err(damaged(&e.to_string())),
     };
     let unclean = single(txn, OPEN).map_err(open)?.as_deref() == Some(b"relaxed");
-    Ok(Some(Identity { disk, boot, cached: Cached { view, cluster }, unclean }))
+    Ok(Some(Identity {
+        disk,
+        boot,
+        cached: Cached { view, cluster },
+        unclean,
+    }))
 }
 
 /// Everything that votes.

@@ -23,7 +23,11 @@ pub struct ReadTxn {
 
 impl ReadTxn {
     pub(super) fn new(rtx: ReadTransaction, view: Option<Arc<View>>) -> ReadTxn {
-        ReadTxn { rtx, tables: Default::default(), view }
+        ReadTxn {
+            rtx,
+            tables: Default::default(),
+            view,
+        }
     }
 
     fn table(&self, table: T) -> Result<&Rows, StoreError> {

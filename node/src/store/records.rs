@@ -13,7 +13,9 @@ use chord_api::placement::Range;
 use chord_api::{FileName, Id};
 use serde::{Deserialize, Serialize};
 
-use super::meta::{Source, Span, T, name_of, name_prefix, prefix_end, unseal, unseal_bytes, with_prefix};
+use super::meta::{
+    Source, Span, T, name_of, name_prefix, prefix_end, unseal, unseal_bytes, with_prefix,
+};
 use super::types::{ChunkMeta, Counts, KeyCursor, Listed, ListedFile, Page, Register, StoreError};
 use crate::register::{Ballot, Value};
 
@@ -39,7 +41,10 @@ impl BodyRef {
     pub(super) fn of(body: &[u8]) -> BodyRef {
         let mut hash = [0; 16];
         hash.copy_from_slice(&blake3::hash(body).as_bytes()[..16]);
-        BodyRef { hash, len: body.len() as u32 }
+        BodyRef {
+            hash,
+            len: body.len() as u32,
+        }
     }
 
     /// What the keys of all its pieces begin with.
@@ -75,18 +80,35 @@ impl Head {
         {
             apart = Some(std::mem::take(bytes));
         }
-        (Head { ballot, body: apart.as_deref().map(BodyRef::of), value }, apart)
+        (
+            Head {
+                ballot,
+                body: apart.as_deref().map(BodyRef::of),
+                value,
+            },
+            apart,
+        )
     }
 
     /// Puts the body back.
-    pub(super) fn whole(self, source: &impl Source, name: &FileName) -> Result<(Ballot, Value), StoreError> {
-        let Head { ballot, body, mut value } = self;
+    pub(super) fn whole(
+        self,
+        source: &impl Source,
+        name: &FileName,
+    ) -> Result<(Ballot, Value), StoreError> {
+        let Head {
+            ballot,
+            body,
+            mut value,
+        } = self;
         if let Some(body) = body {
             let bytes = read_body(source, name, body)?;
             match &mut value.current {
                 Some(manifest) => manifest.body = Body::Inline(bytes),
                 None => {
-                    return Err(StoreError::Damaged(format!("the register {name:?} has a body and no file")));
+                    return Err(StoreError::Damaged(format!(
+                        "the register {name:?} has a body and no file"
+                    )));
                 }
             }
         }
@@ -98,10 +120,14 @@ fn read_body(source: &impl Source, name: &FileName, body: BodyRef) -> Result<Byt
     let prefix = body.prefix(name);
     let end = prefix_end(&prefix);
     let mut bytes = Vec::with_capacity(body.len as usize);
-    source.scan(T::Bodies, with_prefix(&prefix, None, end.as_deref()), &mut |_, piece| {
-        bytes.extend_from_slice(piece);
-        Ok(bytes.len() < body.len as usize)
-    })?;
+    source.scan(
+        T::Bodies,
+        with_prefix(&prefix, None, end.as_deref()),
+        &mut |_, piece| {
+            bytes.extend_from_slice(piece);
+            Ok(bytes.len() < body.len as usize)
+        },
+    )?;
     if BodyRef::of(&bytes) != body {
         return Err(StoreError::Damaged(format!(
             "the body of the register {name:?} is not what was written"
@@ -111,7 +137,11 @@ fn read_body(source: &impl Source, name: &FileName, body: BodyRef) -> Result<Byt
 }
 
 /// The head of a register or a hint.
-pub(super) fn head(source: &impl Source, table: T, name: &FileName) -> Result<Option<Head>, StoreError> {
+pub(super) fn head(
+    source: &impl Source,
+    table: T,
+    name: &FileName,
+) -> Result<Option<Head>, StoreError> {
     source.record(table, name.as_str().as_bytes())
 }
 
@@ -121,12 +151,16 @@ pub(super) fn value(
     table: T,
     name: &FileName,
 ) -> Result<Option<(Ballot, Value)>, StoreError> {
-    head(source, table, name)?.map(|head| head.whole(source, name)).transpose()
+    head(source, table, name)?
+        .map(|head| head.whole(source, name))
+        .transpose()
 }
 
 /// The promised ballot.
 pub(super) fn promise(source: &impl Source, name: &FileName) -> Result<Ballot, StoreError> {
-    Ok(source.record(T::Promises, name.as_str().as_bytes())?.unwrap_or(Ballot::ZERO))
+    Ok(source
+        .record(T::Promises, name.as_str().as_bytes())?
+        .unwrap_or(Ballot::ZERO))
 }
 
 /// The key of [`T::Keys`].
@@ -154,13 +188,21 @@ struct Collect<I, C> {
 
 impl<I, C> Collect<I, C> {
     fn new(limit: usize) -> Collect<I, C> {
-        Collect { items: Vec::new(), next: None, limit: limit.clamp(1, PAGE_ITEMS), bytes: 0 }
+        Collect {
+            items: Vec::new(),
+            next: None,
+            limit: limit.clamp(1, PAGE_ITEMS),
+            bytes: 0,
+        }
     }
     fn full(&self) -> bool {
         self.items.len() >= self.limit || self.bytes >= PAGE_BYTES
     }
     fn page(self) -> Page<I, C> {
-        Page { items: self.items, next: self.next }
+        Page {
+            items: self.items,
+            next: self.next,
+        }
     }
 }
 
@@ -203,7 +245,15 @@ fn whole_register(
     let head: Head = unseal(table, key, record)?;
     let weight = record.len() + head.body.map_or(0, |body| body.len as usize);
     let (ballot, value) = head.whole(source, &name)?;
-    Ok((Register { key: Id::of_file(&name), name, ballot, value }, weight))
+    Ok((
+        Register {
+            key: Id::of_file(&name),
+            name,
+            ballot,
+            value,
+        },
+        weight,
+    ))
 }
 
 /// Registers or hints in byte order of their names.
@@ -215,7 +265,11 @@ pub(super) fn by_name(
     limit: usize,
 ) -> Result<Page<Register, FileName>, StoreError> {
     let end = prefix_end(prefix.as_bytes());
-    let range = with_prefix(prefix.as_bytes(), after.map(|n| n.as_str().as_bytes()), end.as_deref());
+    let range = with_prefix(
+        prefix.as_bytes(),
+        after.map(|n| n.as_str().as_bytes()),
+        end.as_deref(),
+    );
     let item = |key: &[u8], record: &[u8]| whole_register(source, table, key, record);
     collect(source, table, &[range], limit, item, |r| r.name.clone())
 }
@@ -228,7 +282,11 @@ pub(super) fn list(
     limit: usize,
 ) -> Result<Page<Listed, FileName>, StoreError> {
     let end = prefix_end(prefix.as_bytes());
-    let range = with_prefix(prefix.as_bytes(), after.map(|n| n.as_str().as_bytes()), end.as_deref());
+    let range = with_prefix(
+        prefix.as_bytes(),
+        after.map(|n| n.as_str().as_bytes()),
+        end.as_deref(),
+    );
     let item = |key: &[u8], record: &[u8]| {
         let head: Head = unseal(T::Registers, key, record)?;
         let current = head.value.current.map(|manifest| ListedFile {
@@ -242,11 +300,17 @@ pub(super) fn list(
                 Body::Chunks { upload, chunks } => Some((upload, chunks.len() as u32)),
             },
         });
-        let listed =
-            Listed { name: name_of(key)?, ballot: head.ballot, current, pending: head.value.pending.len() };
+        let listed = Listed {
+            name: name_of(key)?,
+            ballot: head.ballot,
+            current,
+            pending: head.value.pending.len(),
+        };
         Ok((listed, 0))
     };
-    collect(source, T::Registers, &[range], limit, item, |l| l.name.clone())
+    collect(source, T::Registers, &[range], limit, item, |l| {
+        l.name.clone()
+    })
 }
 
 /// A stretch of keys that owns its ends.
@@ -255,7 +319,13 @@ type Stretch = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 /// The parts of [`T::Keys`] that an arc covers, clockwise, after a cursor.
 fn arc(range: &Range, after: Option<&KeyCursor>) -> Vec<Stretch> {
     const LAST: Id = Id([0xff; 20]);
-    let past = |id: &Id| if *id == LAST { None } else { Some(id.next().0.to_vec()) };
+    let past = |id: &Id| {
+        if *id == LAST {
+            None
+        } else {
+            Some(id.next().0.to_vec())
+        }
+    };
     let head = match past(&range.after) {
         Some(start) => Bound::Included(start),
         // Nothing lies between the last id and the end.
@@ -283,13 +353,17 @@ fn in_arc<I>(
     cursor: impl Fn(&I) -> KeyCursor,
 ) -> Result<Page<I, KeyCursor>, StoreError> {
     let parts = arc(range, after);
-    let ranges: Vec<_> =
-        parts.iter().map(|(a, b)| (a.as_ref().map(Vec::as_slice), b.as_ref().map(Vec::as_slice))).collect();
+    let ranges: Vec<_> = parts
+        .iter()
+        .map(|(a, b)| (a.as_ref().map(Vec::as_slice), b.as_ref().map(Vec::as_slice)))
+        .collect();
     let item = |row: &[u8], _: &[u8]| {
         let (key, name) = of_key_row(row)?;
         let bytes = name.as_str().as_bytes();
         let Some(record) = source.get(T::Registers, bytes)? else {
-            return Err(StoreError::Damaged(format!("the register {name:?} is indexed and not there")));
+            return Err(StoreError::Damaged(format!(
+                "the register {name:?} is indexed and not there"
+            )));
         };
         let head: Head = unseal(T::Registers, bytes, &record)?;
         item(key, name, &record, head)
@@ -307,9 +381,19 @@ pub(super) fn by_key(
     let item = |key, name: FileName, record: &[u8], head: Head| {
         let weight = record.len() + head.body.map_or(0, |body| body.len as usize);
         let (ballot, value) = head.whole(source, &name)?;
-        Ok((Register { key, name, ballot, value }, weight))
+        Ok((
+            Register {
+                key,
+                name,
+                ballot,
+                value,
+            },
+            weight,
+        ))
     };
-    in_arc(source, range, after, limit, item, |r| (r.key, r.name.clone()))
+    in_arc(source, range, after, limit, item, |r| {
+        (r.key, r.name.clone())
+    })
 }
 
 /// What stands where, clockwise through an arc.
@@ -320,7 +404,9 @@ pub(super) fn ballots(
     limit: usize,
 ) -> Result<Page<(Id, FileName, Ballot), KeyCursor>, StoreError> {
     let item = |key, name, _: &[u8], head: Head| Ok(((key, name, head.ballot), 0));
-    in_arc(source, range, after, limit, item, |(key, name, _)| (*key, name.clone()))
+    in_arc(source, range, after, limit, item, |(key, name, _)| {
+        (*key, name.clone())
+    })
 }
 
 /// What stands in [`T::Chunks`] and [`T::Missing`].
@@ -348,9 +434,18 @@ pub(super) fn chunks(
     limit: usize,
 ) -> Result<Page<ChunkMeta, chord_api::ChunkId>, StoreError> {
     let after = after.map(super::meta::chunk_key);
-    let start = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
+    let start = after
+        .as_ref()
+        .map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
     let item = |key: &[u8], record: &[u8]| Ok((unseal::<ChunkEntry>(table, key, record)?.meta, 0));
-    collect(source, table, &[(start, Bound::Unbounded)], limit, item, |m| m.id)
+    collect(
+        source,
+        table,
+        &[(start, Bound::Unbounded)],
+        limit,
+        item,
+        |m| m.id,
+    )
 }
 
 /// Chunks in order of the names of their files; of one file, if a prefix says so.
@@ -365,11 +460,14 @@ pub(super) fn chunks_by_name(
     let item = |row: &[u8], _: &[u8]| {
         let at = row.len().saturating_sub(20);
         let entry: Option<ChunkEntry> = source.record(T::Chunks, &row[at..])?;
-        let entry =
-            entry.ok_or_else(|| StoreError::Damaged("a chunk is indexed by name and not there".into()))?;
+        let entry = entry.ok_or_else(|| {
+            StoreError::Damaged("a chunk is indexed by name and not there".into())
+        })?;
         Ok((entry.meta, 0))
     };
-    collect(source, T::ChunkNames, &[range], limit, item, |m| (m.name.clone(), m.id))
+    collect(source, T::ChunkNames, &[range], limit, item, |m| {
+        (m.name.clone(), m.id)
+    })
 }
 
 /// Dropped files, the oldest first.
@@ -379,9 +477,20 @@ pub(super) fn dropped(
     limit: usize,
 ) -> Result<Page<super::types::Dropped, super::types::DroppedId>, StoreError> {
     let after = after.map(|id| id.0.to_be_bytes());
-    let start = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
-    let item = |key: &[u8], record: &[u8]| Ok((unseal::<super::types::Dropped>(T::Dropped, key, record)?, 0));
-    collect(source, T::Dropped, &[(start, Bound::Unbounded)], limit, item, |d| d.id)
+    let start = after
+        .as_ref()
+        .map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
+    let item = |key: &[u8], record: &[u8]| {
+        Ok((unseal::<super::types::Dropped>(T::Dropped, key, record)?, 0))
+    };
+    collect(
+        source,
+        T::Dropped,
+        &[(start, Bound::Unbounded)],
+        limit,
+        item,
+        |d| d.id,
+    )
 }
 
 /// How many of each.
@@ -400,6 +509,8 @@ pub(super) fn counts(source: &impl Source) -> Result<Counts, StoreError> {
 pub(super) fn single(source: &impl Source, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
     match source.get(T::Meta, key.as_bytes())? {
         None => Ok(None),
-        Some(record) => Ok(Some(unseal_bytes(T::Meta, key.as_bytes(), &record)?.to_vec())),
+        Some(record) => Ok(Some(
+            unseal_bytes(T::Meta, key.as_bytes(), &record)?.to_vec(),
+        )),
     }
 }

@@ -23,8 +23,9 @@ const RESERVE_AT_MOST_PERCENT: u64 = 10;
 
 /// What a tier must leave free on a disk of this capacity.
 pub(super) fn reserve(capacity: u64, tier: Tier) -> u64 {
-    let clients =
-        (capacity / 100 * RESERVE_PERCENT).max(RESERVE_BYTES).min(capacity / 100 * RESERVE_AT_MOST_PERCENT);
+    let clients = (capacity / 100 * RESERVE_PERCENT)
+        .max(RESERVE_BYTES)
+        .min(capacity / 100 * RESERVE_AT_MOST_PERCENT);
     match tier {
         Tier::Clients => clients,
         Tier::Moves => clients / 2,
@@ -66,13 +67,21 @@ pub(super) struct SpaceBook {
 
 impl SpaceBook {
     /// Opens the books with what the files already take.
-    pub(super) fn new(dir: &Path, meta: &Path, limit: Option<u64>, files: u64) -> std::io::Result<SpaceBook> {
+    pub(super) fn new(
+        dir: &Path,
+        meta: &Path,
+        limit: Option<u64>,
+        files: u64,
+    ) -> std::io::Result<SpaceBook> {
         let book = SpaceBook {
             dir: dir.to_path_buf(),
             meta: meta.to_path_buf(),
             limit,
             device: device_name(dir)?,
-            book: Mutex::new(Book { files, ..Book::default() }),
+            book: Mutex::new(Book {
+                files,
+                ..Book::default()
+            }),
         };
         book.device()?;
         Ok(book)
@@ -80,7 +89,10 @@ impl SpaceBook {
 
     fn device(&self) -> std::io::Result<Device> {
         let stat = rustix::fs::statvfs(&self.dir)?;
-        Ok(Device { total: stat.f_blocks * stat.f_frsize, free: stat.f_bavail * stat.f_frsize })
+        Ok(Device {
+            total: stat.f_blocks * stat.f_frsize,
+            free: stat.f_bavail * stat.f_frsize,
+        })
     }
 
     /// What the file system has left, whoever fills it.
@@ -95,7 +107,11 @@ impl SpaceBook {
     /// What meta.redb and the ballast have allocated; the length of the database
     /// says more than it takes.
     fn meta_bytes(&self) -> u64 {
-        let blocks = |path: &Path| std::fs::metadata(path).map(|m| m.st_blocks() * 512).unwrap_or(0);
+        let blocks = |path: &Path| {
+            std::fs::metadata(path)
+                .map(|m| m.st_blocks() * 512)
+                .unwrap_or(0)
+        };
         blocks(&self.meta) + blocks(&self.dir.join("ballast"))
     }
 
@@ -103,7 +119,10 @@ impl SpaceBook {
         let capacity = self.capacity(device);
         let used = book.files + book.reserved + self.meta_bytes();
         let free = device.free.saturating_sub(book.pending);
-        capacity.saturating_sub(used).min(free).saturating_sub(reserve(capacity, tier))
+        capacity
+            .saturating_sub(used)
+            .min(free)
+            .saturating_sub(reserve(capacity, tier))
     }
 
     fn capacity(&self, device: Device) -> u64 {
@@ -126,9 +145,9 @@ impl SpaceBook {
         if tier == Tier::Internal {
             return Ok(());
         }
-        let device = self
-            .device()
-            .map_err(|e| StoreError::Io(format!("asking {} for its space: {e}", self.dir.display())))?;
+        let device = self.device().map_err(|e| {
+            StoreError::Io(format!("asking {} for its space: {e}", self.dir.display()))
+        })?;
         let room = self.room(book, device, tier);
         if bytes > room {
             return Err(StoreError::Full(format!(
@@ -144,8 +163,17 @@ impl SpaceBook {
     }
 
     /// Sets bytes aside for a file until the answer is dropped.
-    pub(super) fn reserve(self: &Arc<Self>, length: u64, tier: Tier) -> Result<Reservation, StoreError> {
-        let mut none = Reservation { book: self.clone(), tier, bytes: 0, pending: 0 };
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        length: u64,
+        tier: Tier,
+    ) -> Result<Reservation, StoreError> {
+        let mut none = Reservation {
+            book: self.clone(),
+            tier,
+            bytes: 0,
+            pending: 0,
+        };
         none.grow(length)?;
         Ok(none)
     }
@@ -214,8 +242,16 @@ fn device_name(dir: &Path) -> std::io::Result<String> {
     // Device numbers repeat from machine to machine; the kernel's boot id is the
     // same for all containers of one machine and for no other.
     let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let machine: String = machine.chars().filter(char::is_ascii_hexdigit).take(12).collect();
-    Ok(format!("{machine}-{}-{}", rustix::fs::major(device), rustix::fs::minor(device)))
+    let machine: String = machine
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(12)
+        .collect();
+    Ok(format!(
+        "{machine}-{}-{}",
+        rustix::fs::major(device),
+        rustix::fs::minor(device)
+    ))
 }
 
 #[cfg(test)]
@@ -226,9 +262,16 @@ mod tests {
 
     #[test]
     fn reserves_are_bounded_from_both_sides() {
-        assert_eq!(reserve(64 * MIB, Tier::Clients), 64 * MIB / 100 * 10, "a small disk keeps a tenth");
+        assert_eq!(
+            reserve(64 * MIB, Tier::Clients),
+            64 * MIB / 100 * 10,
+            "a small disk keeps a tenth"
+        );
         assert_eq!(reserve(4096 * MIB, Tier::Clients), 256 * MIB);
-        assert_eq!(reserve(100_000 * MIB, Tier::Clients), 100_000 * MIB / 100 * 5);
+        assert_eq!(
+            reserve(100_000 * MIB, Tier::Clients),
+            100_000 * MIB / 100 * 5
+        );
         assert_eq!(reserve(4096 * MIB, Tier::Moves), 128 * MIB);
         assert_eq!(reserve(4096 * MIB, Tier::Internal), 0);
     }
@@ -241,9 +284,15 @@ mod tests {
         let clients = book.space().available;
         assert_eq!(clients, 64 * MIB - reserve(64 * MIB, Tier::Clients));
         let held = book.reserve(clients / 4096 * 4096, Tier::Clients).unwrap();
-        assert!(matches!(book.admit(4096, Tier::Clients), Err(StoreError::Full(_))));
+        assert!(matches!(
+            book.admit(4096, Tier::Clients),
+            Err(StoreError::Full(_))
+        ));
         let moves = book.reserve(3 * MIB, Tier::Moves).unwrap();
-        assert!(matches!(book.admit(MIB, Tier::Moves), Err(StoreError::Full(_))));
+        assert!(matches!(
+            book.admit(MIB, Tier::Moves),
+            Err(StoreError::Full(_))
+        ));
         book.admit(1 << 40, Tier::Internal).unwrap();
         assert_eq!(book.space().used, 0, "set aside is not used");
         drop((held, moves));

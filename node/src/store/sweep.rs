@@ -45,7 +45,12 @@ pub(super) fn sweep(dir: &Path, txn: &mut Txn<'_>, trust: Trust) -> Result<u64, 
 /// The greatest boot number that dropped files speak of.
 pub(super) fn last_boot(dir: &Path) -> Result<u64, OpenError> {
     let files = files(&dir.join("dropped")).map_err(|e| at_open(dir, e))?;
-    Ok(files.keys().filter_map(|name| dropped::id_of(name)).map(|id| id.0 >> 32).max().unwrap_or(0))
+    Ok(files
+        .keys()
+        .filter_map(|name| dropped::id_of(name))
+        .map(|id| id.0 >> 32)
+        .max()
+        .unwrap_or(0))
 }
 
 /// The plain files of a folder and their lengths; a folder that is not there
@@ -82,14 +87,22 @@ fn empty_tmp(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// The entries of one folder of chunks.
-fn entries(txn: &Txn<'_>, table: T, first: u8) -> Result<BTreeMap<ChunkId, ChunkEntry>, StoreError> {
+fn entries(
+    txn: &Txn<'_>,
+    table: T,
+    first: u8,
+) -> Result<BTreeMap<ChunkId, ChunkEntry>, StoreError> {
     let prefix = [first];
     let end = prefix_end(&prefix);
     let mut found = BTreeMap::new();
-    txn.scan(table, with_prefix(&prefix, None, end.as_deref()), &mut |key, record| {
-        found.insert(chunk_of(key)?, unseal(table, key, record)?);
-        Ok(true)
-    })?;
+    txn.scan(
+        table,
+        with_prefix(&prefix, None, end.as_deref()),
+        &mut |key, record| {
+            found.insert(chunk_of(key)?, unseal(table, key, record)?);
+            Ok(true)
+        },
+    )?;
     Ok(found)
 }
 
@@ -101,7 +114,10 @@ fn sweep_folder(dir: &Path, txn: &mut Txn<'_>, trust: Trust, first: u8) -> Resul
     let mut bytes = 0;
     for (name, length) in files(&folder)? {
         let Some(id) = id_of(&name).filter(|id| id.upload.as_bytes()[0] == first) else {
-            tracing::warn!("{} is not a chunk of ours; it is left alone", folder.join(&name).display());
+            tracing::warn!(
+                "{} is not a chunk of ours; it is left alone",
+                folder.join(&name).display()
+            );
             continue;
         };
         let at = path(dir, id);
@@ -134,7 +150,10 @@ fn sweep_folder(dir: &Path, txn: &mut Txn<'_>, trust: Trust, first: u8) -> Resul
         bytes += allocated(length);
     }
     for (id, entry) in indexed {
-        tracing::error!("chunk {id} of {} counts as missing: its file is gone", entry.meta.name);
+        tracing::error!(
+            "chunk {id} of {} counts as missing: its file is gone",
+            entry.meta.name
+        );
         txn.lose_chunk(id)?;
     }
     Ok(bytes)
@@ -162,7 +181,10 @@ fn keep(txn: &mut Txn<'_>, at: &Path, entry: ChunkEntry, length: u64) -> Result<
 fn adopt(txn: &mut Txn<'_>, at: &Path, id: ChunkId, length: u64) -> Result<bool, StoreError> {
     let io = |e: std::io::Error| failed("reading", at, &e);
     let file = File::open(at).map_err(io)?;
-    let Some(meta) = describe(&file, length).map_err(io)?.filter(|meta| meta.id == id) else {
+    let Some(meta) = describe(&file, length)
+        .map_err(io)?
+        .filter(|meta| meta.id == id)
+    else {
         return Ok(false);
     };
     if !matches!(examine(&file, &meta, length).map_err(io)?, Health::Whole) {
@@ -175,16 +197,23 @@ fn adopt(txn: &mut Txn<'_>, at: &Path, id: ChunkId, length: u64) -> Result<bool,
 fn sweep_dropped(dir: &Path, txn: &mut Txn<'_>, trust: Trust) -> Result<u64, StoreError> {
     let folder = dir.join("dropped");
     let mut known: BTreeMap<DroppedId, Dropped> = BTreeMap::new();
-    txn.scan(T::Dropped, (Bound::Unbounded, Bound::Unbounded), &mut |key, record| {
-        let dropped: Dropped = unseal(T::Dropped, key, record)?;
-        known.insert(dropped.id, dropped);
-        Ok(true)
-    })?;
+    txn.scan(
+        T::Dropped,
+        (Bound::Unbounded, Bound::Unbounded),
+        &mut |key, record| {
+            let dropped: Dropped = unseal(T::Dropped, key, record)?;
+            known.insert(dropped.id, dropped);
+            Ok(true)
+        },
+    )?;
     let mut bytes = 0;
     for (name, length) in files(&folder)? {
         let at = folder.join(&name);
         let Some(id) = dropped::id_of(&name) else {
-            tracing::warn!("{} is not a dropped file of ours; it is left alone", at.display());
+            tracing::warn!(
+                "{} is not a dropped file of ours; it is left alone",
+                at.display()
+            );
             continue;
         };
         if known.remove(&id).is_none() {
@@ -193,7 +222,10 @@ fn sweep_dropped(dir: &Path, txn: &mut Txn<'_>, trust: Trust) -> Result<u64, Sto
             match (trust, said.filter(|said| said.id == id)) {
                 (Trust::Adopt, Some(said)) => txn.put_dropped(&said)?,
                 (Trust::Adopt, None) => {
-                    tracing::error!("{} is damaged; it is left for a person to look at", at.display());
+                    tracing::error!(
+                        "{} is damaged; it is left for a person to look at",
+                        at.display()
+                    );
                 }
                 (Trust::Index, _) => {
                     delete(&at, "it was never acknowledged")?;
@@ -204,7 +236,11 @@ fn sweep_dropped(dir: &Path, txn: &mut Txn<'_>, trust: Trust) -> Result<u64, Sto
         bytes += allocated(length);
     }
     for (id, dropped) in known {
-        tracing::error!("the dropped file {id} ({}) is gone from {}", dropped.name, folder.display());
+        tracing::error!(
+            "the dropped file {id} ({}) is gone from {}",
+            dropped.name,
+            folder.display()
+        );
         txn.remove_dropped(id)?;
     }
     Ok(bytes)

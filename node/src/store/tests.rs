@@ -15,7 +15,8 @@ use bytes::Bytes;
 use chord_api::manifest::{Body, Root};
 use chord_api::view::Member;
 use chord_api::{
-    ChunkId, ClusterUid, DiskId, Epoch, FileName, Id, Manifest, Ordinal, Table, Token, UploadId, View,
+    ChunkId, ClusterUid, DiskId, Epoch, FileName, Id, Manifest, Ordinal, Table, Token, UploadId,
+    View,
 };
 use redb::backends::FileBackend;
 
@@ -65,7 +66,12 @@ impl redb::StorageBackend for Faulty {
 }
 
 fn options(dir: &Path) -> Options {
-    Options { dir: dir.join("data"), capacity: None, cluster: None, durability: Durability::Durable }
+    Options {
+        dir: dir.join("data"),
+        capacity: None,
+        cluster: None,
+        durability: Durability::Durable,
+    }
 }
 
 /// A disk that panics instead of ending the process.
@@ -88,7 +94,12 @@ fn name(text: &str) -> FileName {
 }
 
 fn ballot(counter: u64) -> Ballot {
-    Ballot { epoch: Epoch(1), counter, member: Ordinal(2), boot: 3 }
+    Ballot {
+        epoch: Epoch(1),
+        counter,
+        member: Ordinal(2),
+        boot: 3,
+    }
 }
 
 /// A value whose file is these bytes.
@@ -116,7 +127,10 @@ fn view(epochs: u64, cluster: &str) -> View {
         zone: None,
         out: false,
     };
-    let table = Table { replication: 1, members: vec![member(1), member(2)] };
+    let table = Table {
+        replication: 1,
+        members: vec![member(1), member(2)],
+    };
     let mut view = View::first(ClusterUid(cluster.into()), table.clone()).unwrap();
     for _ in 1..epochs {
         view = view.change_to(table.clone()).unwrap();
@@ -127,12 +141,18 @@ fn view(epochs: u64, cluster: &str) -> View {
 /// Bytes that no two seeds or places share.
 fn noise(seed: u8, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut out);
+    blake3::Hasher::new()
+        .update(&[seed])
+        .finalize_xof()
+        .fill(&mut out);
     out
 }
 
 fn chunk(seed: u8, part: u32, payload: &[u8]) -> ChunkMeta {
-    let id = ChunkId { upload: UploadId::from_bytes([seed; 16]), part };
+    let id = ChunkId {
+        upload: UploadId::from_bytes([seed; 16]),
+        part,
+    };
     let file = name(&format!("file-{seed}"));
     ChunkMeta {
         id,
@@ -174,7 +194,10 @@ fn tree(dir: &Path) -> BTreeMap<String, u64> {
         if entry.file_type().unwrap().is_dir() {
             found.extend(tree(&entry.path()));
         } else {
-            found.insert(entry.path().display().to_string(), entry.metadata().unwrap().len());
+            found.insert(
+                entry.path().display().to_string(),
+                entry.metadata().unwrap().len(),
+            );
         }
     }
     found

@@ -14,8 +14,8 @@ use redb::{ReadableTableMetadata, Table, WriteTransaction};
 use serde::de::DeserializeOwned;
 
 use super::meta::{
-    Source, Span, T, Visit, chunk_key, chunk_name_key, seal, seal_bytes, storage, table_get, table_scan,
-    unseal,
+    Source, Span, T, Visit, chunk_key, chunk_name_key, seal, seal_bytes, storage, table_get,
+    table_scan, unseal,
 };
 use super::records::{self, BodyRef, ChunkEntry, Head, key_row, of_key_row};
 use super::types::{ChunkMeta, Counts, Dropped, DroppedId, KeyCursor, Page, Register, StoreError};
@@ -56,7 +56,10 @@ pub(super) struct Cached {
 
 /// Opens every table, making those that are not there.
 pub(super) fn open_tables(wtx: &WriteTransaction) -> Result<Vec<Rows<'_>>, StoreError> {
-    T::ALL.iter().map(|t| wtx.open_table(t.definition()).map_err(storage)).collect()
+    T::ALL
+        .iter()
+        .map(|t| wtx.open_table(t.definition()).map_err(storage))
+        .collect()
 }
 
 impl Source for Txn<'_> {
@@ -77,7 +80,11 @@ impl Source for Txn<'_> {
 
 /// For the store's own use.
 impl<'t> Txn<'t> {
-    pub(super) fn new(wtx: &'t WriteTransaction, cached: Cached, alone: bool) -> Result<Txn<'t>, StoreError> {
+    pub(super) fn new(
+        wtx: &'t WriteTransaction,
+        cached: Cached,
+        alone: bool,
+    ) -> Result<Txn<'t>, StoreError> {
         Ok(Txn {
             tables: open_tables(wtx)?,
             undo: if alone { None } else { Some(Vec::new()) },
@@ -103,7 +110,13 @@ impl<'t> Txn<'t> {
     /// Takes back what the closure has done; in a transaction of its own the
     /// caller aborts that instead.
     pub(super) fn take_back(&mut self) {
-        for (table, key, old) in self.undo.as_mut().map(std::mem::take).unwrap_or_default().into_iter().rev()
+        for (table, key, old) in self
+            .undo
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+            .into_iter()
+            .rev()
         {
             let rows = &mut self.tables[table as usize];
             let done = match old {
@@ -130,14 +143,20 @@ impl<'t> Txn<'t> {
 
     /// The cached values as they stand now.
     pub(super) fn cached(&self) -> Cached {
-        Cached { view: self.view.clone(), cluster: self.cluster.clone() }
+        Cached {
+            view: self.view.clone(),
+            cluster: self.cluster.clone(),
+        }
     }
 
     fn note<R>(&self, result: Result<R, StoreError>) -> Result<R, StoreError> {
         if let Err(e) = &result
             && matches!(
                 e,
-                StoreError::Damaged(_) | StoreError::Io(_) | StoreError::Full(_) | StoreError::Closed
+                StoreError::Damaged(_)
+                    | StoreError::Io(_)
+                    | StoreError::Full(_)
+                    | StoreError::Closed
             )
         {
             self.broken.borrow_mut().get_or_insert_with(|| e.clone());
@@ -147,7 +166,9 @@ impl<'t> Txn<'t> {
 
     fn put(&mut self, table: T, key: &[u8], record: &[u8]) -> Result<(), StoreError> {
         let old = self.tables[table as usize].insert(key, record);
-        let old = old.map(|guard| guard.map(|g| g.value().to_vec())).map_err(storage);
+        let old = old
+            .map(|guard| guard.map(|g| g.value().to_vec()))
+            .map_err(storage);
         let old = self.note(old)?;
         self.writing.0 += (key.len() + record.len()) as u64;
         self.writing.1 += 1;
@@ -160,7 +181,9 @@ impl<'t> Txn<'t> {
     /// Takes a record out and gives it.
     fn take(&mut self, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let old = self.tables[table as usize].remove(key);
-        let old = old.map(|guard| guard.map(|g| g.value().to_vec())).map_err(storage);
+        let old = old
+            .map(|guard| guard.map(|g| g.value().to_vec()))
+            .map_err(storage);
         let old = self.note(old)?;
         if old.is_some() {
             self.writing.1 += 1;
@@ -185,17 +208,24 @@ impl<'t> Txn<'t> {
         let key = chunk_key(entry.meta.id);
         self.take(T::Missing, &key)?;
         self.put(T::Chunks, &key, &seal(T::Chunks, &key, entry)?)?;
-        self.put(T::ChunkNames, &chunk_name_key(&entry.meta.name, entry.meta.id), &[])
+        self.put(
+            T::ChunkNames,
+            &chunk_name_key(&entry.meta.name, entry.meta.id),
+            &[],
+        )
     }
 
     /// The chunk's file is gone or damaged.
     pub(super) fn lose_chunk(&mut self, id: ChunkId) -> Result<(), StoreError> {
         let key = chunk_key(id);
-        let Some(entry) = records::chunk(self, T::Chunks, id)? else { return Ok(()) };
+        let Some(entry) = records::chunk(self, T::Chunks, id)? else {
+            return Ok(());
+        };
         if let Some(record) = self.take(T::Chunks, &key)? {
             self.put(T::Missing, &key, &record)?;
         }
-        self.take(T::ChunkNames, &chunk_name_key(&entry.meta.name, id)).map(drop)
+        self.take(T::ChunkNames, &chunk_name_key(&entry.meta.name, id))
+            .map(drop)
     }
 
     /// Forgets a chunk; whether it was known.
@@ -227,10 +257,14 @@ impl<'t> Txn<'t> {
     pub(super) fn clear(&mut self, table: T) -> Result<(), StoreError> {
         loop {
             let mut keys = Vec::new();
-            self.scan(table, (Bound::Unbounded, Bound::Unbounded), &mut |key, _| {
-                keys.push(key.to_vec());
-                Ok(keys.len() < STEP)
-            })?;
+            self.scan(
+                table,
+                (Bound::Unbounded, Bound::Unbounded),
+                &mut |key, _| {
+                    keys.push(key.to_vec());
+                    Ok(keys.len() < STEP)
+                },
+            )?;
             if keys.is_empty() {
                 return Ok(());
             }
@@ -295,7 +329,9 @@ impl<'t> Txn<'t> {
     }
 
     fn remove_head(&mut self, table: T, name: &FileName) -> Result<bool, StoreError> {
-        let Some(head) = records::head(self, table, name)? else { return Ok(false) };
+        let Some(head) = records::head(self, table, name)? else {
+            return Ok(false);
+        };
         self.take(table, name.as_str().as_bytes())?;
         if let Some(body) = head.body {
             self.drop_body(name, body)?;
@@ -353,7 +389,12 @@ impl Txn<'_> {
     }
 
     /// Accepts a value for a name.
-    pub fn set_register(&mut self, name: &FileName, ballot: Ballot, value: &Value) -> Result<(), StoreError> {
+    pub fn set_register(
+        &mut self,
+        name: &FileName,
+        ballot: Ballot,
+        value: &Value,
+    ) -> Result<(), StoreError> {
         self.put_head(T::Registers, name, ballot, value)?;
         self.put(T::Keys, &key_row(&Id::of_file(name), name), &[])
     }
@@ -371,7 +412,12 @@ impl Txn<'_> {
     }
 
     /// Puts a hint, whatever stood there.
-    pub fn set_hint(&mut self, name: &FileName, ballot: Ballot, value: &Value) -> Result<(), StoreError> {
+    pub fn set_hint(
+        &mut self,
+        name: &FileName,
+        ballot: Ballot,
+        value: &Value,
+    ) -> Result<(), StoreError> {
         self.put_head(T::Hints, name, ballot, value)
     }
 
@@ -416,9 +462,13 @@ impl Txn<'_> {
     fn move_one(&mut self, name: &FileName) -> Result<(), StoreError> {
         let key = name.as_str().as_bytes();
         self.take(T::Promises, key)?;
-        let Some(register) = records::head(self, T::Registers, name)? else { return Ok(()) };
+        let Some(register) = records::head(self, T::Registers, name)? else {
+            return Ok(());
+        };
         let hint = records::head(self, T::Hints, name)?;
-        let Some(record) = self.take(T::Registers, key)? else { return Ok(()) };
+        let Some(record) = self.take(T::Registers, key)? else {
+            return Ok(());
+        };
         let left = match hint {
             Some(hint) if hint.ballot >= register.ballot => register.body,
             hint => {

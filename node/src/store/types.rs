@@ -37,16 +37,26 @@ pub struct Options {
 /// Why a disk cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the data folder {dir} is in use by another process: one node at a time may open a disk")]
+    #[error(
+        "the data folder {dir} is in use by another process: one node at a time may open a disk"
+    )]
     Busy { dir: PathBuf },
     #[error(
         "the disk in {dir} belongs to cluster {found}, not to {wanted}: give this node another disk, or empty this one"
     )]
-    WrongCluster { dir: PathBuf, found: ClusterUid, wanted: ClusterUid },
+    WrongCluster {
+        dir: PathBuf,
+        found: ClusterUid,
+        wanted: ClusterUid,
+    },
     #[error(
         "the disk in {dir} is of format {found}, this program reads up to format {known}: run the newer program"
     )]
-    NewerFormat { dir: PathBuf, found: u32, known: u32 },
+    NewerFormat {
+        dir: PathBuf,
+        found: u32,
+        known: u32,
+    },
     #[error("the disk in {dir} is damaged: {what}; it must not vote, replace it by an empty one")]
     Damaged { dir: PathBuf, what: String },
     #[error("the disk in {dir} is full: {what}; free space on the file system")]
@@ -71,7 +81,10 @@ pub enum StoreError {
     Damaged(String),
     /// The disk is bound to one cluster.
     #[error("the view is of cluster {found}, the disk belongs to {wanted}")]
-    WrongCluster { found: ClusterUid, wanted: ClusterUid },
+    WrongCluster {
+        found: ClusterUid,
+        wanted: ClusterUid,
+    },
     #[error("the disk failed: {0}")]
     Io(String),
     #[error("the disk has been closed")]

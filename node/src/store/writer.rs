@@ -83,7 +83,14 @@ where
     /// The closure, and where its answer will come.
     pub(super) fn ask(f: F) -> (Box<dyn Job>, oneshot::Receiver<Result<R, StoreError>>) {
         let (asker, answer) = oneshot::channel();
-        (Box::new(Call { f: Some(f), result: None, asker }), answer)
+        (
+            Box::new(Call {
+                f: Some(f),
+                result: None,
+                asker,
+            }),
+            answer,
+        )
     }
 }
 
@@ -93,7 +100,9 @@ where
     R: Send,
 {
     fn run(&mut self, txn: &mut Txn<'_>) -> Verdict {
-        let Some(f) = self.f.take() else { return Verdict::TakeBack };
+        let Some(f) = self.f.take() else {
+            return Verdict::TakeBack;
+        };
         let result = f(txn);
         let verdict = match &result {
             Ok(_) => Verdict::Keep,
@@ -127,7 +136,10 @@ enum Failure {
 
 /// The thread's work, until every handle is dropped or the disk is closed.
 pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Message>) {
-    let mut writer = Writer { shared: shared.clone(), since_sync: 0 };
+    let mut writer = Writer {
+        shared: shared.clone(),
+        since_sync: 0,
+    };
     let mut next = None;
     while let Some(message) = next.take().or_else(|| queue.blocking_recv()) {
         match message {
@@ -136,7 +148,10 @@ pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Message>) {
                 shared.fail(StoreError::Closed);
                 let _ = asker.send(result);
             }
-            Message::Job { job, manner: Manner::Alone } => writer.group(vec![(job, Manner::Alone)]),
+            Message::Job {
+                job,
+                manner: Manner::Alone,
+            } => writer.group(vec![(job, Manner::Alone)]),
             Message::Job { job, manner } => {
                 let mut group = vec![(job, manner)];
                 let most = if shared.room() < LOW { 1 } else { GROUP };
@@ -197,7 +212,11 @@ impl Writer {
     }
 
     fn begin(&self) -> Result<WriteTransaction, Failure> {
-        let mut wtx = self.shared.db.begin_write().map_err(|e| Failure::Fatal(storage(e)))?;
+        let mut wtx = self
+            .shared
+            .db
+            .begin_write()
+            .map_err(|e| Failure::Fatal(storage(e)))?;
         // A plain commit that was answered and then rotted would look like one
         // that was torn, and be dropped in silence when the disk is opened after
         // an unclean end. With two phases redb tells them apart.
@@ -205,10 +224,17 @@ impl Writer {
         Ok(wtx)
     }
 
-    fn commit_group(&mut self, jobs: &mut [Box<dyn Job>], alone: bool, frees: bool) -> Result<(), Failure> {
+    fn commit_group(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+        alone: bool,
+        frees: bool,
+    ) -> Result<(), Failure> {
         let mut wtx = self.begin()?;
         let before = self.shared.cached();
-        let ran = catch_unwind(AssertUnwindSafe(|| run_jobs(&wtx, jobs, before.clone(), alone)));
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            run_jobs(&wtx, jobs, before.clone(), alone)
+        }));
         let (after, written) = match ran {
             Ok(Ok(done)) => done,
             Ok(Err(e)) => {
@@ -234,14 +260,23 @@ impl Writer {
         let full = written > 0 && !frees && room < written + FLOOR;
         if written == 0 || full {
             wtx.abort().map_err(|e| Failure::Fatal(storage(e)))?;
-            let why = format!("{written} bytes are to be written, {room} are left on the file system");
-            return if full { Err(Failure::Group(StoreError::Full(why))) } else { Ok(()) };
+            let why =
+                format!("{written} bytes are to be written, {room} are left on the file system");
+            return if full {
+                Err(Failure::Group(StoreError::Full(why)))
+            } else {
+                Ok(())
+            };
         }
         let identity = !same(&before, &after);
-        if self.shared.durability == Durability::Relaxed && !identity && self.since_sync < RELAXED_GROUPS {
+        if self.shared.durability == Durability::Relaxed
+            && !identity
+            && self.since_sync < RELAXED_GROUPS
+        {
             self.since_sync += 1;
-            wtx.set_durability(redb::Durability::None)
-                .map_err(|e| Failure::Fatal(StoreError::Io(format!("committing without a sync: {e}"))))?;
+            wtx.set_durability(redb::Durability::None).map_err(|e| {
+                Failure::Fatal(StoreError::Io(format!("committing without a sync: {e}")))
+            })?;
         } else {
             self.since_sync = 0;
         }
@@ -256,7 +291,9 @@ impl Writer {
                 Ok(())
             }
             Ok(Err(e)) => Err(Failure::Fatal(storage(e))),
-            Err(_) => Err(Failure::Fatal(StoreError::Io("committing to meta.redb panicked".into()))),
+            Err(_) => Err(Failure::Fatal(StoreError::Io(
+                "committing to meta.redb panicked".into(),
+            ))),
         }
     }
 

@@ -31,13 +31,21 @@ async fn count(node: &Arc<Node>, current: &Arc<Current>) -> Result<u64, crate::s
     let (mut files, mut after) = (0, None);
     loop {
         let from = after.clone();
-        let page = node.store.read(move |txn| txn.list("", from.as_ref(), BATCH)).await?;
+        let page = node
+            .store
+            .read(move |txn| txn.list("", from.as_ref(), BATCH))
+            .await?;
         let target = current.placements.target();
         files += page
             .items
             .iter()
             .filter(|l| l.current.is_some())
-            .filter(|l| target.owners(&Id::of_file(&l.name)).next().is_some_and(|m| m.disk == me))
+            .filter(|l| {
+                target
+                    .owners(&Id::of_file(&l.name))
+                    .next()
+                    .is_some_and(|m| m.disk == me)
+            })
             .count() as u64;
         after = page.next;
         if after.is_none() {

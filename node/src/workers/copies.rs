@@ -37,7 +37,12 @@ pub async fn who_has(
         .map(|((ordinal, disk), indices)| {
             let ids = indices.iter().map(|i| chunks[*i].id).collect();
             async move {
-                (disk, indices, node.ask(current, ordinal, disk, Request::HasChunks { chunks: ids }).await)
+                (
+                    disk,
+                    indices,
+                    node.ask(current, ordinal, disk, Request::HasChunks { chunks: ids })
+                        .await,
+                )
             }
         })
         .collect();
@@ -55,7 +60,12 @@ pub async fn who_has(
 
 /// The owners of a key in the table that the view leads to.
 pub fn target_owners(current: &Current, key: &Id) -> Vec<(Ordinal, DiskId)> {
-    current.placements.target().owners(key).map(|m| (m.ordinal, m.disk)).collect()
+    current
+        .placements
+        .target()
+        .owners(key)
+        .map(|m| (m.ordinal, m.disk))
+        .collect()
 }
 
 /// Makes sure that every owner (in the table that the view leads to) of these
@@ -68,7 +78,10 @@ pub async fn ensure_chunks(
     chunks: &[PlacedChunk],
     committed: bool,
 ) -> (u64, Option<String>) {
-    let holders = who_has(node, current, chunks, |chunk| target_owners(current, &chunk.key)).await;
+    let holders = who_has(node, current, chunks, |chunk| {
+        target_owners(current, &chunk.key)
+    })
+    .await;
     let mut missing = 0;
     let mut why = None;
     for (chunk, holders) in chunks.iter().zip(holders) {
@@ -77,11 +90,17 @@ pub async fn ensure_chunks(
             missing += 1;
             why = Some("fewer members are left than copies are wanted".to_string());
         }
-        if owners.iter().all(|(_, disk)| holders.get(disk) == Some(&true)) {
+        if owners
+            .iter()
+            .all(|(_, disk)| holders.get(disk) == Some(&true))
+        {
             continue;
         }
         let sources = sources(node, current, chunk, &holders);
-        for (ordinal, disk) in owners.iter().filter(|(_, disk)| holders.get(disk) != Some(&true)) {
+        for (ordinal, disk) in owners
+            .iter()
+            .filter(|(_, disk)| holders.get(disk) != Some(&true))
+        {
             let request = Request::Ensure {
                 name: name.clone(),
                 chunk: *chunk,
@@ -101,7 +120,12 @@ pub async fn ensure_chunks(
 /// owners, then everybody else, for a copy that lies elsewhere.
 fn sources(node: &Node, current: &Current, chunk: &PlacedChunk, holders: &Holders) -> Vec<Ordinal> {
     let members = current.view.members();
-    let old: BTreeSet<DiskId> = current.placements.old.owners(&chunk.key).map(|m| m.disk).collect();
+    let old: BTreeSet<DiskId> = current
+        .placements
+        .old
+        .owners(&chunk.key)
+        .map(|m| m.disk)
+        .collect();
     let rank = |m: &&Member| {
         if holders.get(&m.disk) == Some(&true) {
             0
@@ -139,7 +163,10 @@ pub async fn ballots_agree(
     for (index, name) in names.iter().enumerate() {
         for member in current.placements.owners(&Id::of_file(name)) {
             if !member.out {
-                wanted.entry((member.ordinal, member.disk)).or_default().push(index);
+                wanted
+                    .entry((member.ordinal, member.disk))
+                    .or_default()
+                    .push(index);
             }
         }
     }
@@ -148,7 +175,13 @@ pub async fn ballots_agree(
         .into_iter()
         .map(|((ordinal, disk), indices)| {
             let names = indices.iter().map(|i| names[*i].clone()).collect();
-            async move { (indices, node.ask(current, ordinal, disk, Request::Ballots { names }).await) }
+            async move {
+                (
+                    indices,
+                    node.ask(current, ordinal, disk, Request::Ballots { names })
+                        .await,
+                )
+            }
         })
         .collect();
     while let Some((indices, answer)) = asked.next().await {
@@ -194,8 +227,14 @@ impl Agreement {
 
 /// Brings one name into order: its register to all owners, its chunks to all
 /// theirs. `holder` when this disk's own copy has to be heard.
-pub async fn repair(node: &Arc<Node>, name: &FileName, holder: Option<DiskId>) -> Result<Repaired, Problem> {
-    let Some(current) = node.current() else { return Ok(Repaired::default()) };
+pub async fn repair(
+    node: &Arc<Node>,
+    name: &FileName,
+    holder: Option<DiskId>,
+) -> Result<Repaired, Problem> {
+    let Some(current) = node.current() else {
+        return Ok(Repaired::default());
+    };
     let agreement = ballots_agree(node, &current, std::slice::from_ref(name)).await;
     let value = match agreement.first() {
         Some(Agreement::All(Some(_))) => drive::read(node, name).await?,

@@ -19,13 +19,21 @@ pub async fn take_over(node: &Arc<Node>) {
         let page = match node.store.dropped_list(after, 64).await {
             Ok(page) => page,
             Err(error) => {
-                node.workers.say(NAME, "failed", format!("cannot list dropped files: {error}"));
+                node.workers.say(
+                    NAME,
+                    "failed",
+                    format!("cannot list dropped files: {error}"),
+                );
                 return;
             }
         };
         for file in page.items {
             let name = file.name.clone();
-            node.workers.say(NAME, "working", format!("storing the dropped file {name:?}"));
+            node.workers.say(
+                NAME,
+                "working",
+                format!("storing the dropped file {name:?}"),
+            );
             match store(node, file).await {
                 Ok(()) => node.workers.count(NAME, 1, 0),
                 Err(problem) => {
@@ -54,7 +62,8 @@ async fn store(node: &Arc<Node>, file: Dropped) -> Result<(), Problem> {
         length: Some(file.size),
         condition: Condition::default(),
     };
-    let body = content.map(|piece| piece.map_err(|e| Problem::new(Kind::Overloaded, e.to_string())));
+    let body =
+        content.map(|piece| piece.map_err(|e| Problem::new(Kind::Overloaded, e.to_string())));
     crate::files::put::put(node, put, Box::pin(body)).await?;
     node.store.dropped_remove(file.id).await.map_err(failed)?;
     Ok(())

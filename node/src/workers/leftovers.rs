@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_api::manifest::PlacedChunk;
 use chord_api::FileName;
+use chord_api::manifest::PlacedChunk;
 
 use super::copies::{Agreement, ballots_agree, target_owners, who_has};
 use super::migrator::NAME;
@@ -45,7 +45,8 @@ pub async fn clear(node: &Arc<Node>, current: &Arc<Current>) {
 }
 
 fn still(node: &Node, current: &Current) -> bool {
-    node.current().is_some_and(|c| c.reference == current.reference)
+    node.current()
+        .is_some_and(|c| c.reference == current.reference)
 }
 
 /// A hint goes when every owner holds a decided value that is not older.
@@ -53,8 +54,11 @@ async fn clear_hints(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), Str
     let mut after: Option<FileName> = None;
     loop {
         let from = after.clone();
-        let page =
-            node.store.read(move |txn| txn.hints(from.as_ref(), BATCH)).await.map_err(|e| e.to_string())?;
+        let page = node
+            .store
+            .read(move |txn| txn.hints(from.as_ref(), BATCH))
+            .await
+            .map_err(|e| e.to_string())?;
         let names: Vec<FileName> = page.items.iter().map(|r| r.name.clone()).collect();
         let agreed = ballots_agree(node, current, &names).await;
         let mut gone = Vec::new();
@@ -99,12 +103,25 @@ async fn clear_hints(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), Str
 async fn clear_chunks(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
     let mut after = None;
     loop {
-        let page = node.store.chunks_after(after, BATCH).await.map_err(|e| e.to_string())?;
-        let foreign: BTreeMap<_, _> =
-            page.items.into_iter().filter(|c| !owns(node, current, &c.key)).map(|c| (c.id, c)).collect();
+        let page = node
+            .store
+            .chunks_after(after, BATCH)
+            .await
+            .map_err(|e| e.to_string())?;
+        let foreign: BTreeMap<_, _> = page
+            .items
+            .into_iter()
+            .filter(|c| !owns(node, current, &c.key))
+            .map(|c| (c.id, c))
+            .collect();
         let chunks: Vec<PlacedChunk> = foreign
             .values()
-            .map(|c| PlacedChunk { id: c.id, key: c.key, size: c.size, root: c.root })
+            .map(|c| PlacedChunk {
+                id: c.id,
+                key: c.key,
+                size: c.size,
+                root: c.root,
+            })
             .collect();
         let owners = |c: &PlacedChunk| target_owners(current, &c.key);
         let holders = who_has(node, current, &chunks, owners).await;
@@ -114,9 +131,15 @@ async fn clear_chunks(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), St
         for (chunk, holders) in chunks.iter().zip(holders) {
             let owners = owners(chunk);
             let wanted = usize::from(current.view.new_table().replication);
-            let receipts = owners.iter().filter(|(_, disk)| holders.get(disk) == Some(&true)).count();
+            let receipts = owners
+                .iter()
+                .filter(|(_, disk)| holders.get(disk) == Some(&true))
+                .count();
             if receipts >= wanted && still(node, current) {
-                node.store.chunk_remove(chunk.id).await.map_err(|e| e.to_string())?;
+                node.store
+                    .chunk_remove(chunk.id)
+                    .await
+                    .map_err(|e| e.to_string())?;
                 node.workers.count(NAME, 1, 0);
             } else if let Some(meta) = foreign.get(&chunk.id) {
                 super::reaper::expect(node, meta.name.clone(), chunk.id.upload);
@@ -140,12 +163,15 @@ async fn hand_over(
     match drive::read(node, &meta.name).await {
         Ok(Some(value)) if value.names_upload(&chunk.id.upload) => {
             let (missing, why) =
-                super::copies::ensure_chunks(node, current, &meta.name, &[*chunk], meta.committed).await;
+                super::copies::ensure_chunks(node, current, &meta.name, &[*chunk], meta.committed)
+                    .await;
             if missing > 0 {
                 tracing::debug!(name = %meta.name, ?why, "a chunk cannot be handed over yet");
             }
         }
         Ok(_) => {}
-        Err(problem) => tracing::debug!(name = %meta.name, %problem, "cannot tell whether a chunk is needed"),
+        Err(problem) => {
+            tracing::debug!(name = %meta.name, %problem, "cannot tell whether a chunk is needed")
+        }
     }
 }

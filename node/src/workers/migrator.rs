@@ -60,30 +60,54 @@ async fn round(node: &Arc<Node>, current: &Arc<Current>) -> Duration {
     } else {
         set_sync(node, current, true, 0, None);
     }
-    if node.current().is_some_and(|c| c.reference != current.reference) {
+    if node
+        .current()
+        .is_some_and(|c| c.reference != current.reference)
+    {
         return Duration::ZERO;
     }
     if current.view.stable().is_some() {
         super::dropped::take_over(node).await;
         super::leftovers::clear(node, current).await;
     }
-    node.workers.say(NAME, "idle", "everything is where the view wants it, as far as this node knows");
+    node.workers.say(
+        NAME,
+        "idle",
+        "everything is where the view wants it, as far as this node knows",
+    );
     let left = node.store.counts().map_or(0, |c| c.hints + c.dropped);
-    if left > 0 || !node.is_member() { wait.min(Duration::from_secs(1)) } else { wait }
+    if left > 0 || !node.is_member() {
+        wait.min(Duration::from_secs(1))
+    } else {
+        wait
+    }
 }
 
 fn set_sync(node: &Node, current: &Current, settled: bool, pending: u64, waiting: Option<String>) {
     let mut sync = node.sync.lock().unwrap_or_else(|p| p.into_inner());
     // A newer view may have been taken meanwhile; what was proved is of this one.
-    if sync.as_ref().is_some_and(|s| s.epoch > current.reference.epoch) {
+    if sync
+        .as_ref()
+        .is_some_and(|s| s.epoch > current.reference.epoch)
+    {
         return;
     }
-    *sync = Some(Sync { epoch: current.reference.epoch, hash: current.reference.hash, settled, pending, waiting });
+    *sync = Some(Sync {
+        epoch: current.reference.epoch,
+        hash: current.reference.hash,
+        settled,
+        pending,
+        waiting,
+    });
 }
 
 /// Makes the evidence for a joint view; whether it is complete.
 async fn settle(node: &Arc<Node>, current: &Arc<Current>) -> bool {
-    node.workers.say(NAME, "working", format!("moving what view {} moves", current.reference.epoch));
+    node.workers.say(
+        NAME,
+        "working",
+        format!("moving what view {} moves", current.reference.epoch),
+    );
     let registers = settle_registers(node, current).await;
     let chunks = match &registers {
         Ok(_) => settle_chunks(node, current).await,
@@ -93,7 +117,10 @@ async fn settle(node: &Arc<Node>, current: &Arc<Current>) -> bool {
         (Ok((a, why)), Ok((b, other))) => (a + b, why.or(other)),
         (Err(why), _) | (_, Err(why)) => (1, Some(why)),
     };
-    let settled = pending == 0 && node.current().is_some_and(|c| c.reference == current.reference);
+    let settled = pending == 0
+        && node
+            .current()
+            .is_some_and(|c| c.reference == current.reference);
     if let Some(why) = &waiting {
         node.workers.say(NAME, "waiting", why.clone());
     }
@@ -106,7 +133,10 @@ type Left = Result<(u64, Option<String>), String>;
 /// Reconciles every register of a changing range, and looks after the changing
 /// chunks of every register. Answers what is left to do.
 async fn settle_registers(node: &Arc<Node>, current: &Arc<Current>) -> Left {
-    let whole = Range { after: Id([0; 20]), upto: Id([0; 20]) };
+    let whole = Range {
+        after: Id([0; 20]),
+        upto: Id([0; 20]),
+    };
     let mut after: Option<(Id, FileName)> = None;
     let (mut left, mut waiting, mut done) = (0, None, 0);
     loop {
@@ -133,7 +163,9 @@ async fn settle_registers(node: &Arc<Node>, current: &Arc<Current>) -> Left {
         let results: Vec<Result<_, String>> = futures::stream::iter(open)
             .map(|name| async move {
                 let holder = Some(node.disk());
-                drive::reconcile(node, &name, holder).await.map_err(|e| e.to_string())
+                drive::reconcile(node, &name, holder)
+                    .await
+                    .map_err(|e| e.to_string())
             })
             .buffer_unordered(AT_ONCE)
             .collect()
@@ -150,7 +182,10 @@ async fn settle_registers(node: &Arc<Node>, current: &Arc<Current>) -> Left {
         let (missing, why) = settle_manifests(node, current, &page.items).await;
         left += missing;
         waiting = why.or(waiting);
-        if node.current().is_none_or(|c| c.reference != current.reference) {
+        if node
+            .current()
+            .is_none_or(|c| c.reference != current.reference)
+        {
             return Err("the view has changed".into());
         }
         after = page.next;
@@ -172,8 +207,10 @@ async fn settle_manifests(
         .iter()
         .filter_map(|r| {
             let manifest = r.value.current.as_ref()?;
-            let chunks: Vec<PlacedChunk> =
-                manifest.chunks(&r.name).filter(|c| current.placements.changes(&c.key)).collect();
+            let chunks: Vec<PlacedChunk> = manifest
+                .chunks(&r.name)
+                .filter(|c| current.placements.changes(&c.key))
+                .collect();
             (!chunks.is_empty()).then(|| (r.name.clone(), chunks))
         })
         .collect();
@@ -182,7 +219,11 @@ async fn settle_manifests(
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    results.into_iter().fold((0, None), |(sum, why), (missing, other)| (sum + missing, other.or(why)))
+    results
+        .into_iter()
+        .fold((0, None), |(sum, why), (missing, other)| {
+            (sum + missing, other.or(why))
+        })
 }
 
 /// Moves chunks of one name. A version that was replaced meanwhile needs no
@@ -198,7 +239,9 @@ async fn move_chunks(
     if missing == 0 {
         return (0, None);
     }
-    let Some(first) = chunks.first() else { return (0, None) };
+    let Some(first) = chunks.first() else {
+        return (0, None);
+    };
     match drive::read(node, name).await {
         Ok(Some(value)) if !value.names_upload(&first.id.upload) => (0, None),
         _ => (missing, why),
@@ -210,12 +253,24 @@ async fn settle_chunks(node: &Arc<Node>, current: &Arc<Current>) -> Left {
     let mut after = None;
     let (mut left, mut waiting) = (0, None);
     loop {
-        let page = node.store.chunks_after(after, BATCH).await.map_err(|e| e.to_string())?;
-        let moving: Vec<ChunkMeta> =
-            page.items.into_iter().filter(|c| current.placements.changes(&c.key)).collect();
+        let page = node
+            .store
+            .chunks_after(after, BATCH)
+            .await
+            .map_err(|e| e.to_string())?;
+        let moving: Vec<ChunkMeta> = page
+            .items
+            .into_iter()
+            .filter(|c| current.placements.changes(&c.key))
+            .collect();
         let results: Vec<_> = futures::stream::iter(moving)
             .map(|meta| async move {
-                let chunk = PlacedChunk { id: meta.id, key: meta.key, size: meta.size, root: meta.root };
+                let chunk = PlacedChunk {
+                    id: meta.id,
+                    key: meta.key,
+                    size: meta.size,
+                    root: meta.root,
+                };
                 move_chunks(node, current, &meta.name, &[chunk], meta.committed).await
             })
             .buffer_unordered(AT_ONCE)
@@ -225,7 +280,10 @@ async fn settle_chunks(node: &Arc<Node>, current: &Arc<Current>) -> Left {
             left += missing;
             waiting = why.or(waiting);
         }
-        if node.current().is_none_or(|c| c.reference != current.reference) {
+        if node
+            .current()
+            .is_none_or(|c| c.reference != current.reference)
+        {
             return Err("the view has changed".into());
         }
         after = page.next;

@@ -120,6 +120,11 @@ impl Workers {
 
     /// Every worker's state.
     pub fn states(&self) -> Vec<WorkerStatus> {
-        self.states.lock().unwrap_or_else(|p| p.into_inner()).values().cloned().collect()
+        self.states
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .values()
+            .cloned()
+            .collect()
     }
 }

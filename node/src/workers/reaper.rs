@@ -53,7 +53,11 @@ pub async fn run(node: Arc<Node>) {
 async fn reap_expected(node: &Arc<Node>) {
     let due: Vec<(FileName, UploadId)> = {
         let reap = node.reap.lock().unwrap_or_else(|p| p.into_inner());
-        reap.iter().filter(|(_, at)| at.elapsed() >= GRACE).map(|(k, _)| k.clone()).take(BATCH).collect()
+        reap.iter()
+            .filter(|(_, at)| at.elapsed() >= GRACE)
+            .map(|(k, _)| k.clone())
+            .take(BATCH)
+            .collect()
     };
     for (name, upload) in due {
         let finished = reap(node, &name, upload).await;
@@ -97,7 +101,11 @@ async fn reap(node: &Arc<Node>, name: &FileName, upload: UploadId) -> bool {
             true
         }
         Ok(None) => {
-            node.workers.say(NAME, "waiting", format!("{name:?} has no register: its chunks are kept"));
+            node.workers.say(
+                NAME,
+                "waiting",
+                format!("{name:?} has no register: its chunks are kept"),
+            );
             true
         }
         Err(problem) => {
@@ -111,8 +119,17 @@ async fn chunks_of(node: &Node, name: &FileName, upload: UploadId) -> Result<Vec
     let mut found = Vec::new();
     let mut after = None;
     loop {
-        let page = node.store.chunks_of(name.clone(), after, BATCH).await.map_err(|e| e.to_string())?;
-        found.extend(page.items.iter().map(|c| c.id).filter(|id| id.upload == upload));
+        let page = node
+            .store
+            .chunks_of(name.clone(), after, BATCH)
+            .await
+            .map_err(|e| e.to_string())?;
+        found.extend(
+            page.items
+                .iter()
+                .map(|c| c.id)
+                .filter(|id| id.upload == upload),
+        );
         after = page.next;
         if after.is_none() {
             return Ok(found);
@@ -125,7 +142,9 @@ async fn find_uncommitted(node: &Arc<Node>) {
     let mut after = None;
     let mut last: Option<(FileName, UploadId)> = None;
     loop {
-        let Ok(page) = node.store.chunks_by_name(after, BATCH).await else { return };
+        let Ok(page) = node.store.chunks_by_name(after, BATCH).await else {
+            return;
+        };
         let mut asked: BTreeMap<FileName, Vec<UploadId>> = BTreeMap::new();
         for chunk in page.items {
             let this = (chunk.name, chunk.id.upload);
@@ -151,18 +170,30 @@ async fn find_uncommitted(node: &Arc<Node>) {
 
 /// Pending uploads whose coordinator is gone are taken out of their registers.
 async fn expire_abandoned(node: &Arc<Node>, current: &Arc<Current>) {
-    let whole = Range { after: Id([0; 20]), upto: Id([0; 20]) };
+    let whole = Range {
+        after: Id([0; 20]),
+        upto: Id([0; 20]),
+    };
     let mut after: Option<(Id, FileName)> = None;
     loop {
         let from = after.clone();
-        let Ok(page) = node.store.read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH)).await else {
+        let Ok(page) = node
+            .store
+            .read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH))
+            .await
+        else {
             return;
         };
         for register in page.items {
             for pending in &register.value.pending {
                 if abandoned(node, current, pending).await {
-                    let change = Change::Expire { upload: pending.upload };
-                    if drive::run(node, &register.name, Proposer::new(change), None).await.is_ok() {
+                    let change = Change::Expire {
+                        upload: pending.upload,
+                    };
+                    if drive::run(node, &register.name, Proposer::new(change), None)
+                        .await
+                        .is_ok()
+                    {
                         tracing::info!(name = %register.name, upload = %pending.upload, "expired an abandoned upload");
                         expect(node, register.name.clone(), pending.upload);
                     }
@@ -184,6 +215,13 @@ async fn abandoned(node: &Arc<Node>, current: &Arc<Current>, pending: &Pending) 
         // Its disk is in no view: what it streams cannot be committed by a member.
         return true;
     };
-    let request = Request::UploadActive { upload: pending.upload, boot: pending.boot };
-    matches!(node.ask(current, member.ordinal, member.disk, request).await, Ok(Answer::Active(false)))
+    let request = Request::UploadActive {
+        upload: pending.upload,
+        boot: pending.boot,
+    };
+    matches!(
+        node.ask(current, member.ordinal, member.disk, request)
+            .await,
+        Ok(Answer::Active(false))
+    )
 }

@@ -57,7 +57,11 @@ pub async fn pay_debts(node: Arc<Node>) {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
-        node.workers.say(DEBTS, "working", format!("completing the copies of {name:?}"));
+        node.workers.say(
+            DEBTS,
+            "working",
+            format!("completing the copies of {name:?}"),
+        );
         match repair(&node, &name, None).await {
             Ok(repaired) if repaired.missing == 0 => node.workers.count(DEBTS, 1, 0),
             result => {
@@ -89,9 +93,13 @@ fn looks_after(node: &Node, current: &Current, key: &Id) -> bool {
 
 /// One pass over all registers of this node.
 async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
-    node.workers.say(NAME, "working", "comparing with the other owners");
+    node.workers
+        .say(NAME, "working", "comparing with the other owners");
     node.forget_debt_overflow();
-    let whole = Range { after: Id([0; 20]), upto: Id([0; 20]) };
+    let whole = Range {
+        after: Id([0; 20]),
+        upto: Id([0; 20]),
+    };
     let mut after: Option<(Id, FileName)> = None;
     let (mut missing, mut repaired) = (0u64, 0u64);
     loop {
@@ -101,8 +109,11 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
             .read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH))
             .await
             .map_err(|e| e.to_string())?;
-        let mine: Vec<&Register> =
-            page.items.iter().filter(|r| looks_after(node, current, &r.key)).collect();
+        let mine: Vec<&Register> = page
+            .items
+            .iter()
+            .filter(|r| looks_after(node, current, &r.key))
+            .collect();
         let broken = incomplete(node, current, &mine).await;
         let results: Vec<_> = futures::stream::iter(broken)
             .map(|name| async move { (repair(node, &name, None).await, name) })
@@ -128,11 +139,17 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
         }
     }
     node.workers.count(NAME, repaired, u64::from(missing > 0));
-    let same = node.current().is_some_and(|c| c.reference == current.reference);
+    let same = node
+        .current()
+        .is_some_and(|c| c.reference == current.reference);
     let all_alive = {
         let ring = node.ring.lock().unwrap_or_else(|p| p.into_inner());
         let me = node.disk();
-        current.view.new_table().live().all(|m| m.disk == me || ring.alive(m.ordinal))
+        current
+            .view
+            .new_table()
+            .live()
+            .all(|m| m.disk == me || ring.alive(m.ordinal))
     };
     *node.copies.lock().unwrap_or_else(|p| p.into_inner()) = Some(Copies {
         epoch: current.reference.epoch,
@@ -142,13 +159,18 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
     if missing == 0 {
         node.workers.say(NAME, "idle", "all copies are there");
     } else {
-        node.workers.say(NAME, "waiting", format!("{missing} copies are missing"));
+        node.workers
+            .say(NAME, "waiting", format!("{missing} copies are missing"));
     }
     Ok(())
 }
 
 /// Those of `registers` of which some owner lacks the register or a chunk.
-async fn incomplete(node: &Arc<Node>, current: &Arc<Current>, registers: &[&Register]) -> Vec<FileName> {
+async fn incomplete(
+    node: &Arc<Node>,
+    current: &Arc<Current>,
+    registers: &[&Register],
+) -> Vec<FileName> {
     let names: Vec<FileName> = registers.iter().map(|r| r.name.clone()).collect();
     let agreed = ballots_agree(node, current, &names).await;
     let mut broken: BTreeSet<FileName> = names
@@ -168,7 +190,11 @@ async fn incomplete(node: &Arc<Node>, current: &Arc<Current>, registers: &[&Regi
         for ((name, chunk), holders) in batch.iter().zip(holders) {
             let owners = target_owners(current, &chunk.key);
             let short = owners.len() < usize::from(current.view.new_table().replication);
-            if short || owners.iter().any(|(_, disk)| holders.get(disk) != Some(&true)) {
+            if short
+                || owners
+                    .iter()
+                    .any(|(_, disk)| holders.get(disk) != Some(&true))
+            {
                 broken.insert(name.clone());
             }
         }
@@ -178,5 +204,10 @@ async fn incomplete(node: &Arc<Node>, current: &Arc<Current>, registers: &[&Regi
 
 fn current_chunks(name: &FileName, value: &Value) -> Option<Vec<(FileName, PlacedChunk)>> {
     let manifest = value.current.as_ref()?;
-    Some(manifest.chunks(name).map(|chunk| (name.clone(), chunk)).collect())
+    Some(
+        manifest
+            .chunks(name)
+            .map(|chunk| (name.clone(), chunk))
+            .collect(),
+    )
 }

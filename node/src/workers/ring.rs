@@ -24,7 +24,10 @@ const GOSSIP_AT_ONCE: usize = 8;
 
 fn with_ring<T>(node: &Node, work: impl FnOnce(&mut Host, u64) -> T) -> T {
     let now = node.started.elapsed().as_millis() as u64;
-    work(&mut node.ring.lock().unwrap_or_else(|p| p.into_inner()), now)
+    work(
+        &mut node.ring.lock().unwrap_or_else(|p| p.into_inner()),
+        now,
+    )
 }
 
 /// Runs until the node stops.
@@ -46,10 +49,13 @@ pub async fn run(node: Arc<Node>) {
                 .flat_map(|m| m.tokens.clone())
                 .collect();
             let members = Members::of_view(&current.view);
-            let actions = with_ring(&node, |ring, now| ring.set_members(now, &mine, &members, first));
+            let actions = with_ring(&node, |ring, now| {
+                ring.set_members(now, &mine, &members, first)
+            });
             fresh = false;
             send(&node, &current, actions).await;
-            node.workers.say(NAME, "working", format!("{} virtual nodes", mine.len()));
+            node.workers
+                .say(NAME, "working", format!("{} virtual nodes", mine.len()));
         }
         let Some(current) = node.current() else {
             node.workers.say(NAME, "waiting", "for a view");
@@ -93,8 +99,10 @@ async fn send(node: &Arc<Node>, current: &Current, actions: Vec<HostAction>) {
         if actions.is_empty() {
             return;
         }
-        let mut sent: FuturesUnordered<_> =
-            actions.into_iter().map(|HostAction::Send { to, messages }| one(node, current, to, messages)).collect();
+        let mut sent: FuturesUnordered<_> = actions
+            .into_iter()
+            .map(|HostAction::Send { to, messages }| one(node, current, to, messages))
+            .collect();
         actions = Vec::new();
         while let Some(more) = sent.next().await {
             actions.extend(more);
@@ -106,8 +114,17 @@ async fn send(node: &Arc<Node>, current: &Current, actions: Vec<HostAction>) {
     }
 }
 
-async fn one(node: &Arc<Node>, current: &Current, to: Ordinal, messages: Vec<Envelope>) -> Vec<HostAction> {
-    match node.peers.ring(to, &exchange(node, current, messages)).await {
+async fn one(
+    node: &Arc<Node>,
+    current: &Current,
+    to: Ordinal,
+    messages: Vec<Envelope>,
+) -> Vec<HostAction> {
+    match node
+        .peers
+        .ring(to, &exchange(node, current, messages))
+        .await
+    {
         Ok(answer) => {
             node.peers.note(&answer);
             if answer.view != current.reference {
@@ -127,25 +144,40 @@ pub async fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchang
     if batch.cluster != node.cluster {
         return Err(Refusal::OtherCluster);
     }
-    let Some(current) = node.current() else { return Err(Refusal::OtherView(None)) };
-    if !current.view.members().iter().any(|m| m.ordinal == batch.from && m.disk == batch.disk) {
+    let Some(current) = node.current() else {
+        return Err(Refusal::OtherView(None));
+    };
+    if !current
+        .view
+        .members()
+        .iter()
+        .any(|m| m.ordinal == batch.from && m.disk == batch.disk)
+    {
         // News from somebody that this node's view does not know: one of the two
         // views is old.
         if batch.view.epoch > current.reference.epoch {
             let (node, from, theirs) = (node.clone(), batch.from, batch.view);
-            node.clone().workers.background(async move { node.reconcile_views(from, Some(theirs)).await });
+            node.clone()
+                .workers
+                .background(async move { node.reconcile_views(from, Some(theirs)).await });
         }
         return Ok(exchange(node, &current, Vec::new()));
     }
     node.peers.note(&batch);
     if batch.view.epoch > current.reference.epoch {
         let (node, from, theirs) = (node.clone(), batch.from, batch.view);
-        node.clone().workers.background(async move { node.reconcile_views(from, Some(theirs)).await });
+        node.clone()
+            .workers
+            .background(async move { node.reconcile_views(from, Some(theirs)).await });
     }
-    let received = with_ring(node, |ring, now| ring.receive(now, batch.from, batch.messages));
+    let received = with_ring(node, |ring, now| {
+        ring.receive(now, batch.from, batch.messages)
+    });
     if !received.actions.is_empty() {
         let (node, current) = (node.clone(), current.clone());
-        node.clone().workers.background(async move { send(&node, &current, received.actions).await });
+        node.clone()
+            .workers
+            .background(async move { send(&node, &current, received.actions).await });
     }
     Ok(exchange(node, &current, received.replies))
 }
@@ -164,11 +196,14 @@ async fn gossip(node: &Arc<Node>, current: &Current, turn: &mut usize) {
     if all.is_empty() {
         return;
     }
-    let some: Vec<Ordinal> =
-        (0..all.len().min(GOSSIP_AT_ONCE)).map(|i| all[(*turn + i) % all.len()]).collect();
+    let some: Vec<Ordinal> = (0..all.len().min(GOSSIP_AT_ONCE))
+        .map(|i| all[(*turn + i) % all.len()])
+        .collect();
     *turn = (*turn + some.len()) % all.len();
-    let mut asked: FuturesUnordered<_> =
-        some.into_iter().map(|to| one(node, current, to, Vec::new())).collect();
+    let mut asked: FuturesUnordered<_> = some
+        .into_iter()
+        .map(|to| one(node, current, to, Vec::new()))
+        .collect();
     while let Some(actions) = asked.next().await {
         if !actions.is_empty() {
             send(node, current, actions).await;
@@ -183,11 +218,21 @@ pub async fn lookup(node: &Arc<Node>, id: Id) -> Result<Found, LookupFailed> {
         match lookup.step() {
             Next::Done(found) => return found,
             Next::Ask(peer) => {
-                let Some(current) = node.current() else { return Err(LookupFailed::Nobody) };
+                let Some(current) = node.current() else {
+                    return Err(LookupFailed::Nobody);
+                };
                 let ask = with_ring(node, |ring, _| ring.ask(id, peer));
                 let asked = ask.to;
-                let reply = match node.peers.ring(peer.ordinal, &exchange(node, &current, vec![ask])).await {
-                    Ok(answer) => answer.messages.into_iter().map(|e| e.message).find(|m| m.is_reply()),
+                let reply = match node
+                    .peers
+                    .ring(peer.ordinal, &exchange(node, &current, vec![ask]))
+                    .await
+                {
+                    Ok(answer) => answer
+                        .messages
+                        .into_iter()
+                        .map(|e| e.message)
+                        .find(|m| m.is_reply()),
                     Err(_) => {
                         with_ring(node, |ring, now| ring.unreachable(now, peer.ordinal));
                         None

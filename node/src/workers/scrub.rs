@@ -29,7 +29,11 @@ pub async fn run(node: Arc<Node>) {
 async fn pass(node: &Arc<Node>) -> Result<(), String> {
     let mut after = None;
     loop {
-        let page = node.store.chunks_after(after, 64).await.map_err(|e| e.to_string())?;
+        let page = node
+            .store
+            .chunks_after(after, 64)
+            .await
+            .map_err(|e| e.to_string())?;
         for chunk in page.items {
             let began = Instant::now();
             match node.store.chunk_verify(chunk.id).await {

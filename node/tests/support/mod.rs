@@ -28,7 +28,11 @@ pub struct Node {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 impl Cluster {
@@ -38,7 +42,12 @@ impl Cluster {
         std::fs::write(dir.path().join("secret"), SECRET).unwrap();
         let operator = NodeClient::new(SECRET, Duration::from_secs(5)).unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut cluster = Cluster { dir, nodes: Vec::new(), operator, http };
+        let mut cluster = Cluster {
+            dir,
+            nodes: Vec::new(),
+            operator,
+            http,
+        };
         for _ in 0..count {
             cluster.add();
         }
@@ -49,12 +58,22 @@ impl Cluster {
     pub fn add(&mut self) {
         let ports = (free_port(), free_port());
         let url = |port: u16| format!("http://127.0.0.1:{port}");
-        self.nodes.push(Node { child: None, client: url(ports.0), peer: url(ports.1), ports });
+        self.nodes.push(Node {
+            child: None,
+            client: url(ports.0),
+            peer: url(ports.1),
+            ports,
+        });
         let listed: serde_json::Map<String, serde_json::Value> = self
             .nodes
             .iter()
             .enumerate()
-            .map(|(n, node)| (n.to_string(), serde_json::json!({"clientUrl": node.client, "peerUrl": node.peer})))
+            .map(|(n, node)| {
+                (
+                    n.to_string(),
+                    serde_json::json!({"clientUrl": node.client, "peerUrl": node.peer}),
+                )
+            })
             .collect();
         let text = serde_json::json!({ "nodes": listed }).to_string();
         let temporary = self.dir.path().join("nodes.tmp");
@@ -79,14 +98,33 @@ impl Cluster {
         let child = Command::new(env!("CARGO_BIN_EXE_chord-node"))
             .arg("--data")
             .arg(self.disk(n))
-            .args(["--name", &format!("files-{n}"), "--ordinal-from-name", "--cluster-uid", UID, "--secret-file"])
+            .args([
+                "--name",
+                &format!("files-{n}"),
+                "--ordinal-from-name",
+                "--cluster-uid",
+                UID,
+                "--secret-file",
+            ])
             .arg(self.dir.path().join("secret"))
             .arg("--addresses")
             .arg(self.dir.path().join("nodes.json"))
             .args(["--client-listen", &format!("127.0.0.1:{}", ports.0)])
             .args(["--peer-listen", &format!("127.0.0.1:{}", ports.1)])
-            .args(["--capacity", "268435456", "--migrate-every-ms", "300", "--replicate-every-ms", "500"])
-            .args(["--drop-redundant-after-ms", "500", "--stabilize-every-ms", "200"])
+            .args([
+                "--capacity",
+                "268435456",
+                "--migrate-every-ms",
+                "300",
+                "--replicate-every-ms",
+                "500",
+            ])
+            .args([
+                "--drop-redundant-after-ms",
+                "500",
+                "--stabilize-every-ms",
+                "200",
+            ])
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -104,8 +142,10 @@ impl Cluster {
 
     /// A node's report, once it answers.
     pub async fn report(&self, n: usize) -> NodeReport {
-        self.eventually(&format!("node {n} answers"), async || self.operator.report(&self.nodes[n].peer).await.ok())
-            .await
+        self.eventually(&format!("node {n} answers"), async || {
+            self.operator.report(&self.nodes[n].peer).await.ok()
+        })
+        .await
     }
 
     /// Waits until `look` finds something; shows the nodes' logs if it never does.
@@ -118,9 +158,13 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         for n in 0..self.nodes.len() {
-            let log = std::fs::read_to_string(self.dir.path().join(format!("node-{n}.log"))).unwrap_or_default();
+            let log = std::fs::read_to_string(self.dir.path().join(format!("node-{n}.log")))
+                .unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
-            eprintln!("--- node {n}: {:?}", self.operator.report(&self.nodes[n].peer).await.ok());
+            eprintln!(
+                "--- node {n}: {:?}",
+                self.operator.report(&self.nodes[n].peer).await.ok()
+            );
             tail.into_iter().rev().for_each(|line| eprintln!("{line}"));
         }
         panic!("never: {what}");
@@ -132,13 +176,27 @@ impl Cluster {
         for n in nodes {
             let report = self.report(*n).await;
             let tokens = (0..16u64)
-                .map(|t| Token(t.wrapping_mul(u64::MAX / 16) ^ ((*n as u64 + 1).wrapping_mul(0x0123_4567_89ab_cdef) >> 5)))
+                .map(|t| {
+                    Token(
+                        t.wrapping_mul(u64::MAX / 16)
+                            ^ ((*n as u64 + 1).wrapping_mul(0x0123_4567_89ab_cdef) >> 5),
+                    )
+                })
                 .collect::<std::collections::BTreeSet<_>>()
                 .into_iter()
                 .collect();
-            members.push(Member { ordinal: Ordinal(*n as u32), disk: report.disk, tokens, zone: None, out: false });
+            members.push(Member {
+                ordinal: Ordinal(*n as u32),
+                disk: report.disk,
+                tokens,
+                zone: None,
+                out: false,
+            });
         }
-        Table { replication, members }
+        Table {
+            replication,
+            members,
+        }
     }
 
     /// Gives every node a view.
@@ -156,7 +214,8 @@ impl Cluster {
     /// Forms a cluster of all nodes.
     pub async fn form(&self, replication: u8) -> View {
         let all: Vec<usize> = (0..self.nodes.len()).collect();
-        let view = View::first(ClusterUid(UID.into()), self.table(replication, &all).await).unwrap();
+        let view =
+            View::first(ClusterUid(UID.into()), self.table(replication, &all).await).unwrap();
         self.push(&view).await;
         view
     }
@@ -165,7 +224,12 @@ impl Cluster {
     pub async fn change(&self, from: &View, to: Table) -> View {
         let joint = from.change_to(to).unwrap();
         self.push(&joint).await;
-        let old: Vec<usize> = joint.old().members.iter().map(|m| m.ordinal.0 as usize).collect();
+        let old: Vec<usize> = joint
+            .old()
+            .members
+            .iter()
+            .map(|m| m.ordinal.0 as usize)
+            .collect();
         self.eventually("the change settles", async || {
             for n in &old {
                 if self.nodes[*n].child.is_none() {
@@ -189,11 +253,21 @@ impl Cluster {
     }
 
     pub async fn put(&self, n: usize, name: &str, body: Vec<u8>) -> reqwest::Response {
-        self.http.put(self.url(n, &format!("/files/{name}"))).body(body).send().await.unwrap()
+        self.http
+            .put(self.url(n, &format!("/files/{name}")))
+            .body(body)
+            .send()
+            .await
+            .unwrap()
     }
 
     pub async fn get(&self, n: usize, name: &str) -> Option<Vec<u8>> {
-        let response = self.http.get(self.url(n, &format!("/files/{name}"))).send().await.ok()?;
+        let response = self
+            .http
+            .get(self.url(n, &format!("/files/{name}")))
+            .send()
+            .await
+            .ok()?;
         if response.status() != 200 {
             return None;
         }
@@ -224,5 +298,12 @@ impl Drop for Cluster {
 
 /// Contents that differ from place to place.
 pub fn contents(size: usize, seed: u8) -> Vec<u8> {
-    (0..size).map(|i| (i as u32).wrapping_mul(2_654_435_761).wrapping_add(u32::from(seed)).to_be_bytes()[0]).collect()
+    (0..size)
+        .map(|i| {
+            (i as u32)
+                .wrapping_mul(2_654_435_761)
+                .wrapping_add(u32::from(seed))
+                .to_be_bytes()[0]
+        })
+        .collect()
 }

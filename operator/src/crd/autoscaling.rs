@@ -56,7 +56,10 @@ pub struct DiskUsage {
 
 impl Default for DiskUsage {
     fn default() -> Self {
-        DiskUsage { scale_out_above: 70, scale_in_below: 40 }
+        DiskUsage {
+            scale_out_above: 70,
+            scale_in_below: 40,
+        }
     }
 }
 

@@ -63,26 +63,43 @@ pub fn parse_manifest(yaml: &str) -> Result<ChordCluster, ManifestErrors> {
     }
     let object = match documents.as_slice() {
         [one] => one,
-        [] => return Err(ManifestErrors::one("the manifest", "is empty: it needs a ChordCluster")),
+        [] => {
+            return Err(ManifestErrors::one(
+                "the manifest",
+                "is empty: it needs a ChordCluster",
+            ));
+        }
         more => {
             return Err(ManifestErrors::one(
                 "the manifest",
-                format!("has {} documents: leave just one ChordCluster in it", more.len()),
+                format!(
+                    "has {} documents: leave just one ChordCluster in it",
+                    more.len()
+                ),
             ));
         }
     };
     let mut errors = Vec::new();
     if !object.is_object() {
-        return Err(ManifestErrors::one("the manifest", "is not a mapping: it needs a ChordCluster"));
+        return Err(ManifestErrors::one(
+            "the manifest",
+            "is not a mapping: it needs a ChordCluster",
+        ));
     }
-    for (field, wanted) in [("apiVersion", "chord.storage/v1alpha1"), ("kind", "ChordCluster")] {
+    for (field, wanted) in [
+        ("apiVersion", "chord.storage/v1alpha1"),
+        ("kind", "ChordCluster"),
+    ] {
         if object[field] != wanted {
             errors.push(BadSpec::new(field, format!("must be {wanted}")));
         }
     }
     check_metadata(&object["metadata"], &mut errors);
     if object.get("spec").is_none() {
-        errors.push(BadSpec::new("spec", "is missing: `spec: {}` takes every default"));
+        errors.push(BadSpec::new(
+            "spec",
+            "is missing: `spec: {}` takes every default",
+        ));
     }
     if !errors.is_empty() {
         return Err(ManifestErrors(errors));
@@ -103,7 +120,10 @@ fn check_metadata(metadata: &Value, errors: &mut Vec<BadSpec>) {
     match map.get("name") {
         Some(Value::String(name)) if !name.is_empty() => {}
         Some(Value::String(_)) | None => errors.push(BadSpec::new("metadata.name", "is missing")),
-        Some(_) => errors.push(BadSpec::new("metadata.name", "must be text: put it in quotes")),
+        Some(_) => errors.push(BadSpec::new(
+            "metadata.name",
+            "must be text: put it in quotes",
+        )),
     }
     for (key, value) in map {
         if !METADATA.contains(&key.as_str()) {

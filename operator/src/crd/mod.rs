@@ -21,7 +21,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use autoscaling::{Autoscaling, Behavior, DiskUsage, Policy, PolicyType, ScalingRules, SelectPolicy};
+pub use autoscaling::{
+    Autoscaling, Behavior, DiskUsage, Policy, PolicyType, ScalingRules, SelectPolicy,
+};
 pub use manifest::{ManifestErrors, parse_manifest};
 pub use node_settings::NodeSettings;
 pub use pod::{Pod, Resources};
@@ -40,7 +42,10 @@ pub const MAX_NAME: usize = 40;
 
 /// A file store: storage nodes that form a ring, hold every file several times,
 /// and whose number follows the disk space that the files need.
-#[allow(clippy::duplicated_attributes, reason = "each column has a type of its own")]
+#[allow(
+    clippy::duplicated_attributes,
+    reason = "each column has a type of its own"
+)]
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "chord.storage",
@@ -84,7 +89,11 @@ pub const MAX_NAME: usize = 40;
         json_path = ".status.view.epoch",
         description = "Number of the view in force"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
@@ -216,7 +225,11 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        Storage { size: Quantity::new("10Gi"), class_name: String::new(), retention: Retention::default() }
+        Storage {
+            size: Quantity::new("10Gi"),
+            class_name: String::new(),
+            retention: Retention::default(),
+        }
     }
 }
 
@@ -234,7 +247,10 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { when_deleted: RetentionPolicy::Retain, when_scaled: RetentionPolicy::Delete }
+        Retention {
+            when_deleted: RetentionPolicy::Retain,
+            when_scaled: RetentionPolicy::Delete,
+        }
     }
 }
 
@@ -270,7 +286,10 @@ pub struct Ring {
 
 impl Default for Ring {
     fn default() -> Self {
-        Ring { tokens_per_node: 64, stabilize_every: Duration::new("1s") }
+        Ring {
+            tokens_per_node: 64,
+            stabilize_every: Duration::new("1s"),
+        }
     }
 }
 
@@ -332,7 +351,10 @@ impl PullPolicy {
 
 /// CEL rules, each with what to say when it is broken.
 pub(crate) fn rules(rules: &[(&str, &str)]) -> serde_json::Value {
-    rules.iter().map(|(rule, message)| serde_json::json!({"rule": rule, "message": message})).collect()
+    rules
+        .iter()
+        .map(|(rule, message)| serde_json::json!({"rule": rule, "message": message}))
+        .collect()
 }
 
 /// The rules on the resource as a whole. They are put in where the definition is

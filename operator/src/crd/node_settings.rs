@@ -29,8 +29,15 @@ impl NodeSettings {
     pub fn new(spec: &ChordClusterSpec) -> Result<NodeSettings, BadSpec> {
         let millis = |path, d: &super::Duration| d.millis().map_err(|e| BadSpec::new(path, e));
         Ok(NodeSettings {
-            capacity: spec.storage.size.bytes().map_err(|e| BadSpec::new("spec.storage.size", e))?,
-            chunk_size: spec.chunk_size.bytes().map_err(|e| BadSpec::new("spec.chunkSize", e))?,
+            capacity: spec
+                .storage
+                .size
+                .bytes()
+                .map_err(|e| BadSpec::new("spec.storage.size", e))?,
+            chunk_size: spec
+                .chunk_size
+                .bytes()
+                .map_err(|e| BadSpec::new("spec.chunkSize", e))?,
             durability: match spec.durability {
                 Durability::Durable => "durable",
                 Durability::Relaxed => "relaxed",
@@ -51,7 +58,10 @@ impl NodeSettings {
         flag("durability", self.durability.to_string());
         flag("migrate-every-ms", self.migrate_every_ms.to_string());
         flag("replicate-every-ms", self.replicate_every_ms.to_string());
-        flag("drop-redundant-after-ms", self.drop_redundant_after_ms.to_string());
+        flag(
+            "drop-redundant-after-ms",
+            self.drop_redundant_after_ms.to_string(),
+        );
         flag("stabilize-every-ms", self.stabilize_every_ms.to_string());
         args
     }

@@ -25,13 +25,17 @@ pub fn definition() -> Value {
         .iter()
         .map(|(rule, message)| serde_json::json!({"message": message, "rule": rule}))
         .collect();
-    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = rules.into();
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
+        rules.into();
     definition
 }
 
 /// The definition as YAML, as it is committed in `crds/`.
 pub fn definition_yaml() -> Result<String, serde_yaml::Error> {
-    Ok(format!("{GENERATED}{}", serde_yaml::to_string(&definition())?))
+    Ok(format!(
+        "{GENERATED}{}",
+        serde_yaml::to_string(&definition())?
+    ))
 }
 
 /// The files of the repository that are made from the definition, by their paths
@@ -39,8 +43,14 @@ pub fn definition_yaml() -> Result<String, serde_yaml::Error> {
 pub fn generated_files() -> anyhow::Result<[(&'static str, String); 3]> {
     Ok([
         ("crds/chordclusters.chord.storage.yaml", definition_yaml()?),
-        ("charts/chord-operator/templates/crd.yaml", definition_chart_template()?),
-        ("charts/chord-cluster/values.schema.json", chart_values_schema()?),
+        (
+            "charts/chord-operator/templates/crd.yaml",
+            definition_chart_template()?,
+        ),
+        (
+            "charts/chord-cluster/values.schema.json",
+            chart_values_schema()?,
+        ),
     ])
 }
 
@@ -51,7 +61,9 @@ pub fn definition_chart_template() -> Result<String, serde_yaml::Error> {
     let mut definition = definition();
     definition["metadata"]["annotations"] = serde_json::json!({"helm.sh/resource-policy": "keep"});
     let yaml = serde_yaml::to_string(&definition)?;
-    Ok(format!("{{{{- if .Values.crds.install }}}}\n{GENERATED}{yaml}{{{{- end }}}}\n"))
+    Ok(format!(
+        "{{{{- if .Values.crds.install }}}}\n{GENERATED}{yaml}{{{{- end }}}}\n"
+    ))
 }
 
 /// The schema of the cluster chart's values: the chart's own, and under `spec` that
@@ -61,9 +73,7 @@ pub fn chart_values_schema() -> Result<String, serde_json::Error> {
     strict(&mut spec);
     let texts = serde_json::json!({"type": "object", "additionalProperties": {"type": "string"}});
     let on = serde_json::json!({"type": "boolean"});
-    let object = |properties: Value| {
-        serde_json::json!({"type": "object", "additionalProperties": false, "properties": properties})
-    };
+    let object = |properties: Value| serde_json::json!({"type": "object", "additionalProperties": false, "properties": properties});
     let mut values = object(serde_json::json!({
         "global": {"type": "object"},
         "name": {"type": "string", "maxLength": 40},
@@ -107,7 +117,9 @@ fn strict(schema: &mut Value) {
             if closed {
                 map.insert("additionalProperties".into(), false.into());
             }
-            map.retain(|key, _| !key.starts_with("x-kubernetes-") && key != "format" && key != "default");
+            map.retain(|key, _| {
+                !key.starts_with("x-kubernetes-") && key != "format" && key != "default"
+            });
             map.values_mut().for_each(strict);
         }
         Value::Array(items) => items.iter_mut().for_each(strict),
@@ -171,10 +183,15 @@ fn drop_nulls(schema: &Value, value: &mut Value) {
             let known = &schema["properties"];
             map.retain(|key, value| !value.is_null() || known.get(key).is_none());
             for (key, value) in map {
-                drop_nulls(known.get(key).unwrap_or(&schema["additionalProperties"]), value);
+                drop_nulls(
+                    known.get(key).unwrap_or(&schema["additionalProperties"]),
+                    value,
+                );
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| drop_nulls(&schema["items"], item)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| drop_nulls(&schema["items"], item)),
         _ => {}
     }
 }
@@ -197,7 +214,11 @@ pub fn check(object: &Value, old: Option<&Value>) -> Vec<BadSpec> {
         let rules = Validator::new();
         if let Err(broken) = rules.validate(schema(), object, old) {
             errors.extend(broken.into_vec().into_iter().map(|e| {
-                let path = if e.field_path.is_empty() { "metadata.name".into() } else { e.field_path };
+                let path = if e.field_path.is_empty() {
+                    "metadata.name".into()
+                } else {
+                    e.field_path
+                };
                 BadSpec::new(path, e.message)
             }));
         }
@@ -209,7 +230,10 @@ fn walk(schema: &Value, value: &Value, path: &str, errors: &mut Vec<BadSpec>) {
     let mut bad = |problem: String| errors.push(BadSpec::new(path, problem));
     if schema["x-kubernetes-int-or-string"] == true {
         if !(value.is_i64() || value.is_u64() || value.is_string()) {
-            bad(format!("must be a whole number or text, not {}", kind_of(value)));
+            bad(format!(
+                "must be a whole number or text, not {}",
+                kind_of(value)
+            ));
         } else if let Some(text) = value.as_str() {
             check_text(schema, text, &mut bad);
         }
@@ -242,7 +266,12 @@ fn walk(schema: &Value, value: &Value, path: &str, errors: &mut Vec<BadSpec>) {
 }
 
 fn walk_object(schema: &Value, map: &Map<String, Value>, path: &str, errors: &mut Vec<BadSpec>) {
-    for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for required in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if !map.contains_key(required) {
             errors.push(BadSpec::new(format!("{path}.{required}"), "is missing"));
         }
@@ -264,12 +293,18 @@ fn walk_array(schema: &Value, items: &[Value], path: &str, errors: &mut Vec<BadS
     if let Some(most) = schema["maxItems"].as_u64()
         && items.len() as u64 > most
     {
-        errors.push(BadSpec::new(path, format!("must have at most {most} entries")));
+        errors.push(BadSpec::new(
+            path,
+            format!("must have at most {most} entries"),
+        ));
     }
     for (i, item) in items.iter().enumerate() {
         let here = format!("{path}[{i}]");
         if schema["x-kubernetes-list-type"] == "set" && items[..i].contains(item) {
-            errors.push(BadSpec::new(&here, format!("{item} is there twice: take one out")));
+            errors.push(BadSpec::new(
+                &here,
+                format!("{item} is there twice: take one out"),
+            ));
         }
         walk(&schema["items"], item, &here, errors);
     }
@@ -292,7 +327,9 @@ fn check_text(schema: &Value, text: &str, bad: &mut impl FnMut(String)) {
             Ok(regex) if regex.is_match(text) => {}
             Ok(_) => bad(match pattern {
                 super::units::DURATION_PATTERN => {
-                    format!("`{text}` is not a duration: write numbers with ms, s, m or h, such as 1m30s")
+                    format!(
+                        "`{text}` is not a duration: write numbers with ms, s, m or h, such as 1m30s"
+                    )
                 }
                 super::units::QUANTITY_PATTERN => {
                     format!("`{text}` is not a quantity: write a number with a unit, such as 10Gi")
@@ -317,8 +354,12 @@ fn check_number(schema: &Value, number: f64, shown: &Value, bad: &mut impl FnMut
 
 /// An unknown field; when it looks like a slip, the field that was meant.
 fn unknown(path: &str, key: &str, known: &Value) -> BadSpec {
-    let names: Vec<&str> =
-        known.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = known
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
     let near = names
         .iter()
         .map(|name| (distance(&key.to_lowercase(), &name.to_lowercase()), *name))

@@ -135,7 +135,10 @@ impl ChordClusterStatus {
             .filter(|c| context.extra.iter().all(|e| e.kind != c.kind))
             .collect();
         conditions.extend(context.extra.iter().cloned());
-        let before = context.previous.map(|p| p.conditions.as_slice()).unwrap_or_default();
+        let before = context
+            .previous
+            .map(|p| p.conditions.as_slice())
+            .unwrap_or_default();
         ChordClusterStatus {
             observed_generation: context.generation,
             phase: format!("{:?}", status.phase),
@@ -143,12 +146,18 @@ impl ChordClusterStatus {
             ready_nodes: status.ready_nodes,
             desired_nodes: status.desired_nodes,
             selector: context.selector.clone(),
-            view: status.view.map(|(epoch, tables)| ViewStatus { epoch, tables: tables.to_string() }),
+            view: status.view.map(|(epoch, tables)| ViewStatus {
+                epoch,
+                tables: tables.to_string(),
+            }),
             storage: StorageStatus {
                 capacity: human_bytes(status.storage.capacity),
                 used: human_bytes(status.storage.used),
                 used_percent: status.storage.used_percent,
-                fullest_node: status.storage.fullest_node.map(|o| format!("{}-{o}", context.name)),
+                fullest_node: status
+                    .storage
+                    .fullest_node
+                    .map(|o| format!("{}-{o}", context.name)),
                 fullest_percent: status.storage.fullest_percent,
                 files: three_digits(status.storage.files),
             },
@@ -248,7 +257,12 @@ mod tests {
             ready_nodes: 3,
             desired_nodes: 3,
             view: Some((7, "Stable")),
-            storage: plan::StorageStatus { capacity: 30 << 30, used, files: 12_345, ..Default::default() },
+            storage: plan::StorageStatus {
+                capacity: 30 << 30,
+                used,
+                files: 12_345,
+                ..Default::default()
+            },
             autoscaling: None,
             conditions: vec![plan::Condition {
                 kind: "Ready",
@@ -259,7 +273,11 @@ mod tests {
         }
     }
 
-    fn build(s: &plan::Status, previous: Option<&ChordClusterStatus>, now: u64) -> ChordClusterStatus {
+    fn build(
+        s: &plan::Status,
+        previous: Option<&ChordClusterStatus>,
+        now: u64,
+    ) -> ChordClusterStatus {
         ChordClusterStatus::build(
             s,
             &Context {
@@ -276,17 +294,35 @@ mod tests {
     #[test]
     fn the_time_of_a_condition_moves_only_with_its_status() {
         let first = build(&status(plan::Phase::Ready, 0, true), None, 1_000_000);
-        let second = build(&status(plan::Phase::Ready, 5 << 30, true), Some(&first), 9_000_000);
-        assert_eq!(second.conditions[0].last_transition_time, first.conditions[0].last_transition_time);
-        let third = build(&status(plan::Phase::Degraded, 0, false), Some(&second), 9_000_000);
-        assert_ne!(third.conditions[0].last_transition_time, first.conditions[0].last_transition_time);
+        let second = build(
+            &status(plan::Phase::Ready, 5 << 30, true),
+            Some(&first),
+            9_000_000,
+        );
+        assert_eq!(
+            second.conditions[0].last_transition_time,
+            first.conditions[0].last_transition_time
+        );
+        let third = build(
+            &status(plan::Phase::Degraded, 0, false),
+            Some(&second),
+            9_000_000,
+        );
+        assert_ne!(
+            third.conditions[0].last_transition_time,
+            first.conditions[0].last_transition_time
+        );
         assert_eq!(third.conditions[0].observed_generation, Some(2));
     }
 
     #[test]
     fn figures_alone_are_told_apart_from_the_rest() {
         let first = build(&status(plan::Phase::Ready, 0, true), None, 1_000);
-        let fuller = build(&status(plan::Phase::Ready, 5 << 30, true), Some(&first), 2_000);
+        let fuller = build(
+            &status(plan::Phase::Ready, 5 << 30, true),
+            Some(&first),
+            2_000,
+        );
         assert_ne!(first, fuller);
         assert!(first.differs_only_in_figures(&fuller));
         let other = build(&status(plan::Phase::Degraded, 0, true), Some(&first), 2_000);
@@ -295,8 +331,19 @@ mod tests {
 
     #[test]
     fn figures_are_rounded_for_people() {
-        let s = build(&status(plan::Phase::Ready, (3 << 30) + 7, true), None, 1_000);
-        assert_eq!((s.storage.capacity.as_str(), s.storage.used.as_str(), s.storage.files), ("30Gi", "3Gi", 12_300));
+        let s = build(
+            &status(plan::Phase::Ready, (3 << 30) + 7, true),
+            None,
+            1_000,
+        );
+        assert_eq!(
+            (
+                s.storage.capacity.as_str(),
+                s.storage.used.as_str(),
+                s.storage.files
+            ),
+            ("30Gi", "3Gi", 12_300)
+        );
         assert_eq!(s.phase, "Ready");
     }
 

@@ -20,7 +20,10 @@ pub struct BadSpec {
 impl BadSpec {
     /// Something wrong at a path.
     pub fn new(path: impl Into<String>, problem: impl ToString) -> BadSpec {
-        BadSpec { path: path.into(), problem: problem.to_string() }
+        BadSpec {
+            path: path.into(),
+            problem: problem.to_string(),
+        }
     }
 }
 
@@ -28,7 +31,9 @@ impl BadSpec {
 /// told to take over.
 pub fn cluster_uid(cluster: &ChordCluster) -> Result<ClusterUid, BadSpec> {
     match cluster.annotations().get(CLUSTER_UID_ANNOTATION) {
-        Some(uid) if !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|b| b.is_ascii_graphic()) => {
+        Some(uid)
+            if !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
             Ok(ClusterUid(uid.clone()))
         }
         Some(_) => Err(BadSpec::new(
@@ -36,7 +41,10 @@ pub fn cluster_uid(cluster: &ChordCluster) -> Result<ClusterUid, BadSpec> {
             "must be the UID of the deleted ChordCluster whose disks this one takes over",
         )),
         None => cluster.uid().map(ClusterUid).ok_or_else(|| {
-            BadSpec::new("metadata.uid", "is missing: the cluster has not been stored anywhere yet")
+            BadSpec::new(
+                "metadata.uid",
+                "is missing: the cluster has not been stored anywhere yet",
+            )
         }),
     }
 }
@@ -50,15 +58,24 @@ impl TryFrom<&ChordCluster> for plan::Spec {
         let spec = &cluster.spec;
         let name = cluster.name_any();
         if name.len() > MAX_NAME {
-            return Err(BadSpec::new("metadata.name", format!("must have at most {MAX_NAME} characters")));
+            return Err(BadSpec::new(
+                "metadata.name",
+                format!("must have at most {MAX_NAME} characters"),
+            ));
         }
         if spec.nodes == 0 || spec.replication == 0 || spec.replication > 9 {
-            return Err(BadSpec::new("spec", "needs at least one node, and 1 to 9 copies"));
+            return Err(BadSpec::new(
+                "spec",
+                "needs at least one node, and 1 to 9 copies",
+            ));
         }
         if u32::from(spec.replication) > spec.nodes {
             return Err(BadSpec::new(
                 "spec.replication",
-                format!("is {}, which is more than the {} nodes", spec.replication, spec.nodes),
+                format!(
+                    "is {}, which is more than the {} nodes",
+                    spec.replication, spec.nodes
+                ),
             ));
         }
         let settings = NodeSettings::new(spec)?;
@@ -68,7 +85,9 @@ impl TryFrom<&ChordCluster> for plan::Spec {
             .filter(|id| !id.is_empty())
             .map(|id| id.parse())
             .transpose()
-            .map_err(|e: String| BadSpec::new(format!("metadata.annotations[{REPLACE_ANNOTATION}]"), e))?;
+            .map_err(|e: String| {
+                BadSpec::new(format!("metadata.annotations[{REPLACE_ANNOTATION}]"), e)
+            })?;
         Ok(plan::Spec {
             cluster: cluster_uid(cluster)?,
             nodes: spec.nodes,
@@ -96,13 +115,22 @@ impl TryFrom<&ChordCluster> for plan::Spec {
 fn autoscaling(a: &Autoscaling, replication: u8) -> Result<plan::Autoscaling, BadSpec> {
     let at = |field: &str| format!("spec.autoscaling.{field}");
     if a.min_nodes > a.max_nodes {
-        return Err(BadSpec::new(at("minNodes"), "must not be more than maxNodes"));
+        return Err(BadSpec::new(
+            at("minNodes"),
+            "must not be more than maxNodes",
+        ));
     }
     if a.min_nodes < u32::from(replication) {
-        return Err(BadSpec::new(at("minNodes"), format!("must be at least the {replication} copies")));
+        return Err(BadSpec::new(
+            at("minNodes"),
+            format!("must be at least the {replication} copies"),
+        ));
     }
     if a.disk_usage.scale_in_below >= a.disk_usage.scale_out_above {
-        return Err(BadSpec::new(at("diskUsage.scaleInBelow"), "must be less than scaleOutAbove"));
+        return Err(BadSpec::new(
+            at("diskUsage.scaleInBelow"),
+            "must be less than scaleOutAbove",
+        ));
     }
     Ok(plan::Autoscaling {
         min_nodes: a.min_nodes,
@@ -116,17 +144,33 @@ fn autoscaling(a: &Autoscaling, replication: u8) -> Result<plan::Autoscaling, Ba
 
 fn default_up() -> [Policy; 2] {
     [
-        Policy { kind: PolicyType::Pods, value: 4, period_seconds: 15 },
-        Policy { kind: PolicyType::Percent, value: 100, period_seconds: 15 },
+        Policy {
+            kind: PolicyType::Pods,
+            value: 4,
+            period_seconds: 15,
+        },
+        Policy {
+            kind: PolicyType::Percent,
+            value: 100,
+            period_seconds: 15,
+        },
     ]
 }
 
 fn default_down() -> [Policy; 1] {
-    [Policy { kind: PolicyType::Pods, value: 1, period_seconds: 60 }]
+    [Policy {
+        kind: PolicyType::Pods,
+        value: 1,
+        period_seconds: 60,
+    }]
 }
 
 fn behavior(rules: &ScalingRules, window: u32, default: &[Policy]) -> plan::Behavior {
-    let policies = if rules.policies.is_empty() { default } else { &rules.policies };
+    let policies = if rules.policies.is_empty() {
+        default
+    } else {
+        &rules.policies
+    };
     plan::Behavior {
         stabilization_ms: u64::from(rules.stabilization_window_seconds.unwrap_or(window)) * 1000,
         policies: policies

@@ -60,7 +60,10 @@ impl Duration {
             } else {
                 return Err(bad());
             };
-            total = number.checked_mul(unit).and_then(|ms| total.checked_add(ms)).ok_or_else(bad)?;
+            total = number
+                .checked_mul(unit)
+                .and_then(|ms| total.checked_add(ms))
+                .ok_or_else(bad)?;
             rest = tail;
         }
         Ok(total)
@@ -122,7 +125,9 @@ impl JsonSchema for Quantity {
 /// Exact: digits are counted, never held as a floating point number.
 fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.strip_prefix('+').unwrap_or(text);
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || number.len() > 60 {
@@ -172,22 +177,39 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 /// Bytes for people, in at most three digits: `3Gi`, `1.25Gi`, `512Mi`.
 pub fn human_bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 6] =
-        [("Ei", 1 << 60), ("Pi", 1 << 50), ("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+    const UNITS: [(&str, u64); 6] = [
+        ("Ei", 1 << 60),
+        ("Pi", 1 << 50),
+        ("Ti", 1 << 40),
+        ("Gi", 1 << 30),
+        ("Mi", 1 << 20),
+        ("Ki", 1 << 10),
+    ];
     for (name, unit) in UNITS {
         if bytes < unit {
             continue;
         }
         let whole = bytes / unit;
-        let step: u64 = if whole >= 100 { 1 } else if whole >= 10 { 10 } else { 100 };
-        let scaled = (u128::from(bytes) * u128::from(step) + u128::from(unit) / 2) / u128::from(unit);
+        let step: u64 = if whole >= 100 {
+            1
+        } else if whole >= 10 {
+            10
+        } else {
+            100
+        };
+        let scaled =
+            (u128::from(bytes) * u128::from(step) + u128::from(unit) / 2) / u128::from(unit);
         let (whole, part) = (scaled / u128::from(step), scaled % u128::from(step));
         let text = match step {
             100 => format!("{whole}.{part:02}"),
             10 => format!("{whole}.{part}"),
             _ => format!("{whole}"),
         };
-        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
+        };
         return format!("{text}{name}");
     }
     bytes.to_string()
@@ -199,12 +221,27 @@ mod tests {
 
     #[test]
     fn durations_are_sums_of_their_parts() {
-        for (text, ms) in
-            [("1m", 60_000), ("1h30m", 5_400_000), ("250ms", 250), ("1s500ms", 1_500), ("0s", 0), ("90s", 90_000)]
-        {
+        for (text, ms) in [
+            ("1m", 60_000),
+            ("1h30m", 5_400_000),
+            ("250ms", 250),
+            ("1s500ms", 1_500),
+            ("0s", 0),
+            ("90s", 90_000),
+        ] {
             assert_eq!(Duration::new(text).millis(), Ok(ms), "{text}");
         }
-        for text in ["", "1", "m", "1d", "1.5s", "-1s", " 1s", "99999999999999999h", "99999999999999999999s"] {
+        for text in [
+            "",
+            "1",
+            "m",
+            "1d",
+            "1.5s",
+            "-1s",
+            " 1s",
+            "99999999999999999h",
+            "99999999999999999999s",
+        ] {
             assert!(Duration::new(text).millis().is_err(), "{text}");
         }
     }
@@ -233,7 +270,9 @@ mod tests {
         ] {
             assert_eq!(Quantity::new(text).bytes(), Ok(bytes), "{text}");
         }
-        for text in ["", ".", "Gi", "1 Gi", "10GB", "ten", "-1Gi", "1..2", "1e", "1e400", "99Ei", "1.2.3"] {
+        for text in [
+            "", ".", "Gi", "1 Gi", "10GB", "ten", "-1Gi", "1..2", "1e", "1e400", "99Ei", "1.2.3",
+        ] {
             assert!(Quantity::new(text).bytes().is_err(), "{text}");
         }
     }

@@ -37,7 +37,11 @@ impl Applier<'_> {
     }
 
     /// The object of this name, if there is one and it is the cluster's own.
-    pub async fn find<K: Kind>(&self, cache: &Cache<K>, name: &str) -> Result<Option<Arc<K>>, Error> {
+    pub async fn find<K: Kind>(
+        &self,
+        cache: &Cache<K>,
+        name: &str,
+    ) -> Result<Option<Arc<K>>, Error> {
         let found = match cache.get(self.namespace, name) {
             Some(object) => Some(object),
             // What the watch does not show may be there without our labels.
@@ -49,9 +53,10 @@ impl Applier<'_> {
                 .map(Arc::new),
         };
         match found {
-            Some(object) if !is_owned(object.meta(), self.owner) => {
-                Err(Error::NameConflict { kind: K::kind(&()).into_owned(), name: name.to_string() })
-            }
+            Some(object) if !is_owned(object.meta(), self.owner) => Err(Error::NameConflict {
+                kind: K::kind(&()).into_owned(),
+                name: name.to_string(),
+            }),
             other => Ok(other),
         }
     }
@@ -67,13 +72,17 @@ impl Applier<'_> {
         let name = wanted.name_any();
         let live = self.find(cache, &name).await?;
         let hash = revision_of(&wanted);
-        wanted.annotations_mut().insert(APPLIED.to_string(), hash.clone());
+        wanted
+            .annotations_mut()
+            .insert(APPLIED.to_string(), hash.clone());
         let key = (kind.clone(), name.clone());
         if let Some(live) = &live {
             if live.meta().deletion_timestamp.is_some() {
                 return Err(Error::Waiting(format!("{kind} {name} is being deleted")));
             }
-            let remembered = self.applied.get(&key).is_some_and(|(marker, applied)| *marker == marker_of(live.as_ref()) && *applied == hash);
+            let remembered = self.applied.get(&key).is_some_and(|(marker, applied)| {
+                *marker == marker_of(live.as_ref()) && *applied == hash
+            });
             if remembered || same(&wanted, live.as_ref()) {
                 return Ok(live.clone());
             }
@@ -91,19 +100,32 @@ impl Applier<'_> {
             .patch(&name, &params, &Patch::Apply(&wanted))
             .await
             .map_err(Error::api(format!("applying {kind} {name}")))?;
-        self.metrics.write(&kind, if live.is_some() { "apply" } else { "create" });
-        tracing::info!("{kind} {}/{name} {}", self.namespace, if live.is_some() { "changed" } else { "made" });
+        self.metrics
+            .write(&kind, if live.is_some() { "apply" } else { "create" });
+        tracing::info!(
+            "{kind} {}/{name} {}",
+            self.namespace,
+            if live.is_some() { "changed" } else { "made" }
+        );
         let object = cache.put(object);
         self.applied.insert(key, (marker_of(object.as_ref()), hash));
         Ok(object)
     }
 
     /// Deletes an object of ours, as it was seen and no other.
-    pub async fn delete<K: Kind>(&self, cache: &Cache<K>, object: &K, params: DeleteParams) -> Result<(), Error> {
+    pub async fn delete<K: Kind>(
+        &self,
+        cache: &Cache<K>,
+        object: &K,
+        params: DeleteParams,
+    ) -> Result<(), Error> {
         let name = object.name_any();
         let kind = K::kind(&());
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: object.uid(), resource_version: object.resource_version() }),
+            preconditions: Some(Preconditions {
+                uid: object.uid(),
+                resource_version: object.resource_version(),
+            }),
             ..params
         };
         let answer = self
@@ -128,10 +150,17 @@ impl Applier<'_> {
 pub fn marker_of(object: &impl Resource) -> String {
     let meta = object.meta();
     let uid = meta.uid.as_deref().unwrap_or_default();
-    let going = if meta.deletion_timestamp.is_some() { " going" } else { "" };
+    let going = if meta.deletion_timestamp.is_some() {
+        " going"
+    } else {
+        ""
+    };
     match meta.generation {
         Some(generation) if generation > 0 => format!("{uid} g{generation}{going}"),
-        _ => format!("{uid} v{}{going}", meta.resource_version.as_deref().unwrap_or_default()),
+        _ => format!(
+            "{uid} v{}{going}",
+            meta.resource_version.as_deref().unwrap_or_default()
+        ),
     }
 }
 
@@ -178,7 +207,8 @@ mod tests {
 
     #[test]
     fn what_the_api_server_filled_in_is_no_difference() {
-        let wanted = json!({"spec": {"replicas": 3, "ports": [{"port": 8080}]}, "status": null, "x": {}});
+        let wanted =
+            json!({"spec": {"replicas": 3, "ports": [{"port": 8080}]}, "status": null, "x": {}});
         let live = json!({"spec": {"replicas": 3, "ports": [{"port": 8080, "protocol": "TCP"}], "more": 1}});
         assert!(within(&wanted, &live));
     }
@@ -186,8 +216,14 @@ mod tests {
     #[test]
     fn what_somebody_changed_is_a_difference() {
         let wanted = json!({"spec": {"replicas": 3, "ports": [{"port": 8080}]}});
-        assert!(!within(&wanted, &json!({"spec": {"replicas": 1, "ports": [{"port": 8080}]}})));
-        assert!(!within(&wanted, &json!({"spec": {"replicas": 3, "ports": []}})));
+        assert!(!within(
+            &wanted,
+            &json!({"spec": {"replicas": 1, "ports": [{"port": 8080}]}})
+        ));
+        assert!(!within(
+            &wanted,
+            &json!({"spec": {"replicas": 3, "ports": []}})
+        ));
         assert!(!within(&wanted, &json!({"spec": {"replicas": 3}})));
     }
 }

@@ -67,12 +67,19 @@ type Written<K> = HashMap<(String, String), (Instant, Arc<K>)>;
 /// The order in which an object was written. API servers number them; where one
 /// does not, what was read counts as newer.
 fn version(meta: &impl Resource) -> u64 {
-    meta.meta().resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+    meta.meta()
+        .resource_version
+        .as_deref()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
 }
 
 impl<K: Kind> Cache<K> {
     fn new(store: Store<K>) -> Cache<K> {
-        Cache { store, written: Mutex::default() }
+        Cache {
+            store,
+            written: Mutex::default(),
+        }
     }
 
     /// The object as it was last seen or written.
@@ -80,7 +87,9 @@ impl<K: Kind> Cache<K> {
         let seen = self.store.get(&ObjectRef::new(name).within(namespace));
         let key = (namespace.to_string(), name.to_string());
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((at, ours)) = written.get(&key) else { return seen };
+        let Some((at, ours)) = written.get(&key) else {
+            return seen;
+        };
         let newer = match &seen {
             Some(seen) => version(seen.as_ref()) < version(ours.as_ref()),
             None => true,
@@ -105,7 +114,10 @@ impl<K: Kind> Cache<K> {
     /// The object is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_string(), name.to_string());
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
     }
 }
 
@@ -134,12 +146,38 @@ impl Caches {
             stateful_sets: watch(client, namespace, trigger, tasks, |_: &mut StatefulSet| {}),
             services: watch(client, namespace, trigger, tasks, |_: &mut Service| {}),
             config_maps: watch(client, namespace, trigger, tasks, |_: &mut ConfigMap| {}),
-            budgets: watch(client, namespace, trigger, tasks, |_: &mut PodDisruptionBudget| {}),
-            policies: watch(client, namespace, trigger, tasks, |_: &mut NetworkPolicy| {}),
-            accounts: watch(client, namespace, trigger, tasks, |_: &mut ServiceAccount| {}),
+            budgets: watch(
+                client,
+                namespace,
+                trigger,
+                tasks,
+                |_: &mut PodDisruptionBudget| {},
+            ),
+            policies: watch(
+                client,
+                namespace,
+                trigger,
+                tasks,
+                |_: &mut NetworkPolicy| {},
+            ),
+            accounts: watch(
+                client,
+                namespace,
+                trigger,
+                tasks,
+                |_: &mut ServiceAccount| {},
+            ),
             // A pod's spec is the longest part of it, and nobody reads it here.
-            pods: watch(client, namespace, trigger, tasks, |pod: &mut Pod| pod.spec = None),
-            claims: watch(client, namespace, trigger, tasks, |_: &mut PersistentVolumeClaim| {}),
+            pods: watch(client, namespace, trigger, tasks, |pod: &mut Pod| {
+                pod.spec = None
+            }),
+            claims: watch(
+                client,
+                namespace,
+                trigger,
+                tasks,
+                |_: &mut PersistentVolumeClaim| {},
+            ),
         };
         caches.stateful_sets.store.wait_until_ready().await?;
         caches.services.store.wait_until_ready().await?;
@@ -172,22 +210,28 @@ fn watch<K: Kind>(
     trim: fn(&mut K),
 ) -> Cache<K> {
     let (store, writer) = reflector::store::<K>();
-    let stream = watcher(api::<K>(client, namespace), watcher::Config::default().labels(WATCHED))
-        .default_backoff()
-        .modify(move |object| {
-            object.managed_fields_mut().clear();
-            trim(object);
-        })
-        .reflect(writer)
-        .touched_objects();
+    let stream = watcher(
+        api::<K>(client, namespace),
+        watcher::Config::default().labels(WATCHED),
+    )
+    .default_backoff()
+    .modify(move |object| {
+        object.managed_fields_mut().clear();
+        trim(object);
+    })
+    .reflect(writer)
+    .touched_objects();
     let trigger = trigger.clone();
     tasks.spawn(async move {
         let mut stream = std::pin::pin!(stream);
         while let Some(object) = stream.next().await {
             match object {
                 Ok(object) => {
-                    let Some(cluster) = object.labels().get(INSTANCE) else { continue };
-                    let whose = ObjectRef::new(cluster).within(&object.namespace().unwrap_or_default());
+                    let Some(cluster) = object.labels().get(INSTANCE) else {
+                        continue;
+                    };
+                    let whose =
+                        ObjectRef::new(cluster).within(&object.namespace().unwrap_or_default());
                     if trigger.send(whose).await.is_err() {
                         return;
                     }
@@ -217,7 +261,8 @@ mod tests {
         let (store, mut writer) = reflector::store::<ConfigMap>();
         let cache = Cache::new(store);
         let value = |c: &Cache<ConfigMap>| {
-            c.get("data", "files-view").and_then(|m| m.data.as_ref()?.get("k").cloned())
+            c.get("data", "files-view")
+                .and_then(|m| m.data.as_ref()?.get("k").cloned())
         };
         assert_eq!(value(&cache), None);
         writer.apply_watcher_event(&watcher::Event::Apply(map("5", "old")));

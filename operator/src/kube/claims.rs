@@ -58,7 +58,9 @@ pub fn steps(
                     steps.push((*ordinal, Step::Mark(proof.to_string())));
                 }
             }
-            (Some(mark), _) if gone && still_proven(mark, stored) => steps.push((*ordinal, Step::Delete)),
+            (Some(mark), _) if gone && still_proven(mark, stored) => {
+                steps.push((*ordinal, Step::Delete))
+            }
             (Some(_), _) if gone => steps.push((*ordinal, Step::Unmark)),
             // On its way out: the proof stands until its pod is gone.
             (Some(_), _) if ordinal.0 >= now && ordinal.0 >= wanted => {}
@@ -94,7 +96,9 @@ impl Applier<'_> {
         steps: &[(Ordinal, Step)],
     ) -> Result<(), Error> {
         for (ordinal, step) in steps {
-            let Some(claim) = seen.claims.get(ordinal) else { continue };
+            let Some(claim) = seen.claims.get(ordinal) else {
+                continue;
+            };
             match step {
                 Step::Mark(proof) => self.annotate(claims, claim, Some(proof)).await?,
                 Step::Unmark => self.annotate(claims, claim, None).await?,
@@ -102,9 +106,13 @@ impl Applier<'_> {
                     // The watch may lag; the API server knows whether the pod is gone.
                     let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace);
                     let name = names.pod(*ordinal);
-                    let pod = pods.get_opt(&name).await.map_err(Error::api(format!("reading pod {name}")))?;
+                    let pod = pods
+                        .get_opt(&name)
+                        .await
+                        .map_err(Error::api(format!("reading pod {name}")))?;
                     if pod.is_none() {
-                        self.delete(claims, claim.as_ref(), DeleteParams::default()).await?;
+                        self.delete(claims, claim.as_ref(), DeleteParams::default())
+                            .await?;
                     }
                 }
             }
@@ -133,7 +141,10 @@ impl Applier<'_> {
         patch: &serde_json::Value,
     ) -> Result<(), Error> {
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
-        let params = PatchParams { field_manager: Some(MANAGER.into()), ..Default::default() };
+        let params = PatchParams {
+            field_manager: Some(MANAGER.into()),
+            ..Default::default()
+        };
         let object = api
             .patch(name, &params, &Patch::Merge(patch))
             .await
@@ -152,7 +163,9 @@ impl Applier<'_> {
         size: &Quantity,
     ) -> Result<Option<ConditionNow>, Error> {
         for ordinal in small {
-            let Some(claim) = seen.claims.get(ordinal) else { continue };
+            let Some(claim) = seen.claims.get(ordinal) else {
+                continue;
+            };
             let patch = json!({
                 "metadata": {"uid": claim.uid(), "resourceVersion": claim.resource_version()},
                 "spec": {"resources": {"requests": {"storage": size.0}}},
@@ -187,8 +200,10 @@ mod tests {
 
     fn claim(mark: Option<&str>, size: &str) -> Arc<PersistentVolumeClaim> {
         let mut claim: PersistentVolumeClaim =
-            serde_json::from_value(json!({"spec": {"resources": {"requests": {"storage": size}}}})).unwrap();
-        claim.metadata.annotations = mark.map(|m| [(PROVEN_EMPTY.to_string(), m.to_string())].into());
+            serde_json::from_value(json!({"spec": {"resources": {"requests": {"storage": size}}}}))
+                .unwrap();
+        claim.metadata.annotations =
+            mark.map(|m| [(PROVEN_EMPTY.to_string(), m.to_string())].into());
         Arc::new(claim)
     }
 
@@ -200,8 +215,13 @@ mod tests {
             zone: None,
             out: false,
         };
-        let table = Table { replication: 1, members: vec![member] };
-        Stored::View(Box::new(View::first(ClusterUid("u".into()), table).unwrap()))
+        let table = Table {
+            replication: 1,
+            members: vec![member],
+        };
+        Stored::View(Box::new(
+            View::first(ClusterUid("u".into()), table).unwrap(),
+        ))
     }
 
     fn absent() -> BTreeMap<Ordinal, Slot> {
@@ -224,7 +244,10 @@ mod tests {
         seen.claims.insert(Ordinal(3), claim(Some(&proof), "1Gi"));
         assert_eq!(steps(&seen, &BTreeMap::new(), &view(), 3, 3, None), []);
         seen.pods.clear();
-        assert_eq!(steps(&seen, &BTreeMap::new(), &view(), 3, 3, None), [(Ordinal(3), Step::Delete)]);
+        assert_eq!(
+            steps(&seen, &BTreeMap::new(), &view(), 3, 3, None),
+            [(Ordinal(3), Step::Delete)]
+        );
     }
 
     #[test]
@@ -234,16 +257,26 @@ mod tests {
         for (now, wanted) in [(3, 3), (4, 3), (0, 0)] {
             assert_eq!(steps(&seen, &absent(), &view(), now, wanted, None), []);
         }
-        seen.claims.insert(Ordinal(3), claim(Some("nonsense"), "1Gi"));
-        assert_eq!(steps(&seen, &absent(), &view(), 3, 3, None), [(Ordinal(3), Step::Unmark)]);
+        seen.claims
+            .insert(Ordinal(3), claim(Some("nonsense"), "1Gi"));
+        assert_eq!(
+            steps(&seen, &absent(), &view(), 3, 3, None),
+            [(Ordinal(3), Step::Unmark)]
+        );
     }
 
     #[test]
     fn a_node_that_comes_back_loses_its_mark_first() {
         let mut seen = Seen::default();
         seen.claims.insert(Ordinal(3), claim(Some(&proof()), "1Gi"));
-        assert_eq!(steps(&seen, &BTreeMap::new(), &view(), 3, 4, None), [(Ordinal(3), Step::Unmark)]);
-        assert_eq!(steps(&seen, &BTreeMap::new(), &view(), 4, 4, None), [(Ordinal(3), Step::Unmark)]);
+        assert_eq!(
+            steps(&seen, &BTreeMap::new(), &view(), 3, 4, None),
+            [(Ordinal(3), Step::Unmark)]
+        );
+        assert_eq!(
+            steps(&seen, &BTreeMap::new(), &view(), 4, 4, None),
+            [(Ordinal(3), Step::Unmark)]
+        );
     }
 
     #[test]

@@ -45,14 +45,22 @@ struct Entry {
 }
 
 fn key(object: &impl ResourceExt) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+    format!(
+        "{}/{}",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
 }
 
 impl Context {
     fn with<T>(&self, object: &Cluster, run: impl FnOnce(&mut Entry) -> T) -> T {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = object.meta().uid.clone();
-        let fresh = || Entry { uid: uid.clone(), failures: 0, state: Arc::default() };
+        let fresh = || Entry {
+            uid: uid.clone(),
+            failures: 0,
+            state: Arc::default(),
+        };
         let entry = states.entry(key(object)).or_insert_with(fresh);
         if entry.uid != uid {
             *entry = fresh();
@@ -62,7 +70,10 @@ impl Context {
 
     fn forget(&self, namespace: &str, name: &str) {
         let key = format!("{namespace}/{name}");
-        self.states.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.states
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
         self.shared.rolling.done(&key);
         self.shared.metrics.forget(namespace, name);
     }
@@ -70,26 +81,39 @@ impl Context {
 
 /// Runs the clusters of one namespace, or of all, until `stop`; then lets the
 /// rounds that are under way come to their end.
-pub async fn run(shared: Arc<Shared>, namespace: Option<String>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    shared: Arc<Shared>,
+    namespace: Option<String>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let (trigger, mut triggered) = mpsc::channel::<ObjectRef<Cluster>>(QUEUE);
     let mut watches = JoinSet::new();
     let (store, writer) = reflector::store::<Cluster>();
-    let clusters = watcher(api::<Cluster>(&shared.client, namespace.as_deref()), watcher::Config::default())
-        .default_backoff()
-        .modify(|cluster| cluster.managed_fields_mut().clear())
-        .reflect(writer)
-        .touched_objects();
+    let clusters = watcher(
+        api::<Cluster>(&shared.client, namespace.as_deref()),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .modify(|cluster| cluster.managed_fields_mut().clear())
+    .reflect(writer)
+    .touched_objects();
     let own_trigger = trigger.clone();
     watches.spawn(async move {
         let mut clusters = std::pin::pin!(clusters);
         while let Some(cluster) = clusters.next().await {
             match cluster {
                 Ok(cluster) => {
-                    if own_trigger.send(ObjectRef::from_obj(&cluster)).await.is_err() {
+                    if own_trigger
+                        .send(ObjectRef::from_obj(&cluster))
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
-                Err(e) => tracing::warn!("watching chordclusters: {e}; is the CRD there, and may this operator read it?"),
+                Err(e) => tracing::warn!(
+                    "watching chordclusters: {e}; is the CRD there, and may this operator read it?"
+                ),
             }
         }
     });
@@ -110,13 +134,23 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<String>, stop: Cancellat
     };
     // What was asked for meanwhile is asked for again.
     store.wait_until_ready().await?;
-    let first: Vec<ObjectRef<Cluster>> = store.state().iter().map(|c| ObjectRef::from_obj(c.as_ref())).collect();
+    let first: Vec<ObjectRef<Cluster>> = store
+        .state()
+        .iter()
+        .map(|c| ObjectRef::from_obj(c.as_ref()))
+        .collect();
     tracing::info!(
         "{} clusters in {}",
         first.len(),
-        namespace.as_deref().map_or("all namespaces".into(), |n| format!("namespace {n}"))
+        namespace
+            .as_deref()
+            .map_or("all namespaces".into(), |n| format!("namespace {n}"))
     );
-    let context = Arc::new(Context { shared, caches, states: Mutex::default() });
+    let context = Arc::new(Context {
+        shared,
+        caches,
+        states: Mutex::default(),
+    });
     let queue = futures::stream::iter(first)
         .chain(futures::stream::poll_fn(move |cx| triggered.poll_recv(cx)))
         .map(Ok::<_, Infallible>)
@@ -125,7 +159,10 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<String>, stop: Cancellat
     applier(
         |cluster, context| Box::pin(guarded(cluster, context)),
         |cluster: Arc<Cluster>, error: &Error, context: Arc<Context>| {
-            Action::requeue(back_off(error, context.with(&cluster, |entry| entry.failures)))
+            Action::requeue(back_off(
+                error,
+                context.with(&cluster, |entry| entry.failures),
+            ))
         },
         context,
         store,
@@ -139,10 +176,18 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<String>, stop: Cancellat
                 finished.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
             }
             Err(controller::Error::ReconcilerFailed(Error::Waiting(why), whose)) => {
-                tracing::info!("{}/{}: {why}", whose.namespace.as_deref().unwrap_or_default(), whose.name);
+                tracing::info!(
+                    "{}/{}: {why}",
+                    whose.namespace.as_deref().unwrap_or_default(),
+                    whose.name
+                );
             }
             Err(controller::Error::ReconcilerFailed(why, whose)) => {
-                tracing::warn!("{}/{}: {why}", whose.namespace.as_deref().unwrap_or_default(), whose.name);
+                tracing::warn!(
+                    "{}/{}: {why}",
+                    whose.namespace.as_deref().unwrap_or_default(),
+                    whose.name
+                );
             }
             Err(e) => tracing::error!("{e}"),
         }
@@ -156,10 +201,16 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<String>, stop: Cancellat
 /// A round that can break down or hang without taking others along.
 async fn guarded(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
-    let round = tokio::spawn(tokio::time::timeout(ROUND, one(cluster.clone(), context.clone())));
+    let round = tokio::spawn(tokio::time::timeout(
+        ROUND,
+        one(cluster.clone(), context.clone()),
+    ));
     let result = match round.await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Error::Broken(format!("took longer than {} s", ROUND.as_secs()))),
+        Ok(Err(_)) => Err(Error::Broken(format!(
+            "took longer than {} s",
+            ROUND.as_secs()
+        ))),
         Err(e) => Err(Error::Broken(format!("broke down: {e}"))),
     };
     let name = match &result {
@@ -167,7 +218,10 @@ async fn guarded(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action,
         Err(Error::Waiting(_)) => "waiting",
         Err(_) => "failed",
     };
-    context.shared.metrics.round(name, begun.elapsed().as_secs_f64());
+    context
+        .shared
+        .metrics
+        .round(name, begun.elapsed().as_secs_f64());
     context.with(&cluster, |entry| match &result {
         Err(Error::Waiting(_)) => {}
         Err(_) => entry.failures = entry.failures.saturating_add(1),

@@ -16,7 +16,10 @@ pub enum Error {
     InvalidSpec(#[from] BadSpec),
     /// The API server refused something.
     #[error("{doing}: {source}")]
-    Api { doing: String, source: Box<kube::Error> },
+    Api {
+        doing: String,
+        source: Box<kube::Error>,
+    },
     /// Something takes its time; the next round looks again.
     #[error("{0}")]
     Waiting(String),
@@ -32,7 +35,10 @@ impl Error {
     /// Says what was being done when the API server refused it.
     pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
         let doing = doing.into();
-        move |source| Error::Api { doing, source: Box::new(source) }
+        move |source| Error::Api {
+            doing,
+            source: Box::new(source),
+        }
     }
 
     /// The HTTP status with which the API server refused.

@@ -70,7 +70,10 @@ pub async fn lead(
     drop(leads);
     match tokio::time::timeout(std::time::Duration::from_secs(5), task).await {
         Ok(Ok(Ok(_))) => {}
-        other => tracing::warn!("the Lease {LEASE} was not given up: {:?}", other.map(|r| r.map(|r| r.map(drop)))),
+        other => tracing::warn!(
+            "the Lease {LEASE} was not given up: {:?}",
+            other.map(|r| r.map(|r| r.map(drop)))
+        ),
     }
     result
 }

@@ -11,18 +11,62 @@ use crate::crd::ChordClusterStatus;
 
 /// Every metric: name, type, help.
 const METRICS: [(&str, &str, &str); 12] = [
-    ("chord_operator_writes_total", "counter", "Writes to the API server."),
-    ("chord_operator_reconciles_total", "counter", "Rounds, by their result."),
-    ("chord_operator_reconcile_seconds_sum", "counter", "Time spent in rounds."),
-    ("chord_operator_reconcile_seconds_count", "counter", "Rounds that were timed."),
-    ("chord_operator_leader", "gauge", "1 while this operator is the leader."),
-    ("chord_cluster_nodes", "gauge", "Nodes of a cluster: members, ready, desired."),
-    ("chord_cluster_epoch", "gauge", "Number of the view in force."),
-    ("chord_cluster_used_percent", "gauge", "Disk space used: by all members, by the fullest."),
+    (
+        "chord_operator_writes_total",
+        "counter",
+        "Writes to the API server.",
+    ),
+    (
+        "chord_operator_reconciles_total",
+        "counter",
+        "Rounds, by their result.",
+    ),
+    (
+        "chord_operator_reconcile_seconds_sum",
+        "counter",
+        "Time spent in rounds.",
+    ),
+    (
+        "chord_operator_reconcile_seconds_count",
+        "counter",
+        "Rounds that were timed.",
+    ),
+    (
+        "chord_operator_leader",
+        "gauge",
+        "1 while this operator is the leader.",
+    ),
+    (
+        "chord_cluster_nodes",
+        "gauge",
+        "Nodes of a cluster: members, ready, desired.",
+    ),
+    (
+        "chord_cluster_epoch",
+        "gauge",
+        "Number of the view in force.",
+    ),
+    (
+        "chord_cluster_used_percent",
+        "gauge",
+        "Disk space used: by all members, by the fullest.",
+    ),
     ("chord_cluster_files", "gauge", "Files, rounded."),
-    ("chord_cluster_condition", "gauge", "1 while a condition is true."),
-    ("chord_cluster_phase", "gauge", "1 for the phase that a cluster is in."),
-    ("chord_cluster_scaling", "gauge", "1 for the autoscaler's decision."),
+    (
+        "chord_cluster_condition",
+        "gauge",
+        "1 while a condition is true.",
+    ),
+    (
+        "chord_cluster_phase",
+        "gauge",
+        "1 for the phase that a cluster is in.",
+    ),
+    (
+        "chord_cluster_scaling",
+        "gauge",
+        "1 for the autoscaler's decision.",
+    ),
 ];
 
 /// The figures.
@@ -33,7 +77,10 @@ pub struct Metrics {
 }
 
 fn label(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', " ")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -43,17 +90,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Metrics {
     /// A write to the API server.
     pub fn write(&self, kind: &str, verb: &str) {
-        let key = format!("chord_operator_writes_total{{kind=\"{}\",verb=\"{}\"}}", label(kind), label(verb));
+        let key = format!(
+            "chord_operator_writes_total{{kind=\"{}\",verb=\"{}\"}}",
+            label(kind),
+            label(verb)
+        );
         *lock(&self.values).entry(key).or_default() += 1.0;
     }
 
     /// A round ended.
     pub fn round(&self, result: &str, seconds: f64) {
-        let key = format!("chord_operator_reconciles_total{{result=\"{}\"}}", label(result));
+        let key = format!(
+            "chord_operator_reconciles_total{{result=\"{}\"}}",
+            label(result)
+        );
         let mut values = lock(&self.values);
         *values.entry(key).or_default() += 1.0;
-        *values.entry("chord_operator_reconcile_seconds_sum".into()).or_default() += seconds;
-        *values.entry("chord_operator_reconcile_seconds_count".into()).or_default() += 1.0;
+        *values
+            .entry("chord_operator_reconcile_seconds_sum".into())
+            .or_default() += seconds;
+        *values
+            .entry("chord_operator_reconcile_seconds_count".into())
+            .or_default() += 1.0;
     }
 
     /// Whether this operator leads.
@@ -89,7 +147,8 @@ impl Metrics {
         let mut text = String::new();
         for (name, kind, help) in METRICS {
             let lines = values.iter().filter(|(key, _)| {
-                key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+                key.strip_prefix(name)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
             });
             for (i, (key, value)) in lines.enumerate() {
                 if i == 0 {
@@ -102,28 +161,73 @@ impl Metrics {
     }
 }
 
-fn add_cluster(values: &mut BTreeMap<String, f64>, namespace: &str, name: &str, status: &ChordClusterStatus) {
-    let who = format!("namespace=\"{}\",name=\"{}\"", label(namespace), label(name));
+fn add_cluster(
+    values: &mut BTreeMap<String, f64>,
+    namespace: &str,
+    name: &str,
+    status: &ChordClusterStatus,
+) {
+    let who = format!(
+        "namespace=\"{}\",name=\"{}\"",
+        label(namespace),
+        label(name)
+    );
     let mut set = |metric: &str, more: &str, value: f64| {
-        let more = if more.is_empty() { String::new() } else { format!(",{more}") };
+        let more = if more.is_empty() {
+            String::new()
+        } else {
+            format!(",{more}")
+        };
         values.insert(format!("{metric}{{{who}{more}}}"), value);
     };
-    set("chord_cluster_nodes", "state=\"member\"", f64::from(status.nodes));
-    set("chord_cluster_nodes", "state=\"ready\"", f64::from(status.ready_nodes));
-    set("chord_cluster_nodes", "state=\"desired\"", f64::from(status.desired_nodes));
-    set("chord_cluster_used_percent", "of=\"all\"", f64::from(status.storage.used_percent));
-    set("chord_cluster_used_percent", "of=\"fullest\"", f64::from(status.storage.fullest_percent));
+    set(
+        "chord_cluster_nodes",
+        "state=\"member\"",
+        f64::from(status.nodes),
+    );
+    set(
+        "chord_cluster_nodes",
+        "state=\"ready\"",
+        f64::from(status.ready_nodes),
+    );
+    set(
+        "chord_cluster_nodes",
+        "state=\"desired\"",
+        f64::from(status.desired_nodes),
+    );
+    set(
+        "chord_cluster_used_percent",
+        "of=\"all\"",
+        f64::from(status.storage.used_percent),
+    );
+    set(
+        "chord_cluster_used_percent",
+        "of=\"fullest\"",
+        f64::from(status.storage.fullest_percent),
+    );
     set("chord_cluster_files", "", status.storage.files as f64);
-    set("chord_cluster_phase", &format!("phase=\"{}\"", label(&status.phase)), 1.0);
+    set(
+        "chord_cluster_phase",
+        &format!("phase=\"{}\"", label(&status.phase)),
+        1.0,
+    );
     if let Some(view) = &status.view {
         set("chord_cluster_epoch", "", view.epoch as f64);
     }
     if let Some(a) = &status.autoscaling {
-        set("chord_cluster_scaling", &format!("decision=\"{}\"", label(&a.decision)), 1.0);
+        set(
+            "chord_cluster_scaling",
+            &format!("decision=\"{}\"", label(&a.decision)),
+            1.0,
+        );
     }
     for c in &status.conditions {
         let on = f64::from(u8::from(c.status == "True"));
-        set("chord_cluster_condition", &format!("type=\"{}\"", label(&c.type_)), on);
+        set(
+            "chord_cluster_condition",
+            &format!("type=\"{}\"", label(&c.type_)),
+            on,
+        );
     }
 }
 
@@ -136,13 +240,32 @@ mod tests {
         let metrics = Metrics::default();
         metrics.write("Service", "apply");
         metrics.write("Service", "apply");
-        let status = ChordClusterStatus { nodes: 3, phase: "Ready".into(), ..Default::default() };
+        let status = ChordClusterStatus {
+            nodes: 3,
+            phase: "Ready".into(),
+            ..Default::default()
+        };
         metrics.cluster("data", "files", &status);
-        metrics.cluster("data", "files", &ChordClusterStatus { phase: "Degraded".into(), ..status });
+        metrics.cluster(
+            "data",
+            "files",
+            &ChordClusterStatus {
+                phase: "Degraded".into(),
+                ..status
+            },
+        );
         let text = metrics.text();
-        assert!(text.contains("chord_operator_writes_total{kind=\"Service\",verb=\"apply\"} 2\n"), "{text}");
-        assert!(text.contains("chord_cluster_nodes{namespace=\"data\",name=\"files\",state=\"member\"} 3\n"));
-        assert!(text.contains("phase=\"Degraded\"") && !text.contains("phase=\"Ready\""), "one phase at a time");
+        assert!(
+            text.contains("chord_operator_writes_total{kind=\"Service\",verb=\"apply\"} 2\n"),
+            "{text}"
+        );
+        assert!(text.contains(
+            "chord_cluster_nodes{namespace=\"data\",name=\"files\",state=\"member\"} 3\n"
+        ));
+        assert!(
+            text.contains("phase=\"Degraded\"") && !text.contains("phase=\"Ready\""),
+            "one phase at a time"
+        );
         metrics.forget("data", "files");
         assert!(!metrics.text().contains("files"));
     }

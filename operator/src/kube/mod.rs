@@ -78,8 +78,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let readiness = Readiness::default();
     // Probes are answered until the very end, also while the last rounds finish.
     let served = CancellationToken::new();
-    let server =
-        tokio::spawn(serve::serve(options.metrics_listen, metrics.clone(), readiness.clone(), served.clone()));
+    let server = tokio::spawn(serve::serve(
+        options.metrics_listen,
+        metrics.clone(),
+        readiness.clone(),
+        served.clone(),
+    ));
     let result = tokio::select! {
         result = operate(&options, metrics, readiness, stop) => result,
         () = async {
@@ -100,9 +104,15 @@ async fn operate(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let config = config().await?;
-    let home = options.pod_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let home = options
+        .pod_namespace
+        .clone()
+        .unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).context("preparing the client for the API server")?;
-    let identity = options.pod_name.clone().unwrap_or_else(|| format!("chord-operator-{}", uuid::Uuid::new_v4()));
+    let identity = options
+        .pod_name
+        .clone()
+        .unwrap_or_else(|| format!("chord-operator-{}", uuid::Uuid::new_v4()));
     let shared = Arc::new(Shared {
         publisher: Publisher::new(client.clone(), Some(identity.clone())),
         client: client.clone(),
@@ -120,7 +130,9 @@ async fn operate(
         Box::pin(async move {
             let ended = stop.clone();
             let rounds = try_join_all(
-                scopes.into_iter().map(|scope| controller::run(shared.clone(), scope, stop.clone())),
+                scopes
+                    .into_iter()
+                    .map(|scope| controller::run(shared.clone(), scope, stop.clone())),
             );
             tokio::select! {
                 result = rounds => result.map(drop),
@@ -142,7 +154,10 @@ async fn operate(
     if options.leader_elect {
         leader::lead(client, &home, &identity, stop, leads, work).await
     } else {
-        client.apiserver_version().await.context("reaching the API server")?;
+        client
+            .apiserver_version()
+            .await
+            .context("reaching the API server")?;
         leads(true);
         work(stop).await
     }

@@ -41,7 +41,10 @@ pub struct Names {
 impl Names {
     /// The names of a cluster's objects.
     pub fn of(cluster: &ChordCluster) -> Names {
-        Names { cluster: cluster.name_any(), namespace: cluster.namespace().unwrap_or_default() }
+        Names {
+            cluster: cluster.name_any(),
+            namespace: cluster.namespace().unwrap_or_default(),
+        }
     }
     /// The StatefulSet, the client Service, the ServiceAccount, the budget and the
     /// network policy are called as the cluster is.
@@ -81,12 +84,19 @@ pub fn selector_labels(cluster: &str) -> BTreeMap<String, String> {
 
 /// The same as text, for the scale subresource.
 pub fn selector_text(cluster: &str) -> String {
-    selector_labels(cluster).iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+    selector_labels(cluster)
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// The same as a selector.
 pub fn selector(cluster: &str) -> LabelSelector {
-    LabelSelector { match_labels: Some(selector_labels(cluster)), ..Default::default() }
+    LabelSelector {
+        match_labels: Some(selector_labels(cluster)),
+        ..Default::default()
+    }
 }
 
 /// Labels that stay the same for a cluster's life: of claims, whose template can
@@ -115,10 +125,17 @@ fn version_label(image: &str) -> String {
     };
     let tag: String = tag
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
         .take(63)
         .collect();
-    tag.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_string()
+    tag.trim_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_string()
 }
 
 /// The reference by which a child belongs to its cluster.

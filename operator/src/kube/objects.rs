@@ -39,8 +39,22 @@ impl BroughtAbout {
 
 /// Bytes in the StatefulSet's claim template, and how they are written there.
 fn template_size(set: &StatefulSet) -> Option<(u64, String)> {
-    let claim = set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?;
-    let text = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.clone();
+    let claim = set
+        .spec
+        .as_ref()?
+        .volume_claim_templates
+        .as_ref()?
+        .first()?;
+    let text = claim
+        .spec
+        .as_ref()?
+        .resources
+        .as_ref()?
+        .requests
+        .as_ref()?
+        .get("storage")?
+        .0
+        .clone();
     Some((Quantity(text.clone()).bytes().ok()?, text))
 }
 
@@ -71,16 +85,31 @@ impl Round<'_> {
         let proof = slots::removed(now, replicas)
             .and_then(|o| slots::report_of(self.observed, o))
             .and_then(|r| slots::proof(r, &self.observed.stored));
-        let steps = claims::steps(self.seen, &plan.slots, &kept.stored, now, replicas, proof.as_deref());
-        applier.claims(&self.caches.claims, self.names, self.seen, &steps).await?;
+        let steps = claims::steps(
+            self.seen,
+            &plan.slots,
+            &kept.stored,
+            now,
+            replicas,
+            proof.as_deref(),
+        );
+        applier
+            .claims(&self.caches.claims, self.names, self.seen, &steps)
+            .await?;
 
         // One that is being deleted says nothing of the one that comes after it.
         let standing = set.filter(|s| s.metadata.deletion_timestamp.is_none());
         let template = standing.and_then(template_size);
         let size = &self.cluster.spec.storage.size;
         let small = claims::too_small(self.seen, self.wanted.settings.capacity);
-        conditions.extend(applier.grow(&self.caches.claims, self.seen, &small, size).await?);
-        let outgrown = template.as_ref().is_some_and(|(bytes, _)| *bytes < self.wanted.settings.capacity);
+        conditions.extend(
+            applier
+                .grow(&self.caches.claims, self.seen, &small, size)
+                .await?,
+        );
+        let outgrown = template
+            .as_ref()
+            .is_some_and(|(bytes, _)| *bytes < self.wanted.settings.capacity);
         let shape = Shape {
             replicas,
             claim_size: template.map_or_else(|| size.0.clone(), |(_, text)| text),
@@ -94,26 +123,53 @@ impl Round<'_> {
             return Ok(conditions);
         }
         brought_about.forget();
-        let Objects { service_account, nodes_service, client_service, stateful_set, budget, network_policy } =
-            build(self.cluster, self.wanted, &shape);
+        let Objects {
+            service_account,
+            nodes_service,
+            client_service,
+            stateful_set,
+            budget,
+            network_policy,
+        } = build(self.cluster, self.wanted, &shape);
 
         // What the pods stand on comes first; a conflict there stops the round.
         if let Some(account) = service_account {
-            applier.ensure(&self.caches.accounts, account, false).await?;
+            applier
+                .ensure(&self.caches.accounts, account, false)
+                .await?;
         }
-        applier.ensure(&self.caches.services, nodes_service, false).await?;
+        applier
+            .ensure(&self.caches.services, nodes_service, false)
+            .await?;
         if set.is_some() || replicas > 0 {
-            let live = applier.ensure(&self.caches.stateful_sets, stateful_set, replicas < now).await?;
+            let live = applier
+                .ensure(&self.caches.stateful_sets, stateful_set, replicas < now)
+                .await?;
             if outgrown && small.is_empty() && conditions.is_empty() {
                 self.remake(applier, &live).await?;
             }
         }
         // Nothing depends on the rest: a conflict there is told, and stops nothing.
         let mut beside = Vec::new();
-        beside.push(applier.ensure(&self.caches.services, client_service, false).await.map(drop));
-        beside.push(applier.ensure(&self.caches.budgets, budget, false).await.map(drop));
+        beside.push(
+            applier
+                .ensure(&self.caches.services, client_service, false)
+                .await
+                .map(drop),
+        );
+        beside.push(
+            applier
+                .ensure(&self.caches.budgets, budget, false)
+                .await
+                .map(drop),
+        );
         match network_policy {
-            Some(policy) => beside.push(applier.ensure(&self.caches.policies, policy, false).await.map(drop)),
+            Some(policy) => beside.push(
+                applier
+                    .ensure(&self.caches.policies, policy, false)
+                    .await
+                    .map(drop),
+            ),
             None => self.no_policy(applier).await?,
         }
         for result in beside {
@@ -140,15 +196,36 @@ impl Round<'_> {
         let (own, nodes) = (self.names.own(), self.names.nodes_service());
         let space = &self.names.namespace;
         let live = [
-            self.caches.stateful_sets.get(space, &own).map(|o| marker_of(o.as_ref())),
-            self.caches.services.get(space, &own).map(|o| marker_of(o.as_ref())),
-            self.caches.services.get(space, &nodes).map(|o| marker_of(o.as_ref())),
-            self.caches.budgets.get(space, &own).map(|o| marker_of(o.as_ref())),
-            self.caches.policies.get(space, &own).map(|o| marker_of(o.as_ref())),
-            self.caches.accounts.get(space, &own).map(|o| marker_of(o.as_ref())),
+            self.caches
+                .stateful_sets
+                .get(space, &own)
+                .map(|o| marker_of(o.as_ref())),
+            self.caches
+                .services
+                .get(space, &own)
+                .map(|o| marker_of(o.as_ref())),
+            self.caches
+                .services
+                .get(space, &nodes)
+                .map(|o| marker_of(o.as_ref())),
+            self.caches
+                .budgets
+                .get(space, &own)
+                .map(|o| marker_of(o.as_ref())),
+            self.caches
+                .policies
+                .get(space, &own)
+                .map(|o| marker_of(o.as_ref())),
+            self.caches
+                .accounts
+                .get(space, &own)
+                .map(|o| marker_of(o.as_ref())),
         ];
         let generation = self.cluster.metadata.generation;
-        format!("{generation:?} {} {} {shape:?} {live:?}", self.wanted.plan.revision, self.wanted.image)
+        format!(
+            "{generation:?} {} {} {shape:?} {live:?}",
+            self.wanted.plan.revision, self.wanted.image
+        )
     }
 
     /// Pods of the StatefulSet; fewer only when the node that goes has its proof.
@@ -172,28 +249,54 @@ impl Round<'_> {
     /// The claims have grown, and the template of the StatefulSet cannot: it goes
     /// without its pods, and the next round makes it anew around them.
     async fn remake(&self, applier: &Applier<'_>, set: &StatefulSet) -> Result<(), Error> {
-        let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
+        let policy = set
+            .spec
+            .as_ref()
+            .and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
         let keeps = policy.and_then(|p| p.when_deleted.as_deref()) != Some("Delete");
-        let tied = self.seen.claims.values().any(|c| !c.owner_references().is_empty());
+        let tied = self
+            .seen
+            .claims
+            .values()
+            .any(|c| !c.owner_references().is_empty());
         if !keeps || tied {
             return Err(Error::Waiting(
-                "the StatefulSet is made anew for larger volumes once it no longer owns the claims".into(),
+                "the StatefulSet is made anew for larger volumes once it no longer owns the claims"
+                    .into(),
             ));
         }
-        let orphan = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..Default::default() };
-        applier.delete(&self.caches.stateful_sets, set, orphan).await?;
-        Err(Error::Waiting("the StatefulSet is being made anew for larger volumes; its pods go on".into()))
+        let orphan = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Orphan),
+            ..Default::default()
+        };
+        applier
+            .delete(&self.caches.stateful_sets, set, orphan)
+            .await?;
+        Err(Error::Waiting(
+            "the StatefulSet is being made anew for larger volumes; its pods go on".into(),
+        ))
     }
 
     async fn no_policy(&self, applier: &Applier<'_>) -> Result<(), Error> {
         // Only what the watch shows is ours to take away.
         let name = self.names.own();
-        if self.caches.policies.get(&self.names.namespace, &name).is_none() {
+        if self
+            .caches
+            .policies
+            .get(&self.names.namespace, &name)
+            .is_none()
+        {
             return Ok(());
         }
         match applier.find(&self.caches.policies, &name).await {
             Ok(Some(policy)) if policy.metadata.deletion_timestamp.is_none() => {
-                applier.delete(&self.caches.policies, policy.as_ref(), DeleteParams::default()).await
+                applier
+                    .delete(
+                        &self.caches.policies,
+                        policy.as_ref(),
+                        DeleteParams::default(),
+                    )
+                    .await
             }
             Ok(_) | Err(Error::NameConflict { .. }) => Ok(()),
             Err(e) => Err(e),
@@ -203,14 +306,18 @@ impl Round<'_> {
     /// Deletes pods whose revision is old; the StatefulSet makes them anew.
     pub async fn restart(&self, applier: &Applier<'_>, plan: &Plan) -> Result<(), Error> {
         let whose = format!("{}/{}", self.names.namespace, self.names.cluster);
-        let all_new = self.seen.pods.values().all(|pod| {
-            pod.annotations().get(REVISION) == Some(&self.wanted.plan.revision)
-        });
+        let all_new = self
+            .seen
+            .pods
+            .values()
+            .all(|pod| pod.annotations().get(REVISION) == Some(&self.wanted.plan.revision));
         if all_new {
             self.shared.rolling.done(&whose);
         }
         for ordinal in &plan.restart {
-            let Some(pod) = self.seen.pods.get(ordinal) else { continue };
+            let Some(pod) = self.seen.pods.get(ordinal) else {
+                continue;
+            };
             if pod.metadata.deletion_timestamp.is_some() {
                 continue;
             }
@@ -218,13 +325,19 @@ impl Round<'_> {
                 tracing::info!("{whose} waits to be restarted until another cluster is done");
                 return Ok(());
             }
-            applier.delete(&self.caches.pods, pod.as_ref(), DeleteParams::default()).await?;
+            applier
+                .delete(&self.caches.pods, pod.as_ref(), DeleteParams::default())
+                .await?;
             self.shared
                 .publisher
-                .event(self.cluster, false, "Restarting", &format!("{} gets its new settings", self.names.pod(*ordinal)))
+                .event(
+                    self.cluster,
+                    false,
+                    "Restarting",
+                    &format!("{} gets its new settings", self.names.pod(*ordinal)),
+                )
                 .await;
         }
         Ok(())
     }
 }
-

@@ -43,16 +43,24 @@ pub fn look(caches: &Caches, names: &Names, set_replicas: Option<u32>, horizon: 
     while ordinal < horizon || something {
         let at = Ordinal(ordinal);
         let ours = |object: &dyn Labelled| object.instance() == Some(names.cluster.as_str());
-        let pod = caches.pods.get(&names.namespace, &names.pod(at)).filter(|p| ours(p.as_ref()));
-        let claim = caches.claims.get(&names.namespace, &names.claim(at)).filter(|c| ours(c.as_ref()));
+        let pod = caches
+            .pods
+            .get(&names.namespace, &names.pod(at))
+            .filter(|p| ours(p.as_ref()));
+        let claim = caches
+            .claims
+            .get(&names.namespace, &names.claim(at))
+            .filter(|c| ours(c.as_ref()));
         something = pod.is_some() || claim.is_some();
         seen.pods.extend(pod.map(|p| (at, p)));
         seen.claims.extend(claim.map(|c| (at, c)));
         ordinal += 1;
     }
-    let living = seen.pods.iter().filter(|(_, p)| p.metadata.deletion_timestamp.is_none());
-    seen.replicas =
-        set_replicas.unwrap_or_else(|| living.map(|(o, _)| o.0 + 1).max().unwrap_or(0));
+    let living = seen
+        .pods
+        .iter()
+        .filter(|(_, p)| p.metadata.deletion_timestamp.is_none());
+    seen.replicas = set_replicas.unwrap_or_else(|| living.map(|(o, _)| o.0 + 1).max().unwrap_or(0));
     seen
 }
 
@@ -62,7 +70,13 @@ pub fn targets(seen: &Seen) -> Vec<(Ordinal, String)> {
         .iter()
         .filter_map(|(ordinal, pod)| {
             let ip: std::net::IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-            Some((*ordinal, format!("http://{}", std::net::SocketAddr::from((ip, PEER_PORT as u16)))))
+            Some((
+                *ordinal,
+                format!(
+                    "http://{}",
+                    std::net::SocketAddr::from((ip, PEER_PORT as u16))
+                ),
+            ))
         })
         .collect()
 }
@@ -81,22 +95,42 @@ pub async fn observe(
             && said.ordinal != *ordinal
         {
             let why = format!("{} answers there", said.name);
-            *report = Err(NodeError::Unreadable { url: format!("the node {ordinal}"), why });
+            *report = Err(NodeError::Unreadable {
+                url: format!("the node {ordinal}"),
+                why,
+            });
         }
     }
     let held = held_views(client, targets, &reports, &stored).await;
-    (Observed { nodes: nodes(seen, &reports), stored, held }, reports)
+    (
+        Observed {
+            nodes: nodes(seen, &reports),
+            stored,
+            held,
+        },
+        reports,
+    )
 }
 
 fn nodes(seen: &Seen, reports: &Reports) -> BTreeMap<Ordinal, Node> {
     let below = (0..seen.replicas).map(Ordinal);
-    let ordinals: std::collections::BTreeSet<Ordinal> =
-        below.chain(seen.pods.keys().copied()).chain(seen.claims.keys().copied()).collect();
+    let ordinals: std::collections::BTreeSet<Ordinal> = below
+        .chain(seen.pods.keys().copied())
+        .chain(seen.claims.keys().copied())
+        .collect();
     ordinals
         .into_iter()
         .map(|at| {
             let (pod, claim) = (seen.pods.get(&at), seen.claims.get(&at));
-            (at, node(pod.map(Arc::as_ref), claim.is_some(), at.0 < seen.replicas, reports.get(&at)))
+            (
+                at,
+                node(
+                    pod.map(Arc::as_ref),
+                    claim.is_some(),
+                    at.0 < seen.replicas,
+                    reports.get(&at),
+                ),
+            )
         })
         .collect()
 }
@@ -119,7 +153,9 @@ fn node(
     let trouble = match (&report, pod) {
         (_, None) => meant_to_run.then(|| "its pod has not been made".to_string()),
         (Some(_), Some(pod)) => trouble(pod),
-        (None, Some(pod)) => trouble(pod).or(silence).or(Some("it has no address".into())),
+        (None, Some(pod)) => trouble(pod)
+            .or(silence)
+            .or(Some("it has no address".into())),
     };
     Node {
         running: meant_to_run || (pod.is_some() && !terminating),
@@ -136,15 +172,29 @@ fn node(
 fn trouble(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     if let Some("Failed" | "Succeeded") = status.phase.as_deref() {
-        return Some(format!("its pod has ended: {}", status.message.as_deref().unwrap_or("without a word")));
+        return Some(format!(
+            "its pod has ended: {}",
+            status.message.as_deref().unwrap_or("without a word")
+        ));
     }
     let unschedulable = status
         .conditions
         .iter()
         .flatten()
         .find(|c| c.type_ == "PodScheduled" && c.status == "False")
-        .map(|c| format!("its pod cannot be placed: {}", c.message.as_deref().unwrap_or("no reason given")));
-    unschedulable.or_else(|| status.container_statuses.iter().flatten().find_map(container_trouble))
+        .map(|c| {
+            format!(
+                "its pod cannot be placed: {}",
+                c.message.as_deref().unwrap_or("no reason given")
+            )
+        });
+    unschedulable.or_else(|| {
+        status
+            .container_statuses
+            .iter()
+            .flatten()
+            .find_map(container_trouble)
+    })
 }
 
 fn container_trouble(status: &ContainerStatus) -> Option<String> {
@@ -155,7 +205,11 @@ fn container_trouble(status: &ContainerStatus) -> Option<String> {
         return None;
     }
     let message = waiting.message.as_deref().unwrap_or_default();
-    Some(format!("{reason}: {message}").trim_end_matches(": ").to_string())
+    Some(
+        format!("{reason}: {message}")
+            .trim_end_matches(": ")
+            .to_string(),
+    )
 }
 
 /// What is written on a claim of its node's proof.
@@ -188,9 +242,15 @@ mod tests {
     fn what_kubernetes_says_of_a_pod_is_handed_on() {
         let waiting = json!({"containerStatuses": [{"name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]});
-        assert_eq!(trouble(&pod(waiting)).as_deref(), Some("ImagePullBackOff: no such image"));
+        assert_eq!(
+            trouble(&pod(waiting)).as_deref(),
+            Some("ImagePullBackOff: no such image")
+        );
         let unplaced = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]});
-        assert_eq!(trouble(&pod(unplaced)).as_deref(), Some("its pod cannot be placed: 0/3 nodes"));
+        assert_eq!(
+            trouble(&pod(unplaced)).as_deref(),
+            Some("its pod cannot be placed: 0/3 nodes")
+        );
         assert_eq!(trouble(&pod(json!({"phase": "Running"}))), None);
     }
 
@@ -199,22 +259,33 @@ mod tests {
         let node = |pod, meant| node(pod, true, meant, None);
         let leaving = terminating(pod(json!({})));
         assert!(!node(Some(&leaving), false).running);
-        assert!(node(Some(&leaving), true).running, "a restart: it will be back");
+        assert!(
+            node(Some(&leaving), true).running,
+            "a restart: it will be back"
+        );
         assert!(node(Some(&leaving), true).terminating);
         assert!(node(None, true).running, "meant to be there");
         assert!(!node(None, false).running && node(None, false).disk_exists);
-        assert_eq!(node(Some(&pod(json!({}))), true).revision.as_deref(), Some("r1"));
+        assert_eq!(
+            node(Some(&pod(json!({}))), true).revision.as_deref(),
+            Some("r1")
+        );
     }
 
     #[test]
     fn nodes_are_asked_by_address_of_either_family() {
         let mut seen = Seen::default();
-        seen.pods.insert(Ordinal(0), Arc::new(pod(json!({"podIP": "10.0.0.7"}))));
-        seen.pods.insert(Ordinal(1), Arc::new(pod(json!({"podIP": "fd00::7"}))));
+        seen.pods
+            .insert(Ordinal(0), Arc::new(pod(json!({"podIP": "10.0.0.7"}))));
+        seen.pods
+            .insert(Ordinal(1), Arc::new(pod(json!({"podIP": "fd00::7"}))));
         seen.pods.insert(Ordinal(2), Arc::new(pod(json!({}))));
         assert_eq!(
             targets(&seen),
-            [(Ordinal(0), "http://10.0.0.7:8081".to_string()), (Ordinal(1), "http://[fd00::7]:8081".to_string())]
+            [
+                (Ordinal(0), "http://10.0.0.7:8081".to_string()),
+                (Ordinal(1), "http://[fd00::7]:8081".to_string())
+            ]
         );
     }
 }

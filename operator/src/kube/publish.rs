@@ -54,7 +54,13 @@ pub struct Publisher {
 impl Publisher {
     /// With the one recorder that all clusters share; `instance`: this operator's pod.
     pub fn new(client: Client, instance: Option<String>) -> Publisher {
-        let recorder = Recorder::new(client.clone(), Reporter { controller: MANAGER.into(), instance });
+        let recorder = Recorder::new(
+            client.clone(),
+            Reporter {
+                controller: MANAGER.into(),
+                instance,
+            },
+        );
         Publisher { client, recorder }
     }
 
@@ -91,14 +97,25 @@ impl Publisher {
     /// Tells of something that happened. An event that cannot be told stops nothing.
     pub async fn event(&self, cluster: &ChordCluster, warning: bool, reason: &str, message: &str) {
         let event = Event {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
+            type_: if warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: reason.to_string(),
             note: Some(message.chars().take(NOTE).collect()),
             action: "Reconcile".into(),
             secondary: None,
         };
-        if let Err(e) = self.recorder.publish(&event, &cluster.object_ref(&())).await {
-            tracing::warn!("event {reason} of {} cannot be told: {e}", cluster.name_any());
+        if let Err(e) = self
+            .recorder
+            .publish(&event, &cluster.object_ref(&()))
+            .await
+        {
+            tracing::warn!(
+                "event {reason} of {} cannot be told: {e}",
+                cluster.name_any()
+            );
         }
     }
 }
@@ -137,8 +154,17 @@ pub fn troubled(
         ..Default::default()
     });
     let before = std::mem::take(&mut status.conditions);
-    status.conditions = before.iter().filter(|c| c.type_ != trouble.kind).cloned().collect();
-    status.conditions.extend(crate::crd::status::stamp(&[trouble], &before, generation, now));
+    status.conditions = before
+        .iter()
+        .filter(|c| c.type_ != trouble.kind)
+        .cloned()
+        .collect();
+    status.conditions.extend(crate::crd::status::stamp(
+        &[trouble],
+        &before,
+        generation,
+        now,
+    ));
     status.observed_generation = generation;
     status
 }
@@ -164,26 +190,52 @@ mod tests {
 
     #[test]
     fn trouble_leaves_the_rest_of_the_status_as_it_was() {
-        let previous = ChordClusterStatus { phase: "Ready".into(), nodes: 3, ..Default::default() };
+        let previous = ChordClusterStatus {
+            phase: "Ready".into(),
+            nodes: 3,
+            ..Default::default()
+        };
         let status = troubled(&cluster(), trouble(), Some(&previous), plan::Millis(5_000));
-        assert_eq!((status.phase.as_str(), status.nodes, status.observed_generation), ("Ready", 3, 4));
+        assert_eq!(
+            (
+                status.phase.as_str(),
+                status.nodes,
+                status.observed_generation
+            ),
+            ("Ready", 3, 4)
+        );
         let again = troubled(&cluster(), trouble(), Some(&status), plan::Millis(9_000));
         assert_eq!(status, again, "the same trouble is no news");
-        assert_eq!(troubled(&cluster(), trouble(), None, plan::Millis(0)).phase, "Pending");
+        assert_eq!(
+            troubled(&cluster(), trouble(), None, plan::Millis(0)).phase,
+            "Pending"
+        );
     }
 
     #[test]
     fn figures_wait_and_the_rest_does_not() {
         let mut cluster = cluster();
-        let ready = ChordClusterStatus { phase: "Ready".into(), ..Default::default() };
+        let ready = ChordClusterStatus {
+            phase: "Ready".into(),
+            ..Default::default()
+        };
         let mut fuller = ready.clone();
         fuller.storage.used_percent = 50;
-        let degraded = ChordClusterStatus { phase: "Degraded".into(), ..Default::default() };
+        let degraded = ChordClusterStatus {
+            phase: "Degraded".into(),
+            ..Default::default()
+        };
         let mut published = Published::default();
         assert!(published.due(&cluster, &ready), "the first");
         cluster.status = Some(ready.clone());
-        assert!(!published.due(&cluster, &ready), "no news, though this operator has just started");
-        published = Published { status: Some(ready.clone()), at: Some(Instant::now()) };
+        assert!(
+            !published.due(&cluster, &ready),
+            "no news, though this operator has just started"
+        );
+        published = Published {
+            status: Some(ready.clone()),
+            at: Some(Instant::now()),
+        };
         assert!(!published.due(&cluster, &ready));
         assert!(!published.due(&cluster, &fuller));
         assert!(published.due(&cluster, &degraded));

@@ -88,7 +88,11 @@ pub async fn reconcile(
     let result = round(shared, caches, cluster, state).await;
     let trouble = match &result {
         Err(Error::NameConflict { kind, name }) => {
-            let message = Error::NameConflict { kind: kind.clone(), name: name.clone() }.to_string();
+            let message = Error::NameConflict {
+                kind: kind.clone(),
+                name: name.clone(),
+            }
+            .to_string();
             ConditionNow {
                 kind: "NameConflict".into(),
                 status: true,
@@ -111,10 +115,16 @@ pub async fn reconcile(
         .any(|c| c.type_ == trouble.kind && c.status == "True" && c.message == trouble.message);
     if !known {
         tracing::warn!("{}: {}", cluster.name_any(), trouble.message);
-        shared.publisher.event(cluster, true, &trouble.reason, &trouble.message).await;
+        shared
+            .publisher
+            .event(cluster, true, &trouble.reason, &trouble.message)
+            .await;
     }
     let status = troubled(cluster, trouble, previous.as_ref(), now());
-    shared.publisher.status(&shared.metrics, cluster, &mut state.published, status).await?;
+    shared
+        .publisher
+        .status(&shared.metrics, cluster, &mut state.published, status)
+        .await?;
     Ok(Action::requeue(LATER))
 }
 
@@ -125,7 +135,9 @@ async fn round(
     state: &mut State,
 ) -> Result<Action, Error> {
     let names = Names::of(cluster);
-    let owner = cluster.uid().ok_or_else(|| BadSpec::new("metadata.uid", "is missing"))?;
+    let owner = cluster
+        .uid()
+        .ok_or_else(|| BadSpec::new("metadata.uid", "is missing"))?;
     let mut applied = std::mem::take(&mut state.applied);
     let mut applier = Applier {
         client: &shared.client,
@@ -151,7 +163,10 @@ async fn steps(
     let kept = store::read(applier.find(&caches.config_maps, &names.view()).await?);
     let set = applier.find(&caches.stateful_sets, &names.own()).await?;
     // The ConfigMap may have been lost; what the pods run with is the same.
-    let known = kept.pinned.clone().or(set.as_deref().map(pinned_in).unwrap_or_default());
+    let known = kept
+        .pinned
+        .clone()
+        .or(set.as_deref().map(pinned_in).unwrap_or_default());
 
     let wanted = validated(cluster, &known, shared, state)?;
     let pinned = Pinned {
@@ -165,15 +180,27 @@ async fn steps(
     // Observe: the nodes.
     let nodes = secret(applier, cluster, &wanted, state).await?;
     let set_replicas = set.as_ref().map(|s| replicas_of(s));
-    let shown = state.published.last(cluster).map_or(0, |s| s.nodes.max(s.desired_nodes));
-    let horizon = slots::horizon(&kept.stored, set_replicas.unwrap_or(0), wanted.plan.nodes, shown);
+    let shown = state
+        .published
+        .last(cluster)
+        .map_or(0, |s| s.nodes.max(s.desired_nodes));
+    let horizon = slots::horizon(
+        &kept.stored,
+        set_replicas.unwrap_or(0),
+        wanted.plan.nodes,
+        shown,
+    );
     let seen = observe::look(caches, names, set_replicas, horizon);
     let targets = observe::targets(&seen);
     let (observed, reports) = observe::observe(&nodes, &seen, &targets, kept.stored.clone()).await;
 
     // Plan.
     let time = now();
-    let before = state.memory.clone().or_else(|| kept.memory.clone()).unwrap_or_default();
+    let before = state
+        .memory
+        .clone()
+        .or_else(|| kept.memory.clone())
+        .unwrap_or_default();
     let (plan, memory) = plan::plan(&wanted.plan, &observed, &before, time);
 
     // Apply: the view and the memory first, then the view to the nodes.
@@ -183,23 +210,57 @@ async fn steps(
         && view.cluster == wanted.plan.cluster
     {
         for (ordinal, e) in push_view(&nodes, &targets, &reports, view).await {
-            tracing::warn!("{} did not take view {}: {e}", names.pod(ordinal), view.epoch);
+            tracing::warn!(
+                "{} did not take view {}: {e}",
+                names.pod(ordinal),
+                view.epoch
+            );
         }
     }
     let mut extra = Vec::new();
     if !wanted.plan.paused {
-        let round = Round { shared, caches, cluster, names, wanted: &wanted, seen: &seen, observed: &observed };
-        extra = round.objects(applier, &mut state.brought_about, set.as_deref(), &kept, &plan).await?;
+        let round = Round {
+            shared,
+            caches,
+            cluster,
+            names,
+            wanted: &wanted,
+            seen: &seen,
+            observed: &observed,
+        };
+        extra = round
+            .objects(
+                applier,
+                &mut state.brought_about,
+                set.as_deref(),
+                &kept,
+                &plan,
+            )
+            .await?;
         round.restart(applier, &plan).await?;
     }
 
     // Status.
     for event in &plan.events {
-        shared.publisher.event(cluster, event.warning, event.reason, &event.message).await;
+        shared
+            .publisher
+            .event(cluster, event.warning, event.reason, &event.message)
+            .await;
     }
-    let status = planned(cluster, &plan.status, &extra, state.published.last(cluster), time);
-    shared.publisher.status(&shared.metrics, cluster, &mut state.published, status).await?;
-    Ok(Action::requeue(Duration::from_millis(plan.again_ms.clamp(200, AGAIN_AT_MOST))))
+    let status = planned(
+        cluster,
+        &plan.status,
+        &extra,
+        state.published.last(cluster),
+        time,
+    );
+    shared
+        .publisher
+        .status(&shared.metrics, cluster, &mut state.published, status)
+        .await?;
+    Ok(Action::requeue(Duration::from_millis(
+        plan.again_ms.clamp(200, AGAIN_AT_MOST),
+    )))
 }
 
 fn validated(
@@ -235,10 +296,16 @@ async fn secret(
         return Ok(nodes.client.clone());
     }
     let known = state.nodes.as_ref().map(|n| n.secret.clone());
-    let secret = applier.secret(cluster, &wanted.image, known.as_deref()).await?;
+    let secret = applier
+        .secret(cluster, &wanted.image, known.as_deref())
+        .await?;
     let client = NodeClient::new(secret.clone(), NODE_TIMEOUT)
         .map_err(|e| Error::Refused(format!("no client for the nodes can be made: {e}")))?;
-    state.nodes = Some(Nodes { secret, client: client.clone(), read: Instant::now() });
+    state.nodes = Some(Nodes {
+        secret,
+        client: client.clone(),
+        read: Instant::now(),
+    });
     Ok(client)
 }
 
@@ -258,11 +325,16 @@ async fn keep(
     });
     let known = kept.object.is_some()
         && kept.pinned == *pinned
-        && kept.memory.as_ref().is_some_and(|old| gist(old) == gist(memory));
+        && kept
+            .memory
+            .as_ref()
+            .is_some_and(|old| gist(old) == gist(memory));
     if view.is_none() && known {
         return Ok(kept);
     }
-    applier.keep(&caches.config_maps, cluster, &kept, view, memory, pinned).await
+    applier
+        .keep(&caches.config_maps, cluster, &kept, view, memory, pinned)
+        .await
 }
 
 /// The memory without the words of the last decision, whose figures change all the
@@ -278,10 +350,18 @@ fn gist(memory: &Memory) -> Memory {
 /// What a StatefulSet's pods run with.
 fn pinned_in(set: &StatefulSet) -> Pinned {
     let pod = set.spec.as_ref().and_then(|s| s.template.spec.as_ref());
-    let Some(container) = pod.and_then(|p| p.containers.first()) else { return Pinned::default() };
+    let Some(container) = pod.and_then(|p| p.containers.first()) else {
+        return Pinned::default();
+    };
     let args = container.args.as_deref().unwrap_or_default();
-    let uid = args.windows(2).find(|pair| pair[0] == "--cluster-uid").map(|pair| pair[1].clone());
-    Pinned { image: container.image.clone(), cluster: uid.map(ClusterUid) }
+    let uid = args
+        .windows(2)
+        .find(|pair| pair[0] == "--cluster-uid")
+        .map(|pair| pair[1].clone());
+    Pinned {
+        image: container.image.clone(),
+        cluster: uid.map(ClusterUid),
+    }
 }
 
 fn replicas_of(set: &StatefulSet) -> u32 {
@@ -295,12 +375,16 @@ pub fn back_off(error: &Error, failures: u32) -> Duration {
         Error::Waiting(_) => SOON,
         // Something was changed meanwhile; what was read is not what is there.
         e if e.status() == Some(409) && failures <= 3 => Duration::from_millis(200),
-        _ => SOON.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(Duration::from_secs(60)),
+        _ => SOON
+            .saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)))
+            .min(Duration::from_secs(60)),
     }
 }
 
 fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -324,11 +408,20 @@ mod tests {
             ]}}
         }}))
         .unwrap();
-        let pinned = Pinned { image: Some("r/n:1".into()), cluster: Some(ClusterUid("u7".into())) };
+        let pinned = Pinned {
+            image: Some("r/n:1".into()),
+            cluster: Some(ClusterUid("u7".into())),
+        };
         assert_eq!(pinned_in(&set), pinned);
-        let kept = Pinned { image: Some("r/n:2".into()), cluster: None };
+        let kept = Pinned {
+            image: Some("r/n:2".into()),
+            cluster: None,
+        };
         let both = kept.or(pinned_in(&set));
-        assert_eq!((both.image.as_deref(), both.cluster.map(|c| c.0).as_deref()), (Some("r/n:2"), Some("u7")));
+        assert_eq!(
+            (both.image.as_deref(), both.cluster.map(|c| c.0).as_deref()),
+            (Some("r/n:2"), Some("u7"))
+        );
     }
 
     #[test]
@@ -338,7 +431,13 @@ mod tests {
             last_decision: Some((plan::Decision::Hold, words.into(), Millis(1))),
             ..Default::default()
         };
-        assert_eq!(gist(&memory("11 %", Some(3))), gist(&memory("12 %", Some(3))));
-        assert_ne!(gist(&memory("11 %", Some(3))), gist(&memory("11 %", Some(4))));
+        assert_eq!(
+            gist(&memory("11 %", Some(3))),
+            gist(&memory("12 %", Some(3)))
+        );
+        assert_ne!(
+            gist(&memory("11 %", Some(3))),
+            gist(&memory("11 %", Some(4)))
+        );
     }
 }

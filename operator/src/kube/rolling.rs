@@ -15,7 +15,9 @@ impl Rolling {
     /// Whether this cluster may restart a node now; from then on it is its turn.
     pub fn may(&self, whose: &str) -> bool {
         let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = turn.as_ref().is_none_or(|(who, since)| who == whose || since.elapsed() > GIVES_WAY);
+        let free = turn
+            .as_ref()
+            .is_none_or(|(who, since)| who == whose || since.elapsed() > GIVES_WAY);
         if free {
             *turn = Some((whose.to_string(), Instant::now()));
         }

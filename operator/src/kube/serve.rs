@@ -41,13 +41,21 @@ pub async fn serve(
                 if readiness.0.load(Ordering::Relaxed) {
                     (StatusCode::OK, "ok")
                 } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "the API server has not been reached yet")
+                    (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "the API server has not been reached yet",
+                    )
                 }
             }),
         )
         .route(
             "/metrics",
-            get(async move || ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text())),
+            get(async move || {
+                (
+                    [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+                    metrics.text(),
+                )
+            }),
         );
     axum::serve(listener, app)
         .with_graceful_shutdown(stop.cancelled_owned())

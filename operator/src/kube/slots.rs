@@ -36,7 +36,9 @@ pub fn removed(now: u32, wanted: u32) -> Option<Ordinal> {
 
 /// The proof that is written on a claim before its pod goes.
 pub fn proof(report: &NodeReport, stored: &Stored) -> Option<String> {
-    let Stored::View(view) = stored else { return None };
+    let Stored::View(view) = stored else {
+        return None;
+    };
     let settled = view.stable().is_some()
         && report.view == Some(view.reference())
         && report.inventory.is_empty()
@@ -47,9 +49,15 @@ pub fn proof(report: &NodeReport, stored: &Stored) -> Option<String> {
 /// Whether a claim with this proof may be deleted: its disk still is in no table,
 /// and the view is no older than the proof.
 pub fn still_proven(proof: &str, stored: &Stored) -> bool {
-    let Stored::View(view) = stored else { return false };
-    let Some((disk, epoch)) = proof.split_once('@') else { return false };
-    let (Ok(disk), Ok(epoch)) = (disk.parse::<DiskId>(), epoch.parse::<u64>()) else { return false };
+    let Stored::View(view) = stored else {
+        return false;
+    };
+    let Some((disk, epoch)) = proof.split_once('@') else {
+        return false;
+    };
+    let (Ok(disk), Ok(epoch)) = (disk.parse::<DiskId>(), epoch.parse::<u64>()) else {
+        return false;
+    };
     view.epoch.0 >= epoch && view.members().iter().all(|m| m.disk != disk)
 }
 
@@ -57,11 +65,20 @@ pub fn still_proven(proof: &str, stored: &Stored) -> bool {
 /// the view, the StatefulSet and the status.
 pub fn horizon(stored: &Stored, replicas: u32, wanted: u32, shown: u32) -> u32 {
     let in_view = match stored {
-        Stored::View(view) => view.members().iter().map(|m| m.ordinal.0 + 1).max().unwrap_or(0),
+        Stored::View(view) => view
+            .members()
+            .iter()
+            .map(|m| m.ordinal.0 + 1)
+            .max()
+            .unwrap_or(0),
         Stored::Missing | Stored::Unreadable(_) => 0,
     };
     // One more than was ever wanted, for a pod or a claim that was left behind.
-    in_view.max(replicas).max(wanted).max(shown).saturating_add(1)
+    in_view
+        .max(replicas)
+        .max(wanted)
+        .max(shown)
+        .saturating_add(1)
 }
 
 /// What the node at an ordinal said, if it did.
@@ -80,7 +97,12 @@ mod tests {
         (0..)
             .zip(spec.chars())
             .filter_map(|(o, c)| match c {
-                'r' => Some((Ordinal(o), Slot::Running { revision: "1".into() })),
+                'r' => Some((
+                    Ordinal(o),
+                    Slot::Running {
+                        revision: "1".into(),
+                    },
+                )),
                 'a' => Some((Ordinal(o), Slot::Absent { delete_disk: true })),
                 _ => None,
             })
@@ -103,10 +125,22 @@ mod tests {
     fn pods_go_one_by_one_and_only_where_the_plan_says_so() {
         assert_eq!(replicas(&slots("rrrra"), 5, false), 4);
         assert_eq!(replicas(&slots("rrraa"), 5, false), 4);
-        assert_eq!(replicas(&slots("rrra"), 5, false), 5, "the last is not named");
+        assert_eq!(
+            replicas(&slots("rrra"), 5, false),
+            5,
+            "the last is not named"
+        );
         assert_eq!(replicas(&slots("rrrr"), 5, false), 5, "unnamed stays");
-        assert_eq!(replicas(&slots("rrrra"), 5, true), 5, "another one is leaving still");
-        assert_eq!(replicas(&slots("rrar"), 4, false), 4, "only the last can go");
+        assert_eq!(
+            replicas(&slots("rrrra"), 5, true),
+            5,
+            "another one is leaving still"
+        );
+        assert_eq!(
+            replicas(&slots("rrar"), 4, false),
+            4,
+            "only the last can go"
+        );
         assert_eq!(replicas(&slots(""), 3, false), 3, "no plan, no change");
         assert_eq!(removed(5, 4), Some(Ordinal(4)));
         assert_eq!(removed(4, 5), None);
@@ -114,12 +148,25 @@ mod tests {
     }
 
     fn member(n: u32, disk: DiskId) -> Member {
-        Member { ordinal: Ordinal(n), disk, tokens: vec![Token(u64::from(n) + 1)], zone: None, out: false }
+        Member {
+            ordinal: Ordinal(n),
+            disk,
+            tokens: vec![Token(u64::from(n) + 1)],
+            zone: None,
+            out: false,
+        }
     }
 
     fn stored(disks: &[DiskId]) -> (Stored, View) {
         let members = (0..).zip(disks).map(|(n, d)| member(n, *d)).collect();
-        let view = View::first(ClusterUid("u".into()), Table { replication: 1, members }).unwrap();
+        let view = View::first(
+            ClusterUid("u".into()),
+            Table {
+                replication: 1,
+                members,
+            },
+        )
+        .unwrap();
         (Stored::View(Box::new(view.clone())), view)
     }
 
@@ -143,7 +190,11 @@ mod tests {
                 pending: 0,
                 waiting: None,
             },
-            copies: Copies { epoch: view.epoch, complete: true, missing: 0 },
+            copies: Copies {
+                epoch: view.epoch,
+                complete: true,
+                missing: 0,
+            },
             refused_view: None,
         }
     }
@@ -155,10 +206,16 @@ mod tests {
         let text = proof(&report(leaver, &view), &store).unwrap();
         assert!(still_proven(&text, &store));
         let (readmitted, _) = stored(&[member, leaver]);
-        assert!(!still_proven(&text, &readmitted), "the disk is in the view again");
+        assert!(
+            !still_proven(&text, &readmitted),
+            "the disk is in the view again"
+        );
         assert!(!still_proven(&text, &Stored::Missing));
         assert!(!still_proven("yes", &store));
-        assert!(!still_proven(&format!("{leaver}@99"), &store), "a view older than the proof");
+        assert!(
+            !still_proven(&format!("{leaver}@99"), &store),
+            "a view older than the proof"
+        );
     }
 
     #[test]
@@ -171,10 +228,19 @@ mod tests {
         full.inventory.chunks = 1;
         assert_eq!(proof(&full, &store), None);
         let mut old = report(leaver, &view);
-        old.view = Some(chord_api::view::ViewRef { epoch: Epoch(0), hash: view.hash() });
+        old.view = Some(chord_api::view::ViewRef {
+            epoch: Epoch(0),
+            hash: view.hash(),
+        });
         assert_eq!(proof(&old, &store), None, "another view");
         let joint = view.change_to(view.old().clone()).unwrap();
-        assert_eq!(proof(&report(leaver, &joint), &Stored::View(Box::new(joint.clone()))), None);
+        assert_eq!(
+            proof(
+                &report(leaver, &joint),
+                &Stored::View(Box::new(joint.clone()))
+            ),
+            None
+        );
     }
 
     #[test]

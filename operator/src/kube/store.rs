@@ -43,8 +43,16 @@ pub struct Kept {
 
 /// Reads the ConfigMap.
 pub fn read(object: Option<Arc<ConfigMap>>) -> Kept {
-    let Some(map) = object else { return Kept::default() };
-    let text = |key: &str| map.data.as_ref().and_then(|d| d.get(key)).filter(|t| !t.is_empty()).cloned();
+    let Some(map) = object else {
+        return Kept::default();
+    };
+    let text = |key: &str| {
+        map.data
+            .as_ref()
+            .and_then(|d| d.get(key))
+            .filter(|t| !t.is_empty())
+            .cloned()
+    };
     let stored = match map.binary_data.as_ref().and_then(|d| d.get(VIEW)) {
         None => Stored::Missing,
         Some(ByteString(bytes)) => match View::decode(bytes) {
@@ -54,13 +62,18 @@ pub fn read(object: Option<Arc<ConfigMap>>) -> Kept {
     };
     let memory = text(MEMORY).and_then(|json| {
         serde_json::from_str(&json)
-            .inspect_err(|e| tracing::warn!("the planner's memory of {} is lost: {e}", map.name_any()))
+            .inspect_err(|e| {
+                tracing::warn!("the planner's memory of {} is lost: {e}", map.name_any())
+            })
             .ok()
     });
     Kept {
         stored,
         memory,
-        pinned: Pinned { image: text(IMAGE), cluster: text(CLUSTER).map(ClusterUid) },
+        pinned: Pinned {
+            image: text(IMAGE),
+            cluster: text(CLUSTER).map(ClusterUid),
+        },
         object: Some(map),
     }
 }
@@ -76,7 +89,11 @@ fn written(
     let mut map = match &kept.object {
         Some(object) => (**object).clone(),
         None => ConfigMap {
-            metadata: meta(cluster, Names::of(cluster).view(), pinned.image.as_deref().unwrap_or_default()),
+            metadata: meta(
+                cluster,
+                Names::of(cluster).view(),
+                pinned.image.as_deref().unwrap_or_default(),
+            ),
             ..Default::default()
         },
     };
@@ -85,7 +102,10 @@ fn written(
         .map_err(|e| Error::Refused(format!("the planner's memory cannot be written down: {e}")))?;
     let data = map.data.get_or_insert_default();
     data.insert(MEMORY.into(), memory);
-    for (key, value) in [(IMAGE, &pinned.image), (CLUSTER, &pinned.cluster.as_ref().map(|c| c.0.clone()))] {
+    for (key, value) in [
+        (IMAGE, &pinned.image),
+        (CLUSTER, &pinned.cluster.as_ref().map(|c| c.0.clone())),
+    ] {
         if let Some(value) = value {
             data.insert(key.into(), value.clone());
         }
@@ -118,11 +138,23 @@ fn summary(view: &View) -> String {
         table
             .members
             .iter()
-            .map(|m| format!("{} {}{}", m.ordinal, m.disk, if m.out { " out" } else { "" }))
+            .map(|m| {
+                format!(
+                    "{} {}{}",
+                    m.ordinal,
+                    m.disk,
+                    if m.out { " out" } else { "" }
+                )
+            })
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let mut text = format!("epoch {}, {}, members: {}", view.epoch, view.state(), members(view.old()));
+    let mut text = format!(
+        "epoch {}, {}, members: {}",
+        view.epoch,
+        view.state(),
+        members(view.old())
+    );
     if view.stable().is_none() {
         text.push_str(&format!("; then: {}", members(view.new_table())));
     }
@@ -143,7 +175,10 @@ impl Applier<'_> {
     ) -> Result<Kept, Error> {
         let map = written(cluster, kept, view, memory, pinned)?;
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), self.namespace);
-        let params = PostParams { field_manager: Some(MANAGER.into()), ..Default::default() };
+        let params = PostParams {
+            field_manager: Some(MANAGER.into()),
+            ..Default::default()
+        };
         let name = map.name_any();
         let (object, verb) = match &kept.object {
             None => (api.create(&params, &map).await, "create"),
@@ -152,20 +187,36 @@ impl Applier<'_> {
         let object = object.map_err(Error::api(format!("writing ConfigMap {name}")))?;
         self.metrics.write("ConfigMap", verb);
         if let Some(view) = view {
-            tracing::info!("view of {}/{} is now {}", self.namespace, cluster.name_any(), summary(view));
+            tracing::info!(
+                "view of {}/{} is now {}",
+                self.namespace,
+                cluster.name_any(),
+                summary(view)
+            );
         }
         Ok(read(Some(cache.put(object))))
     }
 
     /// The cluster's secret: read, or made where there is none. `known`: the one
     /// that nodes run with already; if the object was deleted it gets that back.
-    pub async fn secret(&self, cluster: &ChordCluster, image: &str, known: Option<&str>) -> Result<String, Error> {
+    pub async fn secret(
+        &self,
+        cluster: &ChordCluster,
+        image: &str,
+        known: Option<&str>,
+    ) -> Result<String, Error> {
         let name = Names::of(cluster).secret();
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
-        let found = api.get_opt(&name).await.map_err(Error::api(format!("reading Secret {name}")))?;
+        let found = api
+            .get_opt(&name)
+            .await
+            .map_err(Error::api(format!("reading Secret {name}")))?;
         if let Some(secret) = found {
             if !is_owned(&secret.metadata, self.owner) {
-                return Err(Error::NameConflict { kind: "Secret".into(), name });
+                return Err(Error::NameConflict {
+                    kind: "Secret".into(),
+                    name,
+                });
             }
             let bytes = secret.data.as_ref().and_then(|d| d.get(SECRET_KEY));
             return bytes
@@ -184,12 +235,20 @@ impl Applier<'_> {
         };
         let secret = Secret {
             metadata: meta(cluster, name.clone(), image),
-            data: Some(BTreeMap::from([(SECRET_KEY.to_string(), ByteString(value.clone().into_bytes()))])),
+            data: Some(BTreeMap::from([(
+                SECRET_KEY.to_string(),
+                ByteString(value.clone().into_bytes()),
+            )])),
             type_: Some("Opaque".into()),
             ..Default::default()
         };
-        let params = PostParams { field_manager: Some(MANAGER.into()), ..Default::default() };
-        api.create(&params, &secret).await.map_err(Error::api(format!("creating Secret {name}")))?;
+        let params = PostParams {
+            field_manager: Some(MANAGER.into()),
+            ..Default::default()
+        };
+        api.create(&params, &secret)
+            .await
+            .map_err(Error::api(format!("creating Secret {name}")))?;
         self.metrics.write("Secret", "create");
         Ok(value)
     }
@@ -227,19 +286,35 @@ mod tests {
             zone: None,
             out: false,
         };
-        let table = Table { replication: 3, members: (0..3).map(member).collect() };
+        let table = Table {
+            replication: 3,
+            members: (0..3).map(member).collect(),
+        };
         View::first(ClusterUid("u1".into()), table).unwrap()
     }
 
     fn pinned() -> Pinned {
-        Pinned { image: Some("r/n:1".into()), cluster: Some(ClusterUid("u1".into())) }
+        Pinned {
+            image: Some("r/n:1".into()),
+            cluster: Some(ClusterUid("u1".into())),
+        }
     }
 
     #[test]
     fn what_is_kept_is_read_back() {
-        let memory = Memory { target: Some(5), ..Default::default() };
+        let memory = Memory {
+            target: Some(5),
+            ..Default::default()
+        };
         let view = view();
-        let map = written(&cluster(), &Kept::default(), Some(&view), &memory, &pinned()).unwrap();
+        let map = written(
+            &cluster(),
+            &Kept::default(),
+            Some(&view),
+            &memory,
+            &pinned(),
+        )
+        .unwrap();
         assert_eq!(map.metadata.name.as_deref(), Some("files-view"));
         let kept = read(Some(Arc::new(map)));
         assert_eq!(kept.stored, Stored::View(Box::new(view)));
@@ -249,13 +324,27 @@ mod tests {
 
     #[test]
     fn nothing_stored_is_told_from_something_unreadable() {
-        let map = written(&cluster(), &Kept::default(), None, &Memory::default(), &pinned()).unwrap();
+        let map = written(
+            &cluster(),
+            &Kept::default(),
+            None,
+            &Memory::default(),
+            &pinned(),
+        )
+        .unwrap();
         assert_eq!(read(Some(Arc::new(map.clone()))).stored, Stored::Missing);
         let mut broken = map;
         broken.binary_data = Some([("view".to_string(), ByteString(vec![9, 9]))].into());
         let kept = read(Some(Arc::new(broken)));
         assert!(matches!(kept.stored, Stored::Unreadable(_)));
-        let repaired = written(&cluster(), &kept, Some(&view()), &Memory::default(), &pinned()).unwrap();
+        let repaired = written(
+            &cluster(),
+            &kept,
+            Some(&view()),
+            &Memory::default(),
+            &pinned(),
+        )
+        .unwrap();
         let binary = repaired.binary_data.unwrap();
         assert_eq!(binary[UNREADABLE], ByteString(vec![9, 9]));
     }
@@ -263,13 +352,24 @@ mod tests {
     #[test]
     fn an_older_or_a_foreign_view_never_takes_the_place_of_a_newer() {
         let first = view();
-        let second = first.change_to(first.old().clone()).and_then(|v| v.abandon()).unwrap();
-        let kept = |view: &View| Kept { stored: Stored::View(Box::new(view.clone())), ..Default::default() };
-        let write = |kept: &Kept, view: &View| written(&cluster(), kept, Some(view), &Memory::default(), &pinned());
+        let second = first
+            .change_to(first.old().clone())
+            .and_then(|v| v.abandon())
+            .unwrap();
+        let kept = |view: &View| Kept {
+            stored: Stored::View(Box::new(view.clone())),
+            ..Default::default()
+        };
+        let write = |kept: &Kept, view: &View| {
+            written(&cluster(), kept, Some(view), &Memory::default(), &pinned())
+        };
         assert!(write(&kept(&first), &second).is_ok());
         assert!(write(&kept(&second), &first).is_err());
         assert!(write(&kept(&second), &second).is_err());
-        let foreign = View { cluster: ClusterUid("u2".into()), ..second };
+        let foreign = View {
+            cluster: ClusterUid("u2".into()),
+            ..second
+        };
         assert!(write(&kept(&first), &foreign).is_err());
     }
 

@@ -29,7 +29,10 @@ pub struct Pinned {
 impl Pinned {
     /// This, and where it says nothing, the other.
     pub fn or(self, other: Pinned) -> Pinned {
-        Pinned { image: self.image.or(other.image), cluster: self.cluster.or(other.cluster) }
+        Pinned {
+            image: self.image.or(other.image),
+            cluster: self.cluster.or(other.cluster),
+        }
     }
 }
 
@@ -42,7 +45,11 @@ pub fn check(cluster: &ChordCluster) -> Vec<BadSpec> {
 }
 
 /// What is wanted of a checked cluster.
-pub fn wanted(cluster: &ChordCluster, pinned: &Pinned, default_image: &str) -> Result<Wanted, BadSpec> {
+pub fn wanted(
+    cluster: &ChordCluster,
+    pinned: &Pinned,
+    default_image: &str,
+) -> Result<Wanted, BadSpec> {
     let mut plan = plan::Spec::try_from(cluster)?;
     if let Some(uid) = &pinned.cluster {
         plan.cluster = uid.clone();
@@ -50,7 +57,11 @@ pub fn wanted(cluster: &ChordCluster, pinned: &Pinned, default_image: &str) -> R
     let settings = NodeSettings::new(&cluster.spec)?;
     let image = image(&cluster.spec.image, pinned.image.as_deref(), default_image);
     plan.revision = revision(&settings, &image, &cluster.spec.image, &cluster.spec.pod);
-    Ok(Wanted { plan, settings, image })
+    Ok(Wanted {
+        plan,
+        settings,
+        image,
+    })
 }
 
 /// What a node's revision is made of: what a user asked for, and the image. What
@@ -69,7 +80,11 @@ struct Revision<'a> {
 
 fn revision(settings: &NodeSettings, image: &str, spec: &Image, pod: &Pod) -> String {
     // Labels and annotations matter to those who look at pods, not to the node.
-    let inner = Pod { labels: Default::default(), annotations: Default::default(), ..pod.clone() };
+    let inner = Pod {
+        labels: Default::default(),
+        annotations: Default::default(),
+        ..pod.clone()
+    };
     revision_of(&Revision {
         settings,
         image,
@@ -86,7 +101,11 @@ fn image(spec: &Image, pinned: Option<&str>, default: &str) -> String {
         return base.to_string();
     }
     let (base_repository, base_tag) = split(base);
-    let repository = if spec.repository.is_empty() { base_repository } else { &spec.repository };
+    let repository = if spec.repository.is_empty() {
+        base_repository
+    } else {
+        &spec.repository
+    };
     // A tag or digest that was pinned in one repository says nothing of another.
     let tag = match (spec.tag.is_empty(), spec.repository.is_empty()) {
         (false, _) => spec.tag.as_str(),
@@ -117,19 +136,45 @@ mod tests {
     const DEFAULT: &str = "docker.io/chord/chord-node:2.0";
 
     fn spec(repository: &str, tag: &str) -> Image {
-        Image { repository: repository.into(), tag: tag.into(), ..Default::default() }
+        Image {
+            repository: repository.into(),
+            tag: tag.into(),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn what_the_spec_leaves_open_stays_as_it_was_pinned() {
         let pinned = Some("docker.io/chord/chord-node:1.0");
         assert_eq!(image(&spec("", ""), None, DEFAULT), DEFAULT);
-        assert_eq!(image(&spec("", ""), pinned, DEFAULT), "docker.io/chord/chord-node:1.0");
-        assert_eq!(image(&spec("", "1.5"), pinned, DEFAULT), "docker.io/chord/chord-node:1.5");
-        assert_eq!(image(&spec("mine:5000/node", ""), pinned, DEFAULT), "mine:5000/node:2.0");
-        assert_eq!(image(&spec("", ""), Some("mine:5000/node:2.0"), DEFAULT), "mine:5000/node:2.0");
-        assert_eq!(image(&spec("mine:5000/node", ""), Some("mine:5000/node:1.1"), DEFAULT), "mine:5000/node:1.1");
-        assert_eq!(image(&spec("r/n", "sha256:ab"), None, DEFAULT), "r/n@sha256:ab");
+        assert_eq!(
+            image(&spec("", ""), pinned, DEFAULT),
+            "docker.io/chord/chord-node:1.0"
+        );
+        assert_eq!(
+            image(&spec("", "1.5"), pinned, DEFAULT),
+            "docker.io/chord/chord-node:1.5"
+        );
+        assert_eq!(
+            image(&spec("mine:5000/node", ""), pinned, DEFAULT),
+            "mine:5000/node:2.0"
+        );
+        assert_eq!(
+            image(&spec("", ""), Some("mine:5000/node:2.0"), DEFAULT),
+            "mine:5000/node:2.0"
+        );
+        assert_eq!(
+            image(
+                &spec("mine:5000/node", ""),
+                Some("mine:5000/node:1.1"),
+                DEFAULT
+            ),
+            "mine:5000/node:1.1"
+        );
+        assert_eq!(
+            image(&spec("r/n", "sha256:ab"), None, DEFAULT),
+            "r/n@sha256:ab"
+        );
     }
 
     fn cluster() -> ChordCluster {
@@ -143,7 +188,10 @@ mod tests {
 
     #[test]
     fn another_operator_restarts_nothing() {
-        let pinned = Pinned { image: Some("r/n:1".into()), cluster: Some(ClusterUid("u0".into())) };
+        let pinned = Pinned {
+            image: Some("r/n:1".into()),
+            cluster: Some(ClusterUid("u0".into())),
+        };
         let before = wanted(&cluster(), &pinned, "r/n:1").unwrap();
         let after = wanted(&cluster(), &pinned, "r/n:2").unwrap();
         assert_eq!(before.plan.revision, after.plan.revision);
@@ -156,13 +204,22 @@ mod tests {
         let revision = |change: &dyn Fn(&mut ChordClusterSpec)| {
             let mut cluster = cluster();
             change(&mut cluster.spec);
-            wanted(&cluster, &Pinned::default(), DEFAULT).unwrap().plan.revision
+            wanted(&cluster, &Pinned::default(), DEFAULT)
+                .unwrap()
+                .plan
+                .revision
         };
         let base = revision(&|_| {});
         assert_ne!(base, revision(&|s| s.image.tag = "3".into()));
-        assert_ne!(base, revision(&|s| s.pod.priority_class_name = "high".into()));
+        assert_ne!(
+            base,
+            revision(&|s| s.pod.priority_class_name = "high".into())
+        );
         assert_ne!(base, revision(&|s| s.migrate_every.0 = "5m".into()));
-        assert_eq!(base, revision(&|s| s.pod.labels = [("a".into(), "b".into())].into()));
+        assert_eq!(
+            base,
+            revision(&|s| s.pod.labels = [("a".into(), "b".into())].into())
+        );
         assert_eq!(base, revision(&|s| s.nodes = 7));
     }
 

@@ -11,7 +11,6 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -176,9 +175,4 @@ fn read_memory(paths: &Paths) -> Memory {
 fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// What runs, by ordinal, for those who ask from outside of a round.
-pub fn running(paths: &Paths) -> anyhow::Result<BTreeMap<chord_api::Ordinal, files::NodeProcess>> {
-    Ok(read_json::<Nodes>(&paths.nodes())?.unwrap_or_default().nodes)
 }

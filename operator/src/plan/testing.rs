@@ -52,7 +52,6 @@ pub struct World {
     pub events: Vec<Event>,
 }
 
-#[allow(dead_code)]
 pub fn behavior(stabilization_ms: u64, nodes: u32, period_ms: u64) -> Behavior {
     let policies = vec![Policy { amount: Amount::Nodes(nodes), period_ms }];
     Behavior { stabilization_ms, policies, select: Select::Max }

@@ -18,27 +18,57 @@ const MATRIX: &[(&[(&str, &str)], Expected)] = &[
     (&[("if-match", "TAG")], (OK, FAILED)),
     (&[("if-match", "*")], (OK, FAILED)),
     (&[("if-match", "\"other\", TAG")], (OK, FAILED)),
-    (&[("if-match", "\"other\""), ("if-match", "TAG")], (OK, FAILED)),
+    (
+        &[("if-match", "\"other\""), ("if-match", "TAG")],
+        (OK, FAILED),
+    ),
     (&[("if-match", "\"other\"")], (FAILED, FAILED)),
     (&[("if-match", "W/TAG")], (FAILED, FAILED)),
     (&[("if-none-match", "*")], (CACHED, NONE)),
     (&[("if-none-match", "TAG")], (CACHED, NONE)),
     (&[("if-none-match", "W/TAG")], (CACHED, NONE)),
-    (&[("if-none-match", "\"a\",W/\"b\""), ("if-none-match", "TAG")], (CACHED, NONE)),
+    (
+        &[("if-none-match", "\"a\",W/\"b\""), ("if-none-match", "TAG")],
+        (CACHED, NONE),
+    ),
     (&[("if-none-match", "\"other\"")], (OK, NONE)),
     (&[("if-modified-since", MODIFIED)], ([304, 200, 204], NONE)),
-    (&[("if-modified-since", "Sunday, 06-Nov-94 08:49:37 GMT")], ([304, 200, 204], NONE)),
-    (&[("if-modified-since", "Sun Nov  6 08:49:37 1994")], ([304, 200, 204], NONE)),
+    (
+        &[("if-modified-since", "Sunday, 06-Nov-94 08:49:37 GMT")],
+        ([304, 200, 204], NONE),
+    ),
+    (
+        &[("if-modified-since", "Sun Nov  6 08:49:37 1994")],
+        ([304, 200, 204], NONE),
+    ),
     (&[("if-modified-since", EARLIER)], (OK, NONE)),
     (&[("if-modified-since", "never")], (OK, NONE)),
     (&[("if-unmodified-since", MODIFIED)], (OK, NONE)),
     (&[("if-unmodified-since", EARLIER)], (FAILED, NONE)),
-    (&[("if-unmodified-since", "Mon, 01 Jan 1900 00:00:00 GMT")], (FAILED, NONE)),
+    (
+        &[("if-unmodified-since", "Mon, 01 Jan 1900 00:00:00 GMT")],
+        (FAILED, NONE),
+    ),
     (&[("if-unmodified-since", "never")], (OK, NONE)),
-    (&[("if-match", "TAG"), ("if-unmodified-since", EARLIER)], (OK, FAILED)),
-    (&[("if-none-match", "\"other\""), ("if-modified-since", MODIFIED)], (OK, NONE)),
-    (&[("if-match", "TAG"), ("if-none-match", "TAG")], (CACHED, FAILED)),
-    (&[("if-match", "\"other\""), ("if-none-match", "TAG")], (FAILED, FAILED)),
+    (
+        &[("if-match", "TAG"), ("if-unmodified-since", EARLIER)],
+        (OK, FAILED),
+    ),
+    (
+        &[
+            ("if-none-match", "\"other\""),
+            ("if-modified-since", MODIFIED),
+        ],
+        (OK, NONE),
+    ),
+    (
+        &[("if-match", "TAG"), ("if-none-match", "TAG")],
+        (CACHED, FAILED),
+    ),
+    (
+        &[("if-match", "\"other\""), ("if-none-match", "TAG")],
+        (FAILED, FAILED),
+    ),
     (&[("if-match", "tag")], (BAD, BAD)),
     (&[("if-none-match", "")], (BAD, BAD)),
     (&[("if-none-match", "*, TAG")], (BAD, BAD)),
@@ -50,9 +80,12 @@ async fn every_method_with_every_condition() {
     let client = client();
     for (headers, (there, missing)) in MATRIX {
         for (exists, expected) in [(true, there), (false, missing)] {
-            for (method, expected) in
-                [("GET", expected[0]), ("HEAD", expected[0]), ("PUT", expected[1]), ("DELETE", expected[2])]
-            {
+            for (method, expected) in [
+                ("GET", expected[0]),
+                ("HEAD", expected[0]),
+                ("PUT", expected[1]),
+                ("DELETE", expected[2]),
+            ] {
                 server.fake.with(|state| state.files.clear());
                 let tag = server.fake.put_now("f", b"old");
                 if !exists {
@@ -75,7 +108,12 @@ async fn every_method_with_every_condition() {
                     ("DELETE", true) => assert_eq!(content, None, "{case}"),
                     _ => assert_eq!(content.is_some(), exists, "{case}"),
                 }
-                let get = |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_string());
+                let get = |name: &str| {
+                    response
+                        .headers()
+                        .get(name)
+                        .map(|v| v.to_str().unwrap().to_string())
+                };
                 if exists && matches!(expected, 412 | 304) {
                     assert_eq!(get("etag").as_deref(), Some(tag.as_str()), "{case}");
                     assert_eq!(
@@ -103,11 +141,20 @@ async fn every_version_has_its_own_tag() {
     let client = client();
     let put = |body: &'static str| client.put(server.url("/files/f")).body(body).send();
     let (first, second) = (put("same").await.unwrap(), put("same").await.unwrap());
-    assert_eq!((first.status().as_u16(), second.status().as_u16()), (201, 200));
+    assert_eq!(
+        (first.status().as_u16(), second.status().as_u16()),
+        (201, 200)
+    );
     for answer in [&first, &second] {
         let tag = answer.headers()["etag"].to_str().unwrap();
-        assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+        assert!(
+            tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'),
+            "{tag}"
+        );
     }
     assert_ne!(first.headers()["etag"], second.headers()["etag"]);
-    assert_ne!(first.headers()["x-chord-version"], second.headers()["x-chord-version"]);
+    assert_ne!(
+        first.headers()["x-chord-version"],
+        second.headers()["x-chord-version"]
+    );
 }

@@ -13,7 +13,16 @@ const GET: &str = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 /// Waits until so many requests are being answered, the question itself included.
 async fn in_flight(server: &Server, count: u32) {
     let line = format!("chord_http_in_flight {count}\n");
-    while !client().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap().contains(&line) {
+    while !client()
+        .get(server.url("/metrics"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
+        .contains(&line)
+    {
         tokio::task::yield_now().await;
     }
 }
@@ -36,7 +45,10 @@ async fn garbage_hurts_nobody() {
         raw.send(garbage).await;
         let (answer, well) = raw.rest().await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(well && answer.starts_with("HTTP/1.1 400 "), "{garbage:?}: {answer}");
+        assert!(
+            well && answer.starts_with("HTTP/1.1 400 "),
+            "{garbage:?}: {answer}"
+        );
         assert_eq!(good.ask(GET).await.status, 200);
     }
     for _ in 0..50 {
@@ -51,14 +63,29 @@ async fn garbage_hurts_nobody() {
 async fn heads_have_a_bound() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
-    let huge = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx-a: {}\r\n\r\n", "a".repeat(300_000));
+    let huge = format!(
+        "GET /livez HTTP/1.1\r\nhost: x\r\nx-a: {}\r\n\r\n",
+        "a".repeat(300_000)
+    );
     let _ = tokio::io::AsyncWriteExt::write_all(&mut raw.stream, huge.as_bytes()).await;
     let (answer, _) = raw.rest().await;
-    assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 431 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     let mut raw = server.raw().await;
-    raw.send(format!("GET /files/{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(70_000))).await;
+    raw.send(format!(
+        "GET /files/{} HTTP/1.1\r\nhost: x\r\n\r\n",
+        "a".repeat(70_000)
+    ))
+    .await;
     let (answer, _) = raw.rest().await;
-    assert!(answer.starts_with(b"HTTP/1.1 414 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 414 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
 }
 
 #[tokio::test]
@@ -84,10 +111,19 @@ async fn a_client_may_end_its_side_after_the_request() {
     let mut raw = server.raw().await;
     raw.send("GET /files/f HTTP/1.1\r\nhost: x\r\n\r\n").await;
     in_flight(&server, 2).await;
-    tokio::io::AsyncWriteExt::shutdown(&mut raw.stream).await.unwrap();
+    tokio::io::AsyncWriteExt::shutdown(&mut raw.stream)
+        .await
+        .unwrap();
     // Two more requests later the server has seen the end, and the first one is still at work.
     for _ in 0..2 {
-        let metrics = client().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let metrics = client()
+            .get(server.url("/metrics"))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         assert!(metrics.contains("chord_http_in_flight 2\n"));
     }
     gate.add_permits(1);
@@ -96,7 +132,11 @@ async fn a_client_may_end_its_side_after_the_request() {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_ends_the_connection() {
-    let server = Server::with(Limits { head: Duration::from_millis(50), ..Limits::default() }).await;
+    let server = Server::with(Limits {
+        head: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
     let mut raw = server.raw().await;
     raw.send("GET /livez HTT").await;
     let (answer, _) = raw.rest().await;
@@ -105,7 +145,11 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_given_up() {
-    let server = Server::with(Limits { stall: Duration::from_millis(50), ..Limits::default() }).await;
+    let server = Server::with(Limits {
+        stall: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
     server.fake.put_now("f", &vec![7; 64 << 20]);
     let mut raw = server.raw().await;
     raw.send("GET /files/f HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -118,15 +162,32 @@ async fn a_client_that_takes_nothing_is_given_up() {
 
 #[tokio::test]
 async fn connections_beyond_the_bound_are_told_so() {
-    let server = Server::with(Limits { connections: 1, ..Limits::default() }).await;
+    let server = Server::with(Limits {
+        connections: 1,
+        ..Limits::default()
+    })
+    .await;
     let mut first = server.raw().await;
     assert_eq!(first.ask(GET).await.status, 200);
     let response = client().get(server.url("/livez")).send().await.unwrap();
-    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            response.headers()["retry-after"].to_str().unwrap()
+        ),
+        (503, "1")
+    );
     assert_eq!(kind(response).await, "overloaded");
     assert_eq!(first.ask(GET).await.status, 200);
     drop(first);
-    while client().get(server.url("/livez")).send().await.unwrap().status() != 200 {
+    while client()
+        .get(server.url("/livez"))
+        .send()
+        .await
+        .unwrap()
+        .status()
+        != 200
+    {
         tokio::task::yield_now().await;
     }
 }
@@ -139,11 +200,16 @@ async fn the_stop_finishes_what_is_in_flight() {
     server.fake.with(|state| state.gate = Some(gate.clone()));
     let (mut idle, mut busy) = (server.raw().await, server.raw().await);
     assert_eq!(idle.ask(GET).await.status, 200);
-    busy.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /files/f HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    busy.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /files/f HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await;
     assert_eq!(busy.answer(false).await.status, 200);
     in_flight(&server, 2).await;
     server.stop.take().unwrap().send(()).unwrap();
-    assert_eq!(idle.rest().await, (vec![], true), "an idle connection is closed");
+    assert_eq!(
+        idle.rest().await,
+        (vec![], true),
+        "an idle connection is closed"
+    );
     drop(idle);
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
@@ -158,11 +224,18 @@ async fn the_stop_finishes_what_is_in_flight() {
 
 #[tokio::test]
 async fn the_stop_does_not_wait_for_ever() {
-    let mut server = Server::with(Limits { stop: Duration::from_millis(50), ..Limits::default() }).await;
+    let mut server = Server::with(Limits {
+        stop: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
     server.fake.put_now("f", b"content");
-    server.fake.with(|state| state.gate = Some(Arc::new(Semaphore::new(0))));
+    server
+        .fake
+        .with(|state| state.gate = Some(Arc::new(Semaphore::new(0))));
     let mut busy = server.raw().await;
-    busy.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /files/f HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    busy.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /files/f HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await;
     assert_eq!(busy.answer(false).await.status, 200);
     server.stop.take().unwrap().send(()).unwrap();
     server.task.await.unwrap().unwrap();

@@ -11,9 +11,19 @@ async fn digests_in_the_header() {
     let server = Server::start().await;
     let put = async |field: &str, value: &str, body: &'static str| {
         server.fake.with(|state| state.files.clear());
-        client().put(server.url("/files/f")).header(field, value).body(body).send().await.unwrap()
+        client()
+            .put(server.url("/files/f"))
+            .header(field, value)
+            .body(body)
+            .send()
+            .await
+            .unwrap()
     };
-    for (field, value) in [("content-md5", MD5), ("content-digest", SHA256), ("repr-digest", SHA256)] {
+    for (field, value) in [
+        ("content-md5", MD5),
+        ("content-digest", SHA256),
+        ("repr-digest", SHA256),
+    ] {
         assert_eq!(put(field, value, "hello").await.status(), 201, "{field}");
         assert_eq!(server.fake.content("f").unwrap(), "hello");
         for body in ["hellp", "", "hello "] {
@@ -23,13 +33,20 @@ async fn digests_in_the_header() {
             assert_eq!(server.fake.content("f"), None, "nothing is stored");
         }
     }
-    for (field, value) in
-        [("content-md5", "x"), ("content-digest", "sha-256"), ("repr-digest", "sha-256=:AAAA:")]
-    {
+    for (field, value) in [
+        ("content-md5", "x"),
+        ("content-digest", "sha-256"),
+        ("repr-digest", "sha-256=:AAAA:"),
+    ] {
         let refused = put(field, value, "hello").await;
         assert_eq!(kind(refused).await, "invalid-request", "{field}");
     }
-    assert_eq!(put("content-digest", "crc32c=:AAAA:", "hello").await.status(), 201);
+    assert_eq!(
+        put("content-digest", "crc32c=:AAAA:", "hello")
+            .await
+            .status(),
+        201
+    );
 }
 
 #[tokio::test]
@@ -37,7 +54,11 @@ async fn a_data_path_that_stops_at_the_length_is_told_too() {
     let server = Server::start().await;
     server.fake.with(|state| state.put_stops_at_length = true);
     let put = |value: &'static str| {
-        client().put(server.url("/files/f")).header("content-digest", value).body("hello").send()
+        client()
+            .put(server.url("/files/f"))
+            .header("content-digest", value)
+            .body("hello")
+            .send()
     };
     assert_eq!(put(WRONG).await.unwrap().status(), 400);
     assert_eq!(server.fake.content("f"), None);
@@ -74,8 +95,17 @@ async fn digests_in_the_trailer() {
     ] {
         server.fake.with(|state| state.files.clear());
         let answer = raw.ask(&chunked(head, trailer)).await;
-        assert_eq!(answer.status, status, "{head:?} {trailer:?} {}", answer.text());
-        assert_eq!(server.fake.content("f").is_some(), status == 201, "{head:?} {trailer:?}");
+        assert_eq!(
+            answer.status,
+            status,
+            "{head:?} {trailer:?} {}",
+            answer.text()
+        );
+        assert_eq!(
+            server.fake.content("f").is_some(),
+            status == 201,
+            "{head:?} {trailer:?}"
+        );
         assert_eq!(answer.header("connection"), None);
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
-use chord_api::http::{FileEntry, FileList, PlacedPiece, RingState, Successor, Verification, Where};
+use chord_api::http::{
+    FileEntry, FileList, PlacedPiece, RingState, Successor, Verification, Where,
+};
 use chord_api::manifest;
 use chord_api::problem::{Kind, Problem};
 use chord_api::report::{Inventory, NodeReport, NodeStatus, Space};
@@ -72,7 +74,10 @@ impl Fake {
                 length: None,
                 condition: Condition::default(),
             };
-            format!("\"{}\"", store(state, &put, Bytes::copy_from_slice(bytes)).etag)
+            format!(
+                "\"{}\"",
+                store(state, &put, Bytes::copy_from_slice(bytes)).etag
+            )
         })
     }
 
@@ -90,7 +95,9 @@ impl Fake {
         let (fails, stops) = self.with(|state| (state.put_fails_after, state.put_stops_at_length));
         let mut all = Vec::new();
         while !(stops && length == Some(all.len() as u64)) {
-            let Some(piece) = body.next().await else { break };
+            let Some(piece) = body.next().await else {
+                break;
+            };
             match piece {
                 Ok(bytes) => all.extend_from_slice(&bytes),
                 Err(problem) => {
@@ -119,13 +126,23 @@ fn store(state: &mut State, put: &Put, bytes: Bytes) -> PutDone {
         body: manifest::Body::Inline(Bytes::new()),
     };
     let etag = manifest.etag.clone();
-    let replaced = state.files.insert(put.name.to_string(), (manifest, bytes)).is_some();
-    PutDone { version, etag, replaced }
+    let replaced = state
+        .files
+        .insert(put.name.to_string(), (manifest, bytes))
+        .is_some();
+    PutDone {
+        version,
+        etag,
+        replaced,
+    }
 }
 
 fn check(state: &State, name: &FileName, condition: &Condition) -> Result<(), Problem> {
     let current = state.files.get(name.as_str()).map(|(manifest, _)| manifest);
-    match condition.evaluate(current.map(|m| (m.etag.as_str(), m.modified_ms / 1000)), false) {
+    match condition.evaluate(
+        current.map(|m| (m.etag.as_str(), m.modified_ms / 1000)),
+        false,
+    ) {
         Verdict::Proceed => Ok(()),
         _ => {
             let mut problem = Problem::new(Kind::PreconditionFailed, "no");
@@ -139,12 +156,19 @@ impl Files for Fake {
     async fn stat(&self, name: &FileName) -> Result<Option<Manifest>, Problem> {
         // Not under the lock, which the panic would poison.
         assert!(!self.with(|state| state.panics), "ordered by the test");
-        Ok(self.with(|state| state.files.get(name.as_str()).map(|(manifest, _)| manifest.clone())))
+        Ok(self.with(|state| {
+            state
+                .files
+                .get(name.as_str())
+                .map(|(manifest, _)| manifest.clone())
+        }))
     }
 
     fn read(&self, name: &FileName, _: &Manifest, range: Range<u64>) -> Body {
         let (bytes, fails, long) = self.with(|state| {
-            let bytes = state.files[name.as_str()].1.slice(range.start as usize..range.end as usize);
+            let bytes = state.files[name.as_str()]
+                .1
+                .slice(range.start as usize..range.end as usize);
             (bytes, state.read_fails_after, state.read_too_long)
         });
         let mut pieces: Vec<Result<Bytes, Problem>> = Vec::new();
@@ -166,7 +190,11 @@ impl Files for Fake {
     async fn admit(&self, put: &Put) -> Result<(), Problem> {
         self.with(|state| {
             check(state, &put.name, &put.condition)?;
-            if state.full { Err(Problem::new(Kind::Full, "the disks are full")) } else { Ok(()) }
+            if state.full {
+                Err(Problem::new(Kind::Full, "the disks are full"))
+            } else {
+                Ok(())
+            }
         })
     }
 
@@ -202,12 +230,22 @@ impl Files for Fake {
                 modified: "1994-11-06T08:49:37.5Z".into(),
                 content_type: manifest.content_type.clone(),
             });
-            Ok(FileList { files: files.collect(), prefixes: vec![], next: None })
+            Ok(FileList {
+                files: files.collect(),
+                prefixes: vec![],
+                next: None,
+            })
         })
     }
 
     async fn verify(&self, name: &FileName) -> Result<Verification, Problem> {
-        Ok(Verification { name: name.to_string(), version: 1, size: 0, copies: vec![], ok: true })
+        Ok(Verification {
+            name: name.to_string(),
+            version: 1,
+            size: 0,
+            copies: vec![],
+            ok: true,
+        })
     }
 
     async fn drop_here(&self, put: Put, body: Body) -> Result<(), Problem> {
@@ -218,7 +256,11 @@ impl Files for Fake {
 }
 
 impl Local for Fake {
-    async fn list_files(&self, after: Option<String>, limit: usize) -> Result<Vec<String>, Problem> {
+    async fn list_files(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<String>, Problem> {
         self.with(|state| {
             let names: std::collections::BTreeSet<&String> = state.local.iter().collect();
             let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -252,7 +294,10 @@ impl Local for Fake {
     }
 
     async fn ring(&self) -> RingState {
-        RingState { node: "files-0".into(), ..Default::default() }
+        RingState {
+            node: "files-0".into(),
+            ..Default::default()
+        }
     }
 
     async fn view(&self) -> Option<View> {
@@ -280,7 +325,11 @@ impl Local for Fake {
                     pending: 0,
                     waiting: None,
                 },
-                copies: chord_api::report::Copies { epoch: Epoch(0), complete: false, missing: 0 },
+                copies: chord_api::report::Copies {
+                    epoch: Epoch(0),
+                    complete: false,
+                    missing: 0,
+                },
                 refused_view: None,
             },
             workers: vec![],
@@ -289,8 +338,16 @@ impl Local for Fake {
     }
 
     async fn place(&self, name: &FileName) -> Result<Where, Problem> {
-        let piece = PlacedPiece { piece: name.to_string(), size: 1, owners: vec!["files-0".into()] };
-        Ok(Where { name: name.to_string(), version: 1, pieces: vec![piece] })
+        let piece = PlacedPiece {
+            piece: name.to_string(),
+            size: 1,
+            owners: vec!["files-0".into()],
+        };
+        Ok(Where {
+            name: name.to_string(),
+            version: 1,
+            pieces: vec![piece],
+        })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -308,6 +365,7 @@ impl Local for Fake {
         body: Bytes,
     ) -> Option<(StatusCode, String, Bytes)> {
         let answer = format!("{method} {path} {}", String::from_utf8_lossy(&body));
-        self.with(|state| state.supervised).then(|| (StatusCode::OK, "text/plain".into(), answer.into()))
+        self.with(|state| state.supervised)
+            .then(|| (StatusCode::OK, "text/plain".into(), answer.into()))
     }
 }

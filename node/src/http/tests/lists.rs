@@ -15,22 +15,39 @@ async fn text(server: &Server, path: &str) -> String {
 #[tokio::test]
 async fn the_listing_has_its_form() {
     let server = Server::start().await;
-    assert_eq!(text(&server, "/files").await, r#"{"files":[],"prefixes":[],"next":null}"#);
+    assert_eq!(
+        text(&server, "/files").await,
+        r#"{"files":[],"prefixes":[],"next":null}"#
+    );
     server.fake.put_now("a \"b\"", b"xyz");
     let entry = r#"{"name":"a \"b\"","size":3,"etag":"tag-1","modified":"1994-11-06T08:49:37.5Z","contentType":null}"#;
-    assert_eq!(text(&server, "/files").await, format!(r#"{{"files":[{entry}],"prefixes":[],"next":null}}"#));
+    assert_eq!(
+        text(&server, "/files").await,
+        format!(r#"{{"files":[{entry}],"prefixes":[],"next":null}}"#)
+    );
 }
 
 #[tokio::test]
 async fn the_parameters_of_a_listing() {
     let server = Server::start().await;
     text(&server, "/files").await;
-    text(&server, "/files?prefix=a%2Fb+c&after=z%2525&limit=7&delimiter=%2F&other=1&other=2").await;
+    text(
+        &server,
+        "/files?prefix=a%2Fb+c&after=z%2525&limit=7&delimiter=%2F&other=1&other=2",
+    )
+    .await;
     text(&server, "/files?delimiter=&prefix=").await;
     let queries = server.fake.with(|state| std::mem::take(&mut state.queries));
-    let plain = ListQuery { limit: 1000, ..Default::default() };
-    let full =
-        ListQuery { prefix: "a/b c".into(), after: "z%25".into(), limit: 7, delimiter: Some("/".into()) };
+    let plain = ListQuery {
+        limit: 1000,
+        ..Default::default()
+    };
+    let full = ListQuery {
+        prefix: "a/b c".into(),
+        after: "z%25".into(),
+        limit: 7,
+        delimiter: Some("/".into()),
+    };
     assert_eq!(queries, [plain.clone(), full, plain]);
     for bad in [
         "limit=0",
@@ -41,7 +58,11 @@ async fn the_parameters_of_a_listing() {
         "after=%ff",
         "delimiter=%",
     ] {
-        let response = client().get(server.url(&format!("/files?{bad}"))).send().await.unwrap();
+        let response = client()
+            .get(server.url(&format!("/files?{bad}")))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(kind(response).await, "invalid-request", "{bad}");
     }
     assert!(server.fake.with(|state| state.queries.is_empty()));
@@ -51,13 +72,33 @@ async fn the_parameters_of_a_listing() {
 async fn what_this_node_holds() {
     let server = Server::start().await;
     assert_eq!(text(&server, "/list_files").await, r#"{"files":[]}"#);
-    server.fake.with(|state| state.local = vec!["tmp.txt".into()]);
-    assert_eq!(text(&server, "/list_files").await, r#"{"files":["tmp.txt"]}"#);
-    assert_eq!(text(&server, "/list_files?limit=1").await, r#"{"files":["tmp.txt"],"next":null}"#);
-    assert_eq!(text(&server, "/list_files?after=tmp.txt").await, r#"{"files":[],"next":null}"#);
-    assert_eq!(text(&server, "/list_files?after=").await, r#"{"files":["tmp.txt"],"next":null}"#);
-    assert_eq!(text(&server, "/file_exists?filename=tmp.txt").await, r#"{"file_exists":true}"#);
-    assert_eq!(text(&server, "/file_exists?filename=aaa.txt").await, r#"{"file_exists":false}"#);
+    server
+        .fake
+        .with(|state| state.local = vec!["tmp.txt".into()]);
+    assert_eq!(
+        text(&server, "/list_files").await,
+        r#"{"files":["tmp.txt"]}"#
+    );
+    assert_eq!(
+        text(&server, "/list_files?limit=1").await,
+        r#"{"files":["tmp.txt"],"next":null}"#
+    );
+    assert_eq!(
+        text(&server, "/list_files?after=tmp.txt").await,
+        r#"{"files":[],"next":null}"#
+    );
+    assert_eq!(
+        text(&server, "/list_files?after=").await,
+        r#"{"files":["tmp.txt"],"next":null}"#
+    );
+    assert_eq!(
+        text(&server, "/file_exists?filename=tmp.txt").await,
+        r#"{"file_exists":true}"#
+    );
+    assert_eq!(
+        text(&server, "/file_exists?filename=aaa.txt").await,
+        r#"{"file_exists":false}"#
+    );
     for (bad, expected) in [
         ("/file_exists", "invalid-request"),
         ("/file_exists?filename=a&filename=b", "invalid-request"),
@@ -78,15 +119,21 @@ async fn many_names_are_streamed_and_paged() {
     names.sort();
     // A node may give shorter pages than it is asked for.
     for local_page in [None, Some(7)] {
-        server.fake.with(|state| (state.local, state.local_page) = (names.clone(), local_page));
-        let all: serde_json::Value = serde_json::from_str(&text(&server, "/list_files").await).unwrap();
+        server
+            .fake
+            .with(|state| (state.local, state.local_page) = (names.clone(), local_page));
+        let all: serde_json::Value =
+            serde_json::from_str(&text(&server, "/list_files").await).unwrap();
         assert_eq!(all, serde_json::json!({ "files": names }));
     }
     server.fake.with(|state| state.local_page = None);
     let (mut paged, mut after) = (Vec::new(), String::new());
     loop {
-        let response = client().get(server.url("/list_files")).query(&[("limit", "335"), ("after", &after)]);
-        let page: chord_api::http::LocalFiles = response.send().await.unwrap().json().await.unwrap();
+        let response = client()
+            .get(server.url("/list_files"))
+            .query(&[("limit", "335"), ("after", &after)]);
+        let page: chord_api::http::LocalFiles =
+            response.send().await.unwrap().json().await.unwrap();
         assert!(page.files.len() <= 335);
         paged.extend(page.files);
         match page.next {
@@ -104,7 +151,11 @@ async fn a_list_that_fails_never_looks_whole() {
         state.local = (0..2000).map(|n| format!("{n:04}")).collect();
         state.local_fails_after = Some("0700".into());
     });
-    let response = client().get(server.url("/list_files")).send().await.unwrap();
+    let response = client()
+        .get(server.url("/list_files"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 200);
     assert!(response.text().await.is_err());
     let mut raw = server.raw().await;
@@ -113,11 +164,22 @@ async fn a_list_that_fails_never_looks_whole() {
     assert!(!well && !bytes.ends_with(b"]}"));
 
     let first = vec!["0000".to_string()];
-    let pieces: Vec<_> = super::super::list::document(server.fake.clone(), first).collect().await;
-    assert!(pieces.last().unwrap().is_err(), "nothing comes after the fault");
+    let pieces: Vec<_> = super::super::list::document(server.fake.clone(), first)
+        .collect()
+        .await;
+    assert!(
+        pieces.last().unwrap().is_err(),
+        "nothing comes after the fault"
+    );
 
-    server.fake.with(|state| state.local_fails_after = Some(String::new()));
-    let response = client().get(server.url("/list_files")).send().await.unwrap();
+    server
+        .fake
+        .with(|state| state.local_fails_after = Some(String::new()));
+    let response = client()
+        .get(server.url("/list_files"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(kind(response).await, "overloaded");
 }

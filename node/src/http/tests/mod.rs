@@ -42,7 +42,12 @@ impl Server {
         let task = tokio::spawn(serve_with(listener, router, limits, async move {
             let _ = stopped.await;
         }));
-        Server { address, fake, stop: Some(stop), task }
+        Server {
+            address,
+            fake,
+            stop: Some(stop),
+            task,
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -61,7 +66,10 @@ fn client() -> reqwest::Client {
 
 /// The kind of a problem, behind `urn:chord:`.
 async fn kind(response: reqwest::Response) -> String {
-    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     let status = response.status().as_u16();
     let body: chord_api::problem::ProblemBody = response.json().await.unwrap();
     assert_eq!(body.status, status);

@@ -25,10 +25,16 @@ async fn a_client_that_waits_is_told_before_its_body() {
     ] {
         server.fake.with(|state| state.full = full);
         let mut raw = server.raw().await;
-        let answer = raw.ask(&format!("PUT {path} HTTP/1.1\r\n{EXPECT}{headers}\r\n")).await;
+        let answer = raw
+            .ask(&format!("PUT {path} HTTP/1.1\r\n{EXPECT}{headers}\r\n"))
+            .await;
         // The first answer is the last: no 100 came before it.
         assert_eq!(answer.status, status, "{path} {headers}");
-        assert_eq!(answer.header("connection"), Some("close"), "{path} {headers}");
+        assert_eq!(
+            answer.header("connection"),
+            Some("close"),
+            "{path} {headers}"
+        );
         assert_eq!(raw.rest().await, (vec![], true));
     }
     assert_eq!(server.fake.content("f").unwrap(), "old");
@@ -38,30 +44,49 @@ async fn a_client_that_waits_is_told_before_its_body() {
 async fn a_client_that_waits_is_asked_for_its_body() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
-    let answer = raw.ask(&format!("PUT /files/f HTTP/1.1\r\n{EXPECT}\r\n")).await;
+    let answer = raw
+        .ask(&format!("PUT /files/f HTTP/1.1\r\n{EXPECT}\r\n"))
+        .await;
     assert_eq!(answer.status, 100);
     raw.send("hello").await;
     assert_eq!(raw.answer(false).await.status, 201);
     assert_eq!(server.fake.content("f").unwrap(), "hello");
-    assert_eq!(raw.ask("GET /files/f HTTP/1.1\r\nhost: x\r\n\r\n").await.text(), "hello");
+    assert_eq!(
+        raw.ask("GET /files/f HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .text(),
+        "hello"
+    );
 }
 
 #[tokio::test]
 async fn a_client_that_goes_on_sending_still_gets_the_answer() {
     let server = Server::start().await;
     server.fake.put_now("f", b"old");
-    server.fake.with(|state| state.put_fails_after = Some(1_000_000));
+    server
+        .fake
+        .with(|state| state.put_fails_after = Some(1_000_000));
     let piece = vec![7u8; 1 << 20];
-    for (path, headers, status) in [("/files/f", "if-none-match: *\r\n", 412), ("/files/g", "", 503)] {
+    for (path, headers, status) in [
+        ("/files/f", "if-none-match: *\r\n", 412),
+        ("/files/g", "", 503),
+    ] {
         let mut raw = server.raw().await;
-        raw.send(format!("PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n{headers}\r\n", 24 << 20))
-            .await;
+        raw.send(format!(
+            "PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n{headers}\r\n",
+            24 << 20
+        ))
+        .await;
         // It sends everything before it reads anything.
         for _ in 0..24 {
             raw.send(&piece).await;
         }
         let answer = raw.answer(false).await;
-        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (status, Some("close")),
+            "{path}"
+        );
     }
     assert_eq!(server.fake.content("f").unwrap(), "old");
 }
@@ -80,7 +105,13 @@ async fn a_short_body_that_nobody_reads_leaves_the_connection_usable() {
          GET /files/f HTTP/1.1\r\nhost: x\r\n\r\n",
     )
     .await;
-    for (head, status) in [(false, 412), (false, 404), (false, 405), (true, 404), (false, 400)] {
+    for (head, status) in [
+        (false, 412),
+        (false, 404),
+        (false, 405),
+        (true, 404),
+        (false, 400),
+    ] {
         let answer = raw.answer(head).await;
         assert_eq!((answer.status, answer.header("connection")), (status, None));
     }
@@ -132,7 +163,10 @@ async fn a_change_is_finished_when_its_client_has_gone() {
     let gate = Arc::new(Semaphore::new(0));
     server.fake.with(|state| state.gate = Some(gate.clone()));
     let mut raw = server.raw().await;
-    raw.send("PUT /files/f HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
+    raw.send(
+        "PUT /files/f HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n",
+    )
+    .await;
     assert_eq!(raw.answer(false).await.status, 100);
     raw.send("hello").await;
     raw.stream.set_zero_linger().unwrap();
@@ -140,38 +174,82 @@ async fn a_change_is_finished_when_its_client_has_gone() {
     drop(raw);
     gate.add_permits(1);
     loop {
-        let (stored, refused) =
-            server.fake.with(|state| (state.files.contains_key("f"), state.refused.len()));
+        let (stored, refused) = server
+            .fake
+            .with(|state| (state.files.contains_key("f"), state.refused.len()));
         if stored || refused == 1 {
             break;
         }
         tokio::task::yield_now().await;
     }
-    assert!(server.fake.content("f").is_none_or(|bytes| bytes == "hello"));
+    assert!(
+        server
+            .fake
+            .content("f")
+            .is_none_or(|bytes| bytes == "hello")
+    );
 }
 
 #[tokio::test]
 async fn a_full_disk_and_a_lost_quorum_have_their_answers() {
     let server = Server::start().await;
     server.fake.with(|state| state.full = true);
-    let full = client().put(server.url("/files/f")).body("x").send().await.unwrap();
+    let full = client()
+        .put(server.url("/files/f"))
+        .body("x")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(full.status(), 507);
     assert_eq!(kind(full).await, "full");
-    server.fake.with(|state| (state.full, state.put_fails_after) = (false, Some(1)));
-    let lost = client().put(server.url("/files/f")).body("x").send().await.unwrap();
-    assert_eq!((lost.status().as_u16(), lost.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    server
+        .fake
+        .with(|state| (state.full, state.put_fails_after) = (false, Some(1)));
+    let lost = client()
+        .put(server.url("/files/f"))
+        .body("x")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            lost.status().as_u16(),
+            lost.headers()["retry-after"].to_str().unwrap()
+        ),
+        (503, "1")
+    );
 }
 
 #[tokio::test]
 async fn a_file_is_dropped_on_this_node() {
     let server = Server::start().await;
-    let response = client().put(server.url("/node/files/a%2Fb")).body("here").send().await.unwrap();
+    let response = client()
+        .put(server.url("/node/files/a%2Fb"))
+        .body("here")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 202);
-    assert_eq!(server.fake.with(|state| state.dropped["a/b"].clone()), "here");
-    let wrong =
-        client().put(server.url("/node/files/c")).header("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==").body("x");
+    assert_eq!(
+        server.fake.with(|state| state.dropped["a/b"].clone()),
+        "here"
+    );
+    let wrong = client()
+        .put(server.url("/node/files/c"))
+        .header("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")
+        .body("x");
     assert_eq!(kind(wrong.send().await.unwrap()).await, "digest-mismatch");
-    let get = client().get(server.url("/node/files/a")).send().await.unwrap();
-    assert_eq!((get.status().as_u16(), get.headers()["allow"].to_str().unwrap()), (405, "PUT"));
+    let get = client()
+        .get(server.url("/node/files/a"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            get.status().as_u16(),
+            get.headers()["allow"].to_str().unwrap()
+        ),
+        (405, "PUT")
+    );
     assert_eq!(server.fake.with(|state| state.dropped.len()), 1);
 }

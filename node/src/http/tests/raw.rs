@@ -23,7 +23,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
@@ -32,7 +35,10 @@ impl Answer {
 
 impl Raw {
     pub async fn connect(address: SocketAddr) -> Raw {
-        Raw { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
+        Raw {
+            stream: TcpStream::connect(address).await.unwrap(),
+            buffer: Vec::new(),
+        }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -66,16 +72,35 @@ impl Raw {
         };
         let text = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
         let mut lines = text.split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
         let headers: Vec<(String, String)> = lines
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_string()))
             .collect();
-        let mut answer = Answer { status, headers, body: Vec::new() };
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         if !head && status >= 200 && status != 204 && status != 304 {
-            let length: usize = answer.header("content-length").expect("a length").parse().unwrap();
+            let length: usize = answer
+                .header("content-length")
+                .expect("a length")
+                .parse()
+                .unwrap();
             while self.buffer.len() < length {
-                assert_ne!(self.fill().await.unwrap(), 0, "the connection ended in the body");
+                assert_ne!(
+                    self.fill().await.unwrap(),
+                    0,
+                    "the connection ended in the body"
+                );
             }
             answer.body = self.buffer.drain(..length).collect();
         }

@@ -17,14 +17,23 @@ fn the_description_has_exactly_the_routes() {
         .unwrap()
         .iter()
         .flat_map(|(path, item)| {
-            let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
-            methods.map(|method| (path.clone(), method.to_uppercase())).collect::<Vec<_>>()
+            let methods = item
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| *key != "parameters");
+            methods
+                .map(|method| (path.clone(), method.to_uppercase()))
+                .collect::<Vec<_>>()
         })
         .collect();
     let routed: BTreeSet<(String, String)> = Route::ALL
         .iter()
         .flat_map(|route| {
-            route.allow().split(", ").map(|method| (route.template().to_string(), method.to_string()))
+            route
+                .allow()
+                .split(", ")
+                .map(|method| (route.template().to_string(), method.to_string()))
         })
         .collect();
     assert_eq!(described, routed);
@@ -42,7 +51,12 @@ fn the_description_has_exactly_the_routes() {
     let mut found = Vec::new();
     references(&document, &mut found);
     for reference in found {
-        assert!(document.pointer(reference.strip_prefix('#').unwrap()).is_some(), "{reference}");
+        assert!(
+            document
+                .pointer(reference.strip_prefix('#').unwrap())
+                .is_some(),
+            "{reference}"
+        );
     }
 }
 
@@ -50,7 +64,9 @@ fn the_description_has_exactly_the_routes() {
 fn example(route: Route) -> String {
     let path = route.template().replace("{name}", "a/b");
     match route {
-        Route::FileByQuery | Route::Verify | Route::Where | Route::Successor => format!("{path}?name=a"),
+        Route::FileByQuery | Route::Verify | Route::Where | Route::Successor => {
+            format!("{path}?name=a")
+        }
         Route::FileExists => format!("{path}?filename=a"),
         _ => path,
     }
@@ -61,7 +77,9 @@ async fn every_route_answers_as_it_is_described() {
     let server = Server::start().await;
     let document: Value = serde_json::from_str(DOCUMENT).unwrap();
     for route in Route::ALL {
-        for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
+        for method in [
+            "GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW",
+        ] {
             server.fake.put_now("a", b"x");
             server.fake.put_now("a/b", b"x");
             let request = client().request(method.parse().unwrap(), server.url(&example(route)));
@@ -75,12 +93,21 @@ async fn every_route_answers_as_it_is_described() {
                 }
                 continue;
             }
-            let described = &document["paths"][route.template()][method.to_lowercase()]["responses"];
-            let fits = described.get(status.to_string()).or(described.get("default"));
-            assert!(fits.is_some() && status != 405, "{method} {route:?} answers {status}");
+            let described =
+                &document["paths"][route.template()][method.to_lowercase()]["responses"];
+            let fits = described
+                .get(status.to_string())
+                .or(described.get("default"));
+            assert!(
+                fits.is_some() && status != 405,
+                "{method} {route:?} answers {status}"
+            );
             if status >= 400 && method != "HEAD" {
                 assert!(
-                    matches!(kind(response).await.as_str(), "not-found" | "invalid-request"),
+                    matches!(
+                        kind(response).await.as_str(),
+                        "not-found" | "invalid-request"
+                    ),
                     "{route:?}"
                 );
             }
@@ -91,7 +118,15 @@ async fn every_route_answers_as_it_is_described() {
 #[tokio::test]
 async fn unknown_paths_are_problems_too() {
     let server = Server::start().await;
-    for path in ["/", "/nothing", "/files2", "/status/", "/node/files", "/cluster/", "//files/a"] {
+    for path in [
+        "/",
+        "/nothing",
+        "/files2",
+        "/status/",
+        "/node/files",
+        "/cluster/",
+        "//files/a",
+    ] {
         for method in ["GET", "PUT", "BREW"] {
             let request = client().request(method.parse().unwrap(), server.url(path));
             let response = request.send().await.unwrap();
@@ -100,10 +135,23 @@ async fn unknown_paths_are_problems_too() {
         }
     }
     let mut raw = server.raw().await;
-    assert_eq!(raw.ask("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n").await.status, 404);
+    assert_eq!(
+        raw.ask("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .status,
+        404
+    );
     let head = raw.ask("HEAD /nothing HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert_eq!((head.status, head.header("content-type")), (404, Some("application/problem+json")));
-    assert_eq!(raw.ask("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.text(), "alive\n");
+    assert_eq!(
+        (head.status, head.header("content-type")),
+        (404, Some("application/problem+json"))
+    );
+    assert_eq!(
+        raw.ask("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .text(),
+        "alive\n"
+    );
 }
 
 #[tokio::test]
@@ -113,29 +161,69 @@ async fn what_the_node_says_of_itself() {
     let by_name: Value = get("/ring/successor?name=a+b").await.json().await.unwrap();
     let id = chord_api::Id::of_file(&"a b".parse().unwrap()).to_string();
     assert_eq!(by_name["id"], id);
-    let by_id: Value = get(&format!("/ring/successor?id={id}")).await.json().await.unwrap();
+    let by_id: Value = get(&format!("/ring/successor?id={id}"))
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(by_id, by_name);
-    for bad in ["", "?id=xyz", "?name=a&id=b", "?id=1&id=1", "?name=a&name=a"] {
-        assert_eq!(kind(get(&format!("/ring/successor{bad}")).await).await, "invalid-request", "{bad}");
+    for bad in [
+        "",
+        "?id=xyz",
+        "?name=a&id=b",
+        "?id=1&id=1",
+        "?name=a&name=a",
+    ] {
+        assert_eq!(
+            kind(get(&format!("/ring/successor{bad}")).await).await,
+            "invalid-request",
+            "{bad}"
+        );
     }
-    assert_eq!(get("/ring").await.json::<Value>().await.unwrap()["node"], "files-0");
-    assert_eq!(get("/status").await.json::<Value>().await.unwrap()["name"], "files-0");
-    assert_eq!(get("/where?name=x").await.json::<Value>().await.unwrap()["pieces"][0]["piece"], "x");
-    assert_eq!(get("/verify?name=x").await.json::<Value>().await.unwrap()["ok"], true);
+    assert_eq!(
+        get("/ring").await.json::<Value>().await.unwrap()["node"],
+        "files-0"
+    );
+    assert_eq!(
+        get("/status").await.json::<Value>().await.unwrap()["name"],
+        "files-0"
+    );
+    assert_eq!(
+        get("/where?name=x").await.json::<Value>().await.unwrap()["pieces"][0]["piece"],
+        "x"
+    );
+    assert_eq!(
+        get("/verify?name=x").await.json::<Value>().await.unwrap()["ok"],
+        true
+    );
     assert_eq!(get("/view").await.status(), 404);
     assert_eq!(get("/readyz").await.text().await.unwrap(), "ready\n");
-    server.fake.with(|state| state.not_ready = Some("the disk is not in the view".into()));
+    server
+        .fake
+        .with(|state| state.not_ready = Some("the disk is not in the view".into()));
     let not_ready = get("/readyz").await;
     assert_eq!(not_ready.status(), 503);
-    assert!(not_ready.text().await.unwrap().contains("the disk is not in the view"));
+    assert!(
+        not_ready
+            .text()
+            .await
+            .unwrap()
+            .contains("the disk is not in the view")
+    );
     assert_eq!(get("/livez").await.status(), 200);
 }
 
 #[tokio::test]
 async fn the_supervisor_answers_where_there_is_one() {
     let server = Server::start().await;
-    let post =
-        async |path: &str, body: String| client().post(server.url(path)).body(body).send().await.unwrap();
+    let post = async |path: &str, body: String| {
+        client()
+            .post(server.url(path))
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+    };
     let refused = post("/cluster/scale", "{}".into()).await;
     assert_eq!(refused.status(), 409);
     assert!(refused.text().await.unwrap().contains("ChordCluster"));
@@ -146,7 +234,11 @@ async fn the_supervisor_answers_where_there_is_one() {
             format!("POST {path} {{\"n\":1}}")
         );
     }
-    let status = client().get(server.url("/cluster/status")).send().await.unwrap();
+    let status = client()
+        .get(server.url("/cluster/status"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(status.headers()["content-type"], "text/plain");
     assert_eq!(status.text().await.unwrap(), "GET /cluster/status ");
     let large = post("/cluster/scale", "x".repeat(70_000)).await;
@@ -158,8 +250,11 @@ async fn the_supervisor_answers_where_there_is_one() {
     );
     assert_eq!(raw.ask(&long).await.status, 413);
     let mut raw = server.raw().await;
-    raw.send("POST /cluster/scale HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhi").await;
-    tokio::io::AsyncWriteExt::shutdown(&mut raw.stream).await.unwrap();
+    raw.send("POST /cluster/scale HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhi")
+        .await;
+    tokio::io::AsyncWriteExt::shutdown(&mut raw.stream)
+        .await
+        .unwrap();
     assert_eq!(raw.answer(false).await.status, 400);
 }
 
@@ -171,20 +266,54 @@ async fn a_panic_takes_down_one_answer_only() {
     let get = client().get(server.url("/files/f")).send().await.unwrap();
     assert_eq!(get.status(), 500);
     assert_eq!(get.headers()["content-type"], "application/problem+json");
-    let put = client().put(server.url("/files/f")).body("y").send().await.unwrap();
+    let put = client()
+        .put(server.url("/files/f"))
+        .body("y")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(put.status(), 500);
     assert_eq!(kind(put).await, "outcome-unknown");
-    assert_eq!(client().get(server.url("/livez")).send().await.unwrap().status(), 200);
+    assert_eq!(
+        client()
+            .get(server.url("/livez"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
 }
 
 #[tokio::test]
 async fn metrics_count_requests_and_bytes() {
     let server = Server::start().await;
-    client().put(server.url("/files/f")).body("hello").send().await.unwrap();
-    client().get(server.url("/files/f")).send().await.unwrap().bytes().await.unwrap();
-    client().get(server.url("/files/none")).send().await.unwrap();
+    client()
+        .put(server.url("/files/f"))
+        .body("hello")
+        .send()
+        .await
+        .unwrap();
+    client()
+        .get(server.url("/files/f"))
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    client()
+        .get(server.url("/files/none"))
+        .send()
+        .await
+        .unwrap();
     let response = client().get(server.url("/metrics")).send().await.unwrap();
-    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    assert!(
+        response.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/plain; version=0.0.4")
+    );
     let text = response.text().await.unwrap();
     for line in [
         "chord_fake 1",

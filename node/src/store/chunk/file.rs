@@ -49,7 +49,9 @@ pub(in crate::store) fn read_trailer<V: DeserializeOwned>(
     file: &File,
     length: u64,
 ) -> std::io::Result<Option<(u64, V)>> {
-    let Some(at) = length.checked_sub(END) else { return Ok(None) };
+    let Some(at) = length.checked_sub(END) else {
+        return Ok(None);
+    };
     let mut end = [0; END as usize];
     file.read_exact_at(&mut end, at)?;
     let (size, rest) = end.split_at(4);
@@ -58,7 +60,9 @@ pub(in crate::store) fn read_trailer<V: DeserializeOwned>(
     if magic != MAGIC || size > TRAILER_MAX {
         return Ok(None);
     }
-    let Some(start) = at.checked_sub(u64::from(size)) else { return Ok(None) };
+    let Some(start) = at.checked_sub(u64::from(size)) else {
+        return Ok(None);
+    };
     let mut bytes = vec![0; size as usize];
     file.read_exact_at(&mut bytes, start)?;
     let mut whole = blake3::Hasher::new();
@@ -66,7 +70,9 @@ pub(in crate::store) fn read_trailer<V: DeserializeOwned>(
     if whole.finalize().as_bytes().as_slice() != hash {
         return Ok(None);
     }
-    Ok(rmp_serde::from_slice(&bytes).ok().map(|value| (start, value)))
+    Ok(rmp_serde::from_slice(&bytes)
+        .ok()
+        .map(|value| (start, value)))
 }
 
 /// The end of a chunk's file, behind the block hashes.
@@ -83,8 +89,17 @@ pub(super) fn trailer(meta: &ChunkMeta) -> Result<Vec<u8>, StoreError> {
 
 /// What a chunk's file says of itself; nothing of its payload has been checked.
 pub(in crate::store) fn describe(file: &File, length: u64) -> std::io::Result<Option<ChunkMeta>> {
-    let Some((start, t)) = read_trailer::<Trailer>(file, length)? else { return Ok(None) };
-    let meta = ChunkMeta { id: t.id, name: t.name, key: t.key, size: t.size, root: t.root, committed: false };
+    let Some((start, t)) = read_trailer::<Trailer>(file, length)? else {
+        return Ok(None);
+    };
+    let meta = ChunkMeta {
+        id: t.id,
+        name: t.name,
+        key: t.key,
+        size: t.size,
+        root: t.root,
+        committed: false,
+    };
     let fits = t.format == FORMAT && t.size <= MAX_CHUNK_BYTES && start == table_end(&meta);
     Ok(fits.then_some(meta))
 }
@@ -95,13 +110,18 @@ fn table_end(meta: &ChunkMeta) -> u64 {
 
 /// Below `chunks/`, spread over 256 folders by the upload's first byte.
 pub(in crate::store) fn path(dir: &Path, id: ChunkId) -> PathBuf {
-    dir.join("chunks").join(format!("{:02x}", id.upload.as_bytes()[0])).join(id.to_string())
+    dir.join("chunks")
+        .join(format!("{:02x}", id.upload.as_bytes()[0]))
+        .join(id.to_string())
 }
 
 /// The chunk that a file's name speaks of.
 pub(in crate::store) fn id_of(file_name: &str) -> Option<ChunkId> {
     let (upload, part) = file_name.split_once('-')?;
-    let id = ChunkId { upload: upload.parse().ok()?, part: part.parse().ok()? };
+    let id = ChunkId {
+        upload: upload.parse().ok()?,
+        part: part.parse().ok()?,
+    };
     (id.to_string() == file_name).then_some(id)
 }
 
@@ -160,7 +180,11 @@ pub(in crate::store) enum Health {
 }
 
 /// Reads all of a chunk's file.
-pub(in crate::store) fn examine(file: &File, meta: &ChunkMeta, length: u64) -> std::io::Result<Health> {
+pub(in crate::store) fn examine(
+    file: &File,
+    meta: &ChunkMeta,
+    length: u64,
+) -> std::io::Result<Health> {
     let found = file.metadata()?.len();
     if found < u64::from(meta.size) {
         return Ok(Health::PayloadBroken);
@@ -182,6 +206,15 @@ pub(in crate::store) fn examine(file: &File, meta: &ChunkMeta, length: u64) -> s
         return Ok(Health::TailBroken);
     }
     let said = describe(file, found)?;
-    let right = said.is_some_and(|said| ChunkMeta { committed: meta.committed, ..said } == *meta);
-    Ok(if right { Health::Whole } else { Health::TailBroken })
+    let right = said.is_some_and(|said| {
+        ChunkMeta {
+            committed: meta.committed,
+            ..said
+        } == *meta
+    });
+    Ok(if right {
+        Health::Whole
+    } else {
+        Health::TailBroken
+    })
 }

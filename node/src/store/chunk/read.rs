@@ -31,7 +31,11 @@ enum Look<R> {
 
 impl Store {
     /// Blocks of a chunk, checked against its root.
-    pub async fn chunk_read(&self, id: ChunkId, blocks: Range<u32>) -> Result<ChunkBlocks, ChunkError> {
+    pub async fn chunk_read(
+        &self,
+        id: ChunkId,
+        blocks: Range<u32>,
+    ) -> Result<ChunkBlocks, ChunkError> {
         let store = self.clone();
         joined(tokio::task::spawn_blocking(move || {
             store.read_settled(id, |entry| read(&store, entry, blocks.clone()))
@@ -45,9 +49,15 @@ impl Store {
     }
 
     /// The same for many, in their order.
-    pub async fn chunks_have(&self, ids: Vec<ChunkId>) -> Result<Vec<Option<ChunkMeta>>, StoreError> {
+    pub async fn chunks_have(
+        &self,
+        ids: Vec<ChunkId>,
+    ) -> Result<Vec<Option<ChunkMeta>>, StoreError> {
         let store = self.clone();
-        joined(tokio::task::spawn_blocking(move || ids.into_iter().map(|id| store.has(id)).collect())).await
+        joined(tokio::task::spawn_blocking(move || {
+            ids.into_iter().map(|id| store.has(id)).collect()
+        }))
+        .await
     }
 
     /// Reads and checks every byte of a chunk. One that the disk cannot read is
@@ -84,7 +94,8 @@ impl Store {
 
     /// Notes that the uploads of these chunks were committed.
     pub async fn chunk_set_committed(&self, ids: Vec<ChunkId>) -> Result<(), StoreError> {
-        self.transact(move |txn| ids.into_iter().try_for_each(|id| txn.commit_chunk(id))).await
+        self.transact(move |txn| ids.into_iter().try_for_each(|id| txn.commit_chunk(id)))
+            .await
     }
 
     /// Chunks in order of their ids, as the index has them.
@@ -93,7 +104,8 @@ impl Store {
         after: Option<ChunkId>,
         limit: usize,
     ) -> Result<Page<ChunkMeta, ChunkId>, StoreError> {
-        self.read(move |txn| records::chunks(txn, T::Chunks, after, limit)).await
+        self.read(move |txn| records::chunks(txn, T::Chunks, after, limit))
+            .await
     }
 
     /// Chunks in byte order of the names of their files.
@@ -103,7 +115,8 @@ impl Store {
         limit: usize,
     ) -> Result<Page<ChunkMeta, (FileName, ChunkId)>, StoreError> {
         let after = after.map(|(name, id)| chunk_name_key(&name, id));
-        self.read(move |txn| records::chunks_by_name(txn, b"", after.clone(), limit)).await
+        self.read(move |txn| records::chunks_by_name(txn, b"", after.clone(), limit))
+            .await
     }
 
     /// Chunks of one file, whatever their uploads.
@@ -118,7 +131,10 @@ impl Store {
             records::chunks_by_name(txn, &name_prefix(&name), after, limit)
         });
         let page = page.await?;
-        Ok(Page { items: page.items, next: page.next.map(|(_, id)| id) })
+        Ok(Page {
+            items: page.items,
+            next: page.next.map(|(_, id)| id),
+        })
     }
 
     /// Chunks that were here and are gone or damaged.
@@ -127,16 +143,20 @@ impl Store {
         after: Option<ChunkId>,
         limit: usize,
     ) -> Result<Page<ChunkMeta, ChunkId>, StoreError> {
-        self.read(move |txn| records::chunks(txn, T::Missing, after, limit)).await
+        self.read(move |txn| records::chunks(txn, T::Missing, after, limit))
+            .await
     }
 
     fn indexed(&self, id: ChunkId) -> Result<Option<ChunkEntry>, StoreError> {
         let snapshot = self.shared().snapshot()?;
-        self.shared().latch(records::chunk(&snapshot, T::Chunks, id))
+        self.shared()
+            .latch(records::chunk(&snapshot, T::Chunks, id))
     }
 
     fn has(&self, id: ChunkId) -> Result<Option<ChunkMeta>, StoreError> {
-        let Some(entry) = self.indexed(id)? else { return Ok(None) };
+        let Some(entry) = self.indexed(id)? else {
+            return Ok(None);
+        };
         let file = path(&self.shared().dir, id);
         match std::fs::metadata(&file) {
             Ok(found) if found.len() == entry.length => Ok(Some(entry.meta)),
@@ -180,10 +200,14 @@ impl Store {
         let why = match &file {
             None => "its file is gone",
             Some(file) => {
-                match examine(file, &entry.meta, entry.length).map_err(|e| failed("reading", &at, &e))? {
+                match examine(file, &entry.meta, entry.length)
+                    .map_err(|e| failed("reading", &at, &e))?
+                {
                     Health::Whole => return Ok(entry.meta),
                     Health::TailBroken => {
-                        tracing::warn!("the tail of chunk {id} is damaged; written anew from its payload");
+                        tracing::warn!(
+                            "the tail of chunk {id} is damaged; written anew from its payload"
+                        );
                         rewrite(self, file, &entry.meta)?;
                         return Ok(entry.meta);
                     }
@@ -211,34 +235,57 @@ fn open(store: &Store, entry: &ChunkEntry) -> Result<Look<File>, ChunkError> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Doubt),
         Err(e) => return Err(failed("opening", &at, &e).into()),
     };
-    let length = file.metadata().map_err(|e| failed("looking at", &at, &e))?.len();
-    Ok(if length == entry.length { Look::Good(file) } else { Look::Doubt })
+    let length = file
+        .metadata()
+        .map_err(|e| failed("looking at", &at, &e))?
+        .len();
+    Ok(if length == entry.length {
+        Look::Good(file)
+    } else {
+        Look::Doubt
+    })
 }
 
-fn read(store: &Store, entry: ChunkEntry, blocks: Range<u32>) -> Result<Look<ChunkBlocks>, ChunkError> {
+fn read(
+    store: &Store,
+    entry: ChunkEntry,
+    blocks: Range<u32>,
+) -> Result<Look<ChunkBlocks>, ChunkError> {
     let count = entry.meta.blocks();
     if blocks.end > count || blocks.start > blocks.end {
         return Err(ChunkError::OutOfRange(blocks.end.max(blocks.start)));
     }
-    let Look::Good(file) = open(store, &entry)? else { return Ok(Look::Doubt) };
+    let Look::Good(file) = open(store, &entry)? else {
+        return Ok(Look::Doubt);
+    };
     let at = path(&store.shared().dir, entry.meta.id);
     let io = |e: std::io::Error| ChunkError::from(failed("reading", &at, &e));
-    let Some(hashes) = read_hashes(&file, &entry.meta).map_err(io)? else { return Ok(Look::Doubt) };
+    let Some(hashes) = read_hashes(&file, &entry.meta).map_err(io)? else {
+        return Ok(Look::Doubt);
+    };
     let start = u64::from(blocks.start) * BLOCK_BYTES as u64;
     let end = (u64::from(blocks.end) * BLOCK_BYTES as u64).min(u64::from(entry.meta.size));
     let mut data = vec![0; end.saturating_sub(start) as usize];
     file.read_exact_at(&mut data, start).map_err(io)?;
     let wanted = &hashes[blocks.start as usize..blocks.end as usize];
-    let right =
-        data.chunks(BLOCK_BYTES).zip(wanted).all(|(block, hash)| blake3::hash(block).as_bytes() == hash);
+    let right = data
+        .chunks(BLOCK_BYTES)
+        .zip(wanted)
+        .all(|(block, hash)| blake3::hash(block).as_bytes() == hash);
     if !right {
         return Ok(Look::Doubt);
     }
-    Ok(Look::Good(ChunkBlocks { meta: entry.meta, hashes, data: Bytes::from(data) }))
+    Ok(Look::Good(ChunkBlocks {
+        meta: entry.meta,
+        hashes,
+        data: Bytes::from(data),
+    }))
 }
 
 fn verify(store: &Store, entry: ChunkEntry) -> Result<Look<ChunkMeta>, ChunkError> {
-    let Look::Good(file) = open(store, &entry)? else { return Ok(Look::Doubt) };
+    let Look::Good(file) = open(store, &entry)? else {
+        return Ok(Look::Doubt);
+    };
     let at = path(&store.shared().dir, entry.meta.id);
     match examine(&file, &entry.meta, entry.length).map_err(|e| failed("reading", &at, &e))? {
         Health::Whole => Ok(Look::Good(entry.meta)),

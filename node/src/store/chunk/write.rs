@@ -36,7 +36,9 @@ impl Incoming {
         if let Some(room) = self.room.take() {
             self.tmp = Some(TmpFile::create(self.store.shared().clone(), room)?);
         }
-        self.tmp.as_mut().ok_or_else(|| StoreError::Refused("writing this chunk has failed before".into()))
+        self.tmp
+            .as_mut()
+            .ok_or_else(|| StoreError::Refused("writing this chunk has failed before".into()))
     }
 }
 
@@ -52,14 +54,21 @@ impl Store {
     /// Begins to write a chunk; its room is set aside until the end.
     pub fn chunk_writer(&self, meta: ChunkMeta, tier: Tier) -> Result<ChunkWriter, ChunkError> {
         if meta.size > MAX_CHUNK_BYTES {
-            let why = format!("a chunk has at most {MAX_CHUNK_BYTES} bytes, not {}", meta.size);
+            let why = format!(
+                "a chunk has at most {MAX_CHUNK_BYTES} bytes, not {}",
+                meta.size
+            );
             return Err(ChunkError::Mismatch(why));
         }
         if let Some(e) = self.shared().failure() {
             return Err(e.into());
         }
         let sink = incoming(self, meta.clone(), tier)?;
-        Ok(ChunkWriter { meta, received: 0, pipe: Pipe::new(sink) })
+        Ok(ChunkWriter {
+            meta,
+            received: 0,
+            pipe: Pipe::new(sink),
+        })
     }
 }
 
@@ -67,7 +76,14 @@ fn incoming(store: &Store, meta: ChunkMeta, tier: Tier) -> Result<Incoming, Stor
     let end = trailer(&meta)?;
     let length = u64::from(meta.size) + 32 * u64::from(meta.blocks()) + end.len() as u64;
     let room = store.shared().space.reserve(length, tier)?;
-    Ok(Incoming { store: store.clone(), meta, end, room: Some(room), tmp: None, blocks: Blocks::default() })
+    Ok(Incoming {
+        store: store.clone(),
+        meta,
+        end,
+        room: Some(room),
+        tmp: None,
+        blocks: Blocks::default(),
+    })
 }
 
 impl ChunkWriter {
@@ -88,7 +104,10 @@ impl ChunkWriter {
     /// if it was here before.
     pub async fn finish(self) -> Result<(), ChunkError> {
         if self.received != u64::from(self.meta.size) {
-            let why = format!("{} bytes were announced, {} came", self.meta.size, self.received);
+            let why = format!(
+                "{} bytes were announced, {} came",
+                self.meta.size, self.received
+            );
             return Err(ChunkError::Mismatch(why));
         }
         self.pipe.finish(finish).await
@@ -101,14 +120,22 @@ fn finish(mut incoming: Incoming) -> Result<(), ChunkError> {
     let hashes = std::mem::take(&mut incoming.blocks).finish();
     let root = Root::of_blocks(&hashes);
     if root != meta.root {
-        return Err(ChunkError::Mismatch(format!("its root is {root}, {} was announced", meta.root)));
+        return Err(ChunkError::Mismatch(format!(
+            "its root is {root}, {} was announced",
+            meta.root
+        )));
     }
     let end = std::mem::take(&mut incoming.end);
     let tmp = incoming.tmp()?;
     tmp.append(hashes.as_flattened())?;
     tmp.append(&end)?;
     tmp.sync()?;
-    let Incoming { store, tmp: Some(tmp), .. } = incoming else {
+    let Incoming {
+        store,
+        tmp: Some(tmp),
+        ..
+    } = incoming
+    else {
         return Err(StoreError::Refused("writing this chunk has failed before".into()).into());
     };
     let _turn = store.shared().turn(meta.id);
@@ -130,8 +157,9 @@ fn place(store: &Store, tmp: TmpFile, mut meta: ChunkMeta) -> Result<(), ChunkEr
     let to = path(&shared.dir, meta.id);
     let id = meta.id;
     let length = tmp.place(&to)?;
-    let entered =
-        store.submit_blocking(Manner::Grouped, move |txn| txn.put_chunk(&ChunkEntry { meta, length }));
+    let entered = store.submit_blocking(Manner::Grouped, move |txn| {
+        txn.put_chunk(&ChunkEntry { meta, length })
+    });
     if entered.is_err() && known.is_none() && shared.failure().is_none() {
         // Certainly not in the index, so it must not be on the disk either.
         if let Err(e) = crate::store::file::remove(shared, &to) {
@@ -143,7 +171,11 @@ fn place(store: &Store, tmp: TmpFile, mut meta: ChunkMeta) -> Result<(), ChunkEr
 
 /// Writes a chunk's file anew from its own payload, whose tail has been damaged.
 /// The caller has the turn for this chunk.
-pub(super) fn rewrite(store: &Store, from: &std::fs::File, meta: &ChunkMeta) -> Result<(), ChunkError> {
+pub(super) fn rewrite(
+    store: &Store,
+    from: &std::fs::File,
+    meta: &ChunkMeta,
+) -> Result<(), ChunkError> {
     use std::os::unix::fs::FileExt;
     let mut incoming = incoming(store, meta.clone(), Tier::Internal)?;
     let mut buffer = vec![0; chord_api::manifest::BLOCK_BYTES];

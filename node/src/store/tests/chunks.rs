@@ -48,7 +48,10 @@ async fn what_was_not_announced_is_refused_and_leaves_nothing() {
     assert!(matches!(result, Err(ChunkError::Mismatch(_))), "{result:?}");
     // One that is given up in the middle.
     let mut writer = store.chunk_writer(meta.clone(), Tier::Moves).unwrap();
-    writer.write(Bytes::from(payload[..290_000].to_vec())).await.unwrap();
+    writer
+        .write(Bytes::from(payload[..290_000].to_vec()))
+        .await
+        .unwrap();
     drop(writer);
     assert_eq!(store.chunk_has(meta.id).await.unwrap(), None);
     assert_eq!(store.counts().unwrap().chunks, 0);
@@ -66,21 +69,43 @@ async fn writing_a_chunk_twice_is_one_chunk_and_another_under_its_id_is_refused(
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let payload = noise(1, 200_000);
-    let meta = ChunkMeta { committed: true, ..chunk(1, 1, &payload) };
+    let meta = ChunkMeta {
+        committed: true,
+        ..chunk(1, 1, &payload)
+    };
     put(&store, &meta, &payload).await.unwrap();
     let files = tree(&dir.path().join("data/chunks"));
     let used = files.values().sum::<u64>();
-    put(&store, &ChunkMeta { committed: false, ..meta.clone() }, &payload).await.unwrap();
+    put(
+        &store,
+        &ChunkMeta {
+            committed: false,
+            ..meta.clone()
+        },
+        &payload,
+    )
+    .await
+    .unwrap();
     assert_eq!(tree(&dir.path().join("data/chunks")), files);
-    assert!(store.chunk_has(meta.id).await.unwrap().unwrap().committed, "what is known stays known");
+    assert!(
+        store.chunk_has(meta.id).await.unwrap().unwrap().committed,
+        "what is known stays known"
+    );
     let other = noise(2, 200_000);
-    let clash = ChunkMeta { id: meta.id, ..chunk(2, 1, &other) };
+    let clash = ChunkMeta {
+        id: meta.id,
+        ..chunk(2, 1, &other)
+    };
     assert_eq!(put(&store, &clash, &other).await, Err(ChunkError::Conflict));
     assert_eq!(store.chunk_read(meta.id, 0..4).await.unwrap().data, payload);
     assert_eq!(store.counts().unwrap().chunks, 1);
     let counted = store.shared().space.space().used;
     assert!(store.chunk_remove(meta.id).await.unwrap());
-    assert_eq!(counted - store.space().used, space::allocated(used), "it is counted once");
+    assert_eq!(
+        counted - store.space().used,
+        space::allocated(used),
+        "it is counted once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -107,7 +132,10 @@ async fn many_write_at_once_also_the_same_chunk() {
     let space = store.space();
     drop(store);
     let counted = open(dir.path()).shared().space.space().used;
-    assert!(counted.abs_diff(space.used) < 1 << 20, "counting as one goes and anew agree");
+    assert!(
+        counted.abs_diff(space.used) < 1 << 20,
+        "counting as one goes and anew agree"
+    );
 }
 
 #[tokio::test]
@@ -122,7 +150,10 @@ async fn removing_gives_the_room_back_and_is_repeatable() {
     assert!(!store.chunk_remove(meta.id).await.unwrap());
     assert!(store.space().used + (4 << 20) < used);
     assert_eq!(store.chunk_has(meta.id).await.unwrap(), None);
-    assert_eq!(store.chunk_read(meta.id, 0..1).await, Err(ChunkError::Missing));
+    assert_eq!(
+        store.chunk_read(meta.id, 0..1).await,
+        Err(ChunkError::Missing)
+    );
     assert_eq!(store.counts().unwrap(), Counts::default());
     drop(store);
     assert_eq!(open(dir.path()).counts().unwrap(), Counts::default());
@@ -158,19 +189,42 @@ async fn chunks_are_paged_by_id_and_by_name() {
     let rest = store.chunks_by_name(page.next, 100).await.unwrap();
     assert_eq!(page.items.len() + rest.items.len(), 12);
     assert!(rest.next.is_none());
-    let names: Vec<_> = page.items.iter().chain(&rest.items).map(|m| (m.name.clone(), m.id)).collect();
+    let names: Vec<_> = page
+        .items
+        .iter()
+        .chain(&rest.items)
+        .map(|m| (m.name.clone(), m.id))
+        .collect();
     assert!(names.is_sorted());
     let one = store.chunks_of(name("file-7"), None, 3).await.unwrap();
-    assert_eq!(one.items.iter().map(|m| m.id.part).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        one.items.iter().map(|m| m.id.part).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     let rest = store.chunks_of(name("file-7"), one.next, 3).await.unwrap();
-    assert_eq!(rest.items.iter().map(|m| m.id.part).collect::<Vec<_>>(), [4]);
-    assert!(store.chunks_of(name("file-"), None, 3).await.unwrap().items.is_empty(), "not a prefix");
+    assert_eq!(
+        rest.items.iter().map(|m| m.id.part).collect::<Vec<_>>(),
+        [4]
+    );
+    assert!(
+        store
+            .chunks_of(name("file-"), None, 3)
+            .await
+            .unwrap()
+            .items
+            .is_empty(),
+        "not a prefix"
+    );
 }
 
 #[tokio::test]
 async fn a_small_disk_stops_clients_then_moves_and_never_deletes() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open_as(Options { capacity: Some(64 << 20), ..options(dir.path()) }).unwrap();
+    let store = open_as(Options {
+        capacity: Some(64 << 20),
+        ..options(dir.path())
+    })
+    .unwrap();
     let space = store.space();
     assert_eq!(space.capacity, 64 << 20);
     assert!(space.used < 2 << 20, "an empty disk takes {}", space.used);
@@ -182,7 +236,10 @@ async fn a_small_disk_stops_clients_then_moves_and_never_deletes() {
             Err(e) => break e,
         }
     };
-    assert!(matches!(full, ChunkError::Store(StoreError::Full(_))), "{full:?}");
+    assert!(
+        matches!(full, ChunkError::Store(StoreError::Full(_))),
+        "{full:?}"
+    );
     assert!((52..=57).contains(&clients), "{clients} MiB of 64");
     assert!(store.space().available < 2 << 20);
     let mut moves = 0;
@@ -194,7 +251,10 @@ async fn a_small_disk_stops_clients_then_moves_and_never_deletes() {
     }
     assert!((2..=4).contains(&moves), "{moves}");
     store.admit(1 << 30, Tier::Internal).unwrap();
-    store.transact(|txn| txn.set_promise(&name("x"), ballot(1))).await.unwrap();
+    store
+        .transact(|txn| txn.set_promise(&name("x"), ballot(1)))
+        .await
+        .unwrap();
     for part in 1..=10 {
         assert!(store.chunk_remove(chunk(1, part, &[]).id).await.unwrap());
     }

@@ -12,7 +12,14 @@ fn flip(path: &Path, at: u64) {
 }
 
 async fn missing(store: &Store) -> Vec<ChunkId> {
-    store.chunks_missing(None, 100).await.unwrap().items.into_iter().map(|m| m.id).collect()
+    store
+        .chunks_missing(None, 100)
+        .await
+        .unwrap()
+        .items
+        .into_iter()
+        .map(|m| m.id)
+        .collect()
 }
 
 #[tokio::test]
@@ -41,7 +48,13 @@ async fn what_a_crash_leaves_is_swept_up() {
     assert_eq!(store.chunk_has(kept.id).await.unwrap(), Some(kept));
     assert_eq!(store.chunk_has(lost.id).await.unwrap(), None);
     assert_eq!(missing(&store).await, [lost.id]);
-    assert_eq!((store.counts().unwrap().chunks, store.counts().unwrap().missing), (1, 1));
+    assert_eq!(
+        (
+            store.counts().unwrap().chunks,
+            store.counts().unwrap().missing
+        ),
+        (1, 1)
+    );
     // Fetched again it is no longer missing.
     put(&store, &lost, &payload).await.unwrap();
     assert!(missing(&store).await.is_empty());
@@ -59,15 +72,29 @@ async fn a_chunk_deleted_behind_our_back_is_noticed() {
         std::fs::remove_file(file_of(&store, meta.id)).unwrap();
     }
     assert_eq!(store.chunk_has(metas[0].id).await.unwrap(), None);
-    assert_eq!(store.chunk_read(metas[1].id, 0..1).await, Err(ChunkError::Missing));
-    assert_eq!(store.chunk_verify(metas[2].id).await, Err(ChunkError::Missing));
+    assert_eq!(
+        store.chunk_read(metas[1].id, 0..1).await,
+        Err(ChunkError::Missing)
+    );
+    assert_eq!(
+        store.chunk_verify(metas[2].id).await,
+        Err(ChunkError::Missing)
+    );
     assert_eq!(missing(&store).await.len(), 3);
     assert_eq!(store.counts().unwrap().chunks, 0);
-    assert!(store.chunk_remove(metas[0].id).await.unwrap(), "and then forgotten");
+    assert!(
+        store.chunk_remove(metas[0].id).await.unwrap(),
+        "and then forgotten"
+    );
     assert_eq!(missing(&store).await.len(), 2);
     // One that is cut short counts as gone too.
     put(&store, &metas[0], &payload).await.unwrap();
-    File::options().write(true).open(file_of(&store, metas[0].id)).unwrap().set_len(70_000).unwrap();
+    File::options()
+        .write(true)
+        .open(file_of(&store, metas[0].id))
+        .unwrap()
+        .set_len(70_000)
+        .unwrap();
     assert_eq!(store.chunk_has(metas[0].id).await.unwrap(), None);
     assert_eq!(missing(&store).await.len(), 3);
 }
@@ -85,14 +112,21 @@ async fn a_damaged_payload_is_never_given_out_and_the_chunk_counts_as_missing() 
             1 => store.chunk_verify(meta.id).await.map(drop),
             _ => store.chunk_read(meta.id, 0..4).await.map(drop),
         };
-        assert!(matches!(damaged, Err(ChunkError::Damaged(_))), "{damaged:?}");
+        assert!(
+            matches!(damaged, Err(ChunkError::Damaged(_))),
+            "{damaged:?}"
+        );
         assert_eq!(store.chunk_has(meta.id).await.unwrap(), None);
         assert!(!file_of(&store, meta.id).exists());
         assert!(missing(&store).await.contains(&meta.id));
         put(&store, &meta, &payload).await.unwrap();
         store.chunk_verify(meta.id).await.unwrap();
     }
-    assert_eq!(store.failure(), None, "a damaged chunk does not end the votes");
+    assert_eq!(
+        store.failure(),
+        None,
+        "a damaged chunk does not end the votes"
+    );
 }
 
 #[tokio::test]
@@ -106,14 +140,33 @@ async fn a_damaged_tail_is_mended_from_the_payload() {
     let length = std::fs::metadata(&file).unwrap().len();
     let original = std::fs::read(&file).unwrap();
     // The hashes, the trailer, its length, its hash, the magic.
-    for at in [200_000, 200_127, 200_130, length - 44, length - 30, length - 1] {
+    for at in [
+        200_000,
+        200_127,
+        200_130,
+        length - 44,
+        length - 30,
+        length - 1,
+    ] {
         flip(&file, at);
-        assert_eq!(store.chunk_verify(meta.id).await.as_ref(), Ok(&meta), "at {at}");
+        assert_eq!(
+            store.chunk_verify(meta.id).await.as_ref(),
+            Ok(&meta),
+            "at {at}"
+        );
         assert_eq!(std::fs::read(&file).unwrap(), original, "at {at}");
     }
     flip(&file, 200_001);
-    assert_eq!(store.chunk_read(meta.id, 1..2).await.unwrap().data, payload[65_536..131_072]);
-    File::options().write(true).open(&file).unwrap().set_len(length - 10).unwrap();
+    assert_eq!(
+        store.chunk_read(meta.id, 1..2).await.unwrap().data,
+        payload[65_536..131_072]
+    );
+    File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_len(length - 10)
+        .unwrap();
     assert_eq!(store.chunk_has(meta.id).await.unwrap(), Some(meta));
     assert_eq!(std::fs::read(&file).unwrap(), original);
     assert_eq!(store.counts().unwrap().missing, 0);
@@ -125,19 +178,34 @@ async fn a_damaged_record_ends_the_votes_but_not_the_chunks() {
     let store = open(dir.path());
     let payload = noise(1, 1000);
     put(&store, &chunk(1, 1, &payload), &payload).await.unwrap();
-    store.transact(|txn| txn.set_register(&name("a"), ballot(1), &value(1, noise(1, 5000)))).await.unwrap();
+    store
+        .transact(|txn| txn.set_register(&name("a"), ballot(1), &value(1, noise(1, 5000))))
+        .await
+        .unwrap();
     // As if the record of `a` had rotted: it is another's, under a good page checksum.
     {
         let wtx = store.shared().db.begin_write().unwrap();
-        wtx.open_table(meta::T::Registers.definition()).unwrap().insert(&b"a"[..], &b"rotten"[..]).unwrap();
+        wtx.open_table(meta::T::Registers.definition())
+            .unwrap()
+            .insert(&b"a"[..], &b"rotten"[..])
+            .unwrap();
         wtx.commit().unwrap();
     }
     let read = store.read(|txn| txn.register(&name("a"))).await;
     assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
-    let vote = store.transact(|txn| txn.set_promise(&name("b"), ballot(1))).await;
+    let vote = store
+        .transact(|txn| txn.set_promise(&name("b"), ballot(1)))
+        .await;
     assert!(matches!(vote, Err(StoreError::Damaged(_))), "{vote:?}");
     assert!(matches!(store.failure(), Some(StoreError::Damaged(_))));
-    assert_eq!(store.chunk_read(chunk(1, 1, &payload).id, 0..1).await.unwrap().data, payload);
+    assert_eq!(
+        store
+            .chunk_read(chunk(1, 1, &payload).id, 0..1)
+            .await
+            .unwrap()
+            .data,
+        payload
+    );
 }
 
 #[tokio::test]
@@ -146,7 +214,10 @@ async fn a_closure_that_hides_damage_does_not_get_committed() {
     let store = open(dir.path());
     {
         let wtx = store.shared().db.begin_write().unwrap();
-        wtx.open_table(meta::T::Promises.definition()).unwrap().insert(&b"a"[..], &b"rotten"[..]).unwrap();
+        wtx.open_table(meta::T::Promises.definition())
+            .unwrap()
+            .insert(&b"a"[..], &b"rotten"[..])
+            .unwrap();
         wtx.commit().unwrap();
     }
     let hidden = store.transact(|txn| {
@@ -155,7 +226,10 @@ async fn a_closure_that_hides_damage_does_not_get_committed() {
     });
     assert!(matches!(hidden.await, Err(StoreError::Damaged(_))));
     let raw = store.shared().snapshot().unwrap();
-    assert_eq!(meta::Source::get(&raw, meta::T::Promises, b"b").unwrap(), None);
+    assert_eq!(
+        meta::Source::get(&raw, meta::T::Promises, b"b").unwrap(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -165,7 +239,11 @@ async fn a_damaged_database_is_not_opened() {
     store
         .transact_alone(|txn| {
             (0..500u64).try_for_each(|n| {
-                txn.set_register(&name(&format!("n{n}")), ballot(n), &value(n, noise(n as u8, 2000)))
+                txn.set_register(
+                    &name(&format!("n{n}")),
+                    ballot(n),
+                    &value(n, noise(n as u8, 2000)),
+                )
             })
         })
         .await
@@ -196,9 +274,15 @@ async fn a_damaged_database_is_not_opened() {
     }
     assert!(refused > 0 && tried > refused / 2, "{refused} of {tried}");
     std::fs::write(&meta, &original[..original.len() / 2]).unwrap();
-    assert!(matches!(open_as(options(dir.path())), Err(OpenError::Damaged { .. })));
+    assert!(matches!(
+        open_as(options(dir.path())),
+        Err(OpenError::Damaged { .. })
+    ));
     std::fs::write(&meta, b"this is no database").unwrap();
-    assert!(matches!(open_as(options(dir.path())), Err(OpenError::Damaged { .. })));
+    assert!(matches!(
+        open_as(options(dir.path())),
+        Err(OpenError::Damaged { .. })
+    ));
 }
 
 #[tokio::test]
@@ -237,11 +321,18 @@ async fn files_outlive_their_index() {
     drop(store);
     std::fs::remove_file(dir.path().join("data/meta.redb")).unwrap();
     let store = open(dir.path());
-    assert_ne!(store.disk(), disk, "it has no votes of before, so it is another disk");
+    assert_ne!(
+        store.disk(),
+        disk,
+        "it has no votes of before, so it is another disk"
+    );
     assert_eq!(store.chunk_read(good.id, 0..2).await.unwrap().data, payload);
     assert_eq!(store.chunk_has(bad.id).await.unwrap(), None);
     let dropped = store.dropped_list(None, 10).await.unwrap().items;
     assert_eq!((dropped.len(), dropped[0].id), (1, first));
     let writer = store.dropped_writer(name("d"), None, vec![], None).unwrap();
-    assert!(writer.finish().await.unwrap() > first, "later drops are newer all the same");
+    assert!(
+        writer.finish().await.unwrap() > first,
+        "later drops are newer all the same"
+    );
 }

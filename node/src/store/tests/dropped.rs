@@ -5,8 +5,14 @@ use futures::TryStreamExt;
 
 async fn keep(store: &Store, text: &str, bytes: &[u8]) -> DroppedId {
     let meta = vec![("k".to_string(), "v".to_string())];
-    let mut writer =
-        store.dropped_writer(name(text), Some("x/y".into()), meta, Some(bytes.len() as u64)).unwrap();
+    let mut writer = store
+        .dropped_writer(
+            name(text),
+            Some("x/y".into()),
+            meta,
+            Some(bytes.len() as u64),
+        )
+        .unwrap();
     for piece in bytes.chunks(70_000) {
         writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
     }
@@ -30,11 +36,17 @@ async fn dropped_files_keep_their_order_over_restarts_and_go_when_removed() {
     let third = keep(&store, "a", b"").await;
     assert!(first < second && second < third);
     let page = store.dropped_list(None, 2).await.unwrap();
-    assert_eq!(page.items.iter().map(|d| d.id).collect::<Vec<_>>(), [first, second]);
+    assert_eq!(
+        page.items.iter().map(|d| d.id).collect::<Vec<_>>(),
+        [first, second]
+    );
     let rest = store.dropped_list(page.next, 2).await.unwrap();
     assert_eq!((rest.items[0].id, rest.next), (third, None));
     let info = &page.items[0];
-    assert_eq!((info.size, info.content_type.as_deref()), (3_000_000, Some("x/y")));
+    assert_eq!(
+        (info.size, info.content_type.as_deref()),
+        (3_000_000, Some("x/y"))
+    );
     assert_eq!(info.meta, [("k".to_string(), "v".to_string())]);
     assert_eq!(bytes(&store, first).await.unwrap(), big);
     assert_eq!(bytes(&store, second).await.unwrap(), b"newer");
@@ -69,7 +81,9 @@ async fn one_that_is_broken_off_or_short_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let available = store.space().available;
-    let mut writer = store.dropped_writer(name("a"), None, vec![], Some(1_000_000)).unwrap();
+    let mut writer = store
+        .dropped_writer(name("a"), None, vec![], Some(1_000_000))
+        .unwrap();
     assert!(store.space().available < available, "its room is set aside");
     writer.write(Bytes::from(noise(1, 999_999))).await.unwrap();
     assert!(matches!(writer.finish().await, Err(StoreError::Refused(_))));
@@ -81,7 +95,11 @@ async fn one_that_is_broken_off_or_short_leaves_nothing() {
 #[tokio::test]
 async fn one_of_unknown_length_is_stopped_where_the_room_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open_as(Options { capacity: Some(16 << 20), ..options(dir.path()) }).unwrap();
+    let store = open_as(Options {
+        capacity: Some(16 << 20),
+        ..options(dir.path())
+    })
+    .unwrap();
     let mut writer = store.dropped_writer(name("a"), None, vec![], None).unwrap();
     let piece = Bytes::from(noise(1, 1 << 20));
     let mut taken = 0;

@@ -32,8 +32,14 @@ async fn everything_is_there_after_a_reopen_and_the_boot_number_grows() {
         assert_eq!(txn.view().as_deref(), Some(&view(3, "c")));
         assert_eq!(txn.promise(&name("p"))?, ballot(9));
         assert_eq!(txn.promise(&name("nobody"))?, Ballot::ZERO);
-        assert_eq!(txn.register(&name("big"))?, Some((ballot(1), value(4, big))));
-        assert_eq!(txn.register(&name("empty"))?, Some((ballot(2), value(1, ""))));
+        assert_eq!(
+            txn.register(&name("big"))?,
+            Some((ballot(1), value(4, big)))
+        );
+        assert_eq!(
+            txn.register(&name("empty"))?,
+            Some((ballot(2), value(1, "")))
+        );
         assert_eq!(txn.register(&name("tombstone"))?.unwrap().1.current, None);
         assert_eq!(txn.register(&name("h"))?, None, "a hint is no register");
         assert_eq!(txn.hint(&name("h"))?, Some((ballot(3), value(2, "abc"))));
@@ -60,7 +66,10 @@ async fn a_second_open_is_refused_until_the_first_ends() {
 #[tokio::test]
 async fn a_disk_of_another_cluster_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let bound = |cluster: &str| Options { cluster: Some(ClusterUid(cluster.into())), ..options(dir.path()) };
+    let bound = |cluster: &str| Options {
+        cluster: Some(ClusterUid(cluster.into())),
+        ..options(dir.path())
+    };
     drop(open_as(bound("one")).unwrap());
     match open_as(bound("two")) {
         Err(OpenError::WrongCluster { found, wanted, .. }) => {
@@ -73,14 +82,20 @@ async fn a_disk_of_another_cluster_is_refused() {
     let result = store.transact(|txn| txn.set_view(&view(1, "two"))).await;
     assert!(matches!(result, Err(StoreError::WrongCluster { .. })));
     assert!(store.view().is_none());
-    store.transact(|txn| txn.set_view(&view(1, "one"))).await.unwrap();
+    store
+        .transact(|txn| txn.set_view(&view(1, "one")))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_closure_that_gives_up_leaves_nothing_and_harms_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.transact(|txn| txn.set_register(&name("a"), ballot(1), &value(1, noise(1, 3000)))).await.unwrap();
+    store
+        .transact(|txn| txn.set_register(&name("a"), ballot(1), &value(1, noise(1, 3000))))
+        .await
+        .unwrap();
     // All in one group: they queue up while the first one sleeps.
     let gate = Arc::new(std::sync::Barrier::new(2));
     let held = gate.clone();
@@ -100,8 +115,14 @@ async fn a_closure_that_gives_up_leaves_nothing_and_harms_nobody() {
     });
     let last = store.transact(|txn| {
         assert!(txn.view().is_none());
-        assert_eq!(txn.register(&name("a"))?, Some((ballot(1), value(1, noise(1, 3000)))));
-        assert!(txn.register(&name("b"))?.is_some(), "it sees what came before it");
+        assert_eq!(
+            txn.register(&name("a"))?,
+            Some((ballot(1), value(1, noise(1, 3000))))
+        );
+        assert!(
+            txn.register(&name("b"))?.is_some(),
+            "it sees what came before it"
+        );
         assert_eq!(txn.counts()?.registers, 2);
         txn.set_register(&name("d"), ballot(1), &value(1, "d"))
     });
@@ -131,7 +152,10 @@ async fn alone_is_all_or_nothing_too() {
     failed.await.unwrap_err();
     assert!(store.view().is_none() && store.cluster().is_none());
     assert_eq!(store.counts().unwrap().registers, 0);
-    store.transact_alone(|txn| txn.set_view(&view(1, "c"))).await.unwrap();
+    store
+        .transact_alone(|txn| txn.set_view(&view(1, "c")))
+        .await
+        .unwrap();
     assert!(store.view().is_some());
 }
 
@@ -166,7 +190,10 @@ async fn a_closure_that_panics_is_an_error_and_the_store_goes_on() {
         Ok(())
     });
     assert!(matches!(broken.await, Err(StoreError::Io(_))));
-    store.transact(|txn| txn.set_register(&name("b"), ballot(1), &value(1, "b"))).await.unwrap();
+    store
+        .transact(|txn| txn.set_register(&name("b"), ballot(1), &value(1, "b")))
+        .await
+        .unwrap();
     drop(store);
     assert_eq!(open(dir.path()).counts().unwrap().registers, 1);
 }
@@ -179,20 +206,35 @@ async fn what_was_answered_is_there_after_a_crash() {
     for n in 0..5u64 {
         store
             .transact(move |txn| {
-                txn.set_register(&name(&format!("n{n}")), ballot(n), &value(n, noise(1, 9000)))
+                txn.set_register(
+                    &name(&format!("n{n}")),
+                    ballot(n),
+                    &value(n, noise(1, 9000)),
+                )
             })
             .await
             .unwrap();
-        put(&store, &chunk(n as u8, 1, &payload), &payload).await.unwrap();
+        put(&store, &chunk(n as u8, 1, &payload), &payload)
+            .await
+            .unwrap();
         // The folder as it is now, with nothing closed.
         let copy = tempfile::tempdir().unwrap();
         copy_data(dir.path(), copy.path());
         let crashed = open(copy.path());
         assert_eq!((crashed.disk(), crashed.boot()), (store.disk(), 2));
         let counts = crashed.counts().unwrap();
-        assert_eq!((counts.registers, counts.chunks, counts.missing), (n + 1, n + 1, 0));
-        crashed.chunk_verify(chunk(n as u8, 1, &payload).id).await.unwrap();
-        let last = crashed.read(move |txn| txn.register(&name(&format!("n{n}")))).await.unwrap();
+        assert_eq!(
+            (counts.registers, counts.chunks, counts.missing),
+            (n + 1, n + 1, 0)
+        );
+        crashed
+            .chunk_verify(chunk(n as u8, 1, &payload).id)
+            .await
+            .unwrap();
+        let last = crashed
+            .read(move |txn| txn.register(&name(&format!("n{n}"))))
+            .await
+            .unwrap();
         assert_eq!(last, Some((ballot(n), value(n, noise(1, 9000)))));
     }
 }
@@ -203,7 +245,9 @@ async fn many_closures_share_few_syncs() {
     let (store, faults) = open_faulty(dir.path(), Arc::new(|e| panic!("{e}")));
     let before = faults.syncs.load(Ordering::SeqCst);
     let puts = (0..200).map(|n| {
-        store.transact(move |txn| txn.set_register(&name(&format!("n{n}")), ballot(1), &value(1, "x")))
+        store.transact(move |txn| {
+            txn.set_register(&name(&format!("n{n}")), ballot(1), &value(1, "x"))
+        })
     });
     futures::future::try_join_all(puts).await.unwrap();
     let syncs = faults.syncs.load(Ordering::SeqCst) - before;
@@ -222,17 +266,31 @@ async fn nobody_is_answered_when_the_commit_fails_and_the_process_would_end() {
             count.fetch_add(1, Ordering::SeqCst);
         }),
     );
-    store.transact(|txn| txn.set_register(&name("a"), ballot(1), &value(1, "a"))).await.unwrap();
+    store
+        .transact(|txn| txn.set_register(&name("a"), ballot(1), &value(1, "a")))
+        .await
+        .unwrap();
     faults.sync.store(true, Ordering::SeqCst);
-    let lost = store.transact(|txn| txn.set_register(&name("b"), ballot(1), &value(1, "b"))).await;
+    let lost = store
+        .transact(|txn| txn.set_register(&name("b"), ballot(1), &value(1, "b")))
+        .await;
     assert!(matches!(lost, Err(StoreError::Io(_))), "{lost:?}");
     assert_eq!(ended.load(Ordering::SeqCst), 1);
     faults.sync.store(false, Ordering::SeqCst);
-    assert!(store.transact(|txn| txn.counts()).await.is_err(), "it takes nothing any more");
+    assert!(
+        store.transact(|txn| txn.counts()).await.is_err(),
+        "it takes nothing any more"
+    );
     assert!(store.read(|txn| txn.counts()).await.is_err());
     drop(store);
     let store = open(dir.path());
-    assert!(store.read(|txn| txn.register(&name("a"))).await.unwrap().is_some());
+    assert!(
+        store
+            .read(|txn| txn.register(&name("a")))
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -240,8 +298,14 @@ async fn a_closed_disk_answers_closed() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     store.close().await.unwrap();
-    assert_eq!(store.transact(|txn| txn.counts()).await, Err(StoreError::Closed));
-    assert_eq!(store.read(|txn| txn.counts()).await, Err(StoreError::Closed));
+    assert_eq!(
+        store.transact(|txn| txn.counts()).await,
+        Err(StoreError::Closed)
+    );
+    assert_eq!(
+        store.read(|txn| txn.counts()).await,
+        Err(StoreError::Closed)
+    );
     assert_eq!(store.close().await, Err(StoreError::Closed));
 }
 
@@ -263,10 +327,20 @@ async fn registers_that_are_lost_become_hints_and_the_greater_ballot_stays() {
         .await
         .unwrap();
     let half = |key: &Id| key.0[0] < 0x80;
-    let lost: Vec<FileName> = names.iter().filter(|n| half(&Id::of_file(n))).cloned().collect();
-    let moved = store.transact(move |txn| txn.move_to_hints(half)).await.unwrap();
+    let lost: Vec<FileName> = names
+        .iter()
+        .filter(|n| half(&Id::of_file(n)))
+        .cloned()
+        .collect();
+    let moved = store
+        .transact(move |txn| txn.move_to_hints(half))
+        .await
+        .unwrap();
     assert_eq!(moved as usize, lost.len());
-    assert!(lost.len() > 512 && lost.len() < 1000, "it takes several steps");
+    assert!(
+        lost.len() > 512 && lost.len() < 1000,
+        "it takes several steps"
+    );
     let first = [names[0].clone(), names[1].clone()];
     let counts = store.counts().unwrap();
     let before = first.iter().filter(|n| !lost.contains(n)).count();
@@ -274,7 +348,10 @@ async fn registers_that_are_lost_become_hints_and_the_greater_ballot_stays() {
     assert_eq!(counts.promises, counts.registers);
     assert_eq!(counts.hints as usize, lost.len() + before);
     // The rest too: then all of them are hints.
-    store.transact_alone(|txn| txn.move_to_hints(|_| true)).await.unwrap();
+    store
+        .transact_alone(|txn| txn.move_to_hints(|_| true))
+        .await
+        .unwrap();
     let all = names.clone();
     store
         .read(move |txn| {
@@ -340,12 +417,14 @@ async fn a_register_and_a_hint_may_share_a_body_and_neither_takes_it_from_the_ot
 async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let mut names: Vec<FileName> =
-        (0..10_000).map(|n| name(&format!("{}/{n}", ["a", "b", "ü"][n % 3]))).collect();
+    let mut names: Vec<FileName> = (0..10_000)
+        .map(|n| name(&format!("{}/{n}", ["a", "b", "ü"][n % 3])))
+        .collect();
     let all = names.clone();
     store
         .transact_alone(move |txn| {
-            all.iter().try_for_each(|name| txn.set_register(name, ballot(1), &value(1, vec![7; 400])))
+            all.iter()
+                .try_for_each(|name| txn.set_register(name, ballot(1), &value(1, vec![7; 400])))
         })
         .await
         .unwrap();
@@ -357,7 +436,11 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
             loop {
                 let page = txn.list("", after.as_ref(), 999)?;
                 assert!(page.items.len() <= 999);
-                assert!(page.items.iter().all(|l| l.current.as_ref().unwrap().size == 400));
+                assert!(
+                    page.items
+                        .iter()
+                        .all(|l| l.current.as_ref().unwrap().size == 400)
+                );
                 found.extend(page.items.into_iter().map(|l| l.name));
                 match page.next {
                     Some(next) => after = Some(next),
@@ -365,12 +448,23 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
                 }
             }
             assert_eq!(found, expected);
-            let b: Vec<FileName> = txn.list("b/", None, 10_000)?.items.into_iter().map(|l| l.name).collect();
-            let only_b: Vec<FileName> =
-                expected.iter().filter(|n| n.as_str().starts_with("b/")).cloned().collect();
+            let b: Vec<FileName> = txn
+                .list("b/", None, 10_000)?
+                .items
+                .into_iter()
+                .map(|l| l.name)
+                .collect();
+            let only_b: Vec<FileName> = expected
+                .iter()
+                .filter(|n| n.as_str().starts_with("b/"))
+                .cloned()
+                .collect();
             assert_eq!(b, only_b);
             let after = &only_b[100];
-            assert_eq!(txn.registers_by_name("b/", Some(after), 1)?.items[0].name, only_b[101]);
+            assert_eq!(
+                txn.registers_by_name("b/", Some(after), 1)?.items[0].name,
+                only_b[101]
+            );
             assert!(txn.list("zz", None, 10)?.items.is_empty());
             Ok(())
         })
@@ -383,16 +477,40 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
     let max = Id([0xff; 20]);
     let zero = Id([0; 20]);
     for range in [
-        Range { after: first, upto: last },
-        Range { after: last, upto: first },
-        Range { after: first, upto: first },
-        Range { after: max, upto: last },
-        Range { after: last, upto: max },
-        Range { after: max, upto: max },
-        Range { after: zero, upto: zero },
+        Range {
+            after: first,
+            upto: last,
+        },
+        Range {
+            after: last,
+            upto: first,
+        },
+        Range {
+            after: first,
+            upto: first,
+        },
+        Range {
+            after: max,
+            upto: last,
+        },
+        Range {
+            after: last,
+            upto: max,
+        },
+        Range {
+            after: max,
+            upto: max,
+        },
+        Range {
+            after: zero,
+            upto: zero,
+        },
     ] {
-        let mut expected: Vec<(Id, FileName)> =
-            keys.iter().filter(|(key, _)| range.contains(key)).cloned().collect();
+        let mut expected: Vec<(Id, FileName)> = keys
+            .iter()
+            .filter(|(key, _)| range.contains(key))
+            .cloned()
+            .collect();
         // Clockwise from where the arc begins.
         expected.sort_by_key(|(key, name)| (*key <= range.after, *key, name.clone()));
         for limit in [700, 10_000] {
@@ -435,7 +553,11 @@ async fn pages_are_bounded_in_bytes_and_say_that_there_is_more() {
     store
         .transact_alone(|txn| {
             (0..200u8).try_for_each(|n| {
-                txn.set_register(&name(&format!("{n:03}")), ballot(1), &value(1, noise(n, 65_536)))
+                txn.set_register(
+                    &name(&format!("{n:03}")),
+                    ballot(1),
+                    &value(1, noise(n, 65_536)),
+                )
             })
         })
         .await
@@ -459,7 +581,10 @@ async fn pages_are_bounded_in_bytes_and_say_that_there_is_more() {
 #[tokio::test]
 async fn a_relaxed_disk_that_was_not_closed_comes_back_as_another_without_registers() {
     let dir = tempfile::tempdir().unwrap();
-    let relaxed = || Options { durability: Durability::Relaxed, ..options(dir.path()) };
+    let relaxed = || Options {
+        durability: Durability::Relaxed,
+        ..options(dir.path())
+    };
     let store = open_as(relaxed()).unwrap();
     let disk = store.disk();
     let payload = noise(1, 100_000);
@@ -480,7 +605,11 @@ async fn a_relaxed_disk_that_was_not_closed_comes_back_as_another_without_regist
     // A copy of the folder as a crash would leave it.
     let copy = tempfile::tempdir().unwrap();
     copy_data(dir.path(), copy.path());
-    let crashed = open_as(Options { durability: Durability::Relaxed, ..options(copy.path()) }).unwrap();
+    let crashed = open_as(Options {
+        durability: Durability::Relaxed,
+        ..options(copy.path())
+    })
+    .unwrap();
     assert_ne!(crashed.disk(), disk);
     assert!(crashed.view().is_none());
     assert_eq!(crashed.cluster(), Some(ClusterUid("c".into())));

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServiceAccount, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::names::{CLIENT_PORT, MANAGER, Names, PEER_PORT, meta, selector, selector_labels};
+use super::super::names::{
+    CLIENT_PORT, MANAGER, Names, PEER_PORT, meta, selector, selector_labels,
+};
 use super::super::validate::Wanted;
 use super::Shape;
 use crate::crd::ChordCluster;
@@ -34,7 +37,10 @@ pub fn nodes_service(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> 
             cluster_ip: Some("None".into()),
             publish_not_ready_addresses: Some(true),
             selector: Some(selector_labels(&names.cluster)),
-            ports: Some(vec![port("http", CLIENT_PORT, true), port("peer", PEER_PORT, true)]),
+            ports: Some(vec![
+                port("http", CLIENT_PORT, true),
+                port("peer", PEER_PORT, true),
+            ]),
             type_: Some("ClusterIP".into()),
             ..Default::default()
         }),
@@ -55,7 +61,12 @@ pub fn client_service(cluster: &ChordCluster, wanted: &Wanted, names: &Names) ->
     }
 }
 
-pub fn budget(cluster: &ChordCluster, wanted: &Wanted, shape: &Shape, names: &Names) -> PodDisruptionBudget {
+pub fn budget(
+    cluster: &ChordCluster,
+    wanted: &Wanted,
+    shape: &Shape,
+    names: &Names,
+) -> PodDisruptionBudget {
     let allowed = i32::try_from(shape.disruptions_allowed).unwrap_or(i32::MAX);
     PodDisruptionBudget {
         metadata: meta(cluster, names.own(), &wanted.image),
@@ -90,18 +101,30 @@ pub fn network_policy(
     };
     let operator = NetworkPolicyPeer {
         namespace_selector: Some(labels(operator_namespace)),
-        pod_selector: Some(labels(BTreeMap::from([("app.kubernetes.io/name".into(), MANAGER.into())]))),
+        pod_selector: Some(labels(BTreeMap::from([(
+            "app.kubernetes.io/name".into(),
+            MANAGER.into(),
+        )]))),
         ..Default::default()
     };
-    let nodes = NetworkPolicyPeer { pod_selector: Some(selector(&names.cluster)), ..Default::default() };
+    let nodes = NetworkPolicyPeer {
+        pod_selector: Some(selector(&names.cluster)),
+        ..Default::default()
+    };
     NetworkPolicy {
         metadata: meta(cluster, names.own(), &wanted.image),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selector(&names.cluster)),
             policy_types: Some(vec!["Ingress".into()]),
             ingress: Some(vec![
-                NetworkPolicyIngressRule { from: None, ports: Some(vec![tcp(CLIENT_PORT)]) },
-                NetworkPolicyIngressRule { from: Some(vec![nodes, operator]), ports: Some(vec![tcp(PEER_PORT)]) },
+                NetworkPolicyIngressRule {
+                    from: None,
+                    ports: Some(vec![tcp(CLIENT_PORT)]),
+                },
+                NetworkPolicyIngressRule {
+                    from: Some(vec![nodes, operator]),
+                    ports: Some(vec![tcp(PEER_PORT)]),
+                },
             ]),
             ..Default::default()
         }),

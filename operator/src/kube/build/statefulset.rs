@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{
-    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-    LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext,
-    PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint,
-    Volume, VolumeMount, VolumeResourceRequirements,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile,
+    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::names::{
-    CLIENT_PORT, Names, PEER_PORT, REVISION, SECRET_DIR, SECRET_KEY, labels, lasting_labels, meta, selector,
+    CLIENT_PORT, Names, PEER_PORT, REVISION, SECRET_DIR, SECRET_KEY, labels, lasting_labels, meta,
+    selector,
 };
 use super::super::validate::Wanted;
 use super::Shape;
@@ -28,8 +31,14 @@ const USER: i64 = 65532;
 const GRACE_SECONDS: i64 = 30;
 
 /// The StatefulSet.
-pub fn stateful_set(cluster: &ChordCluster, wanted: &Wanted, shape: &Shape, names: &Names) -> StatefulSet {
-    let deletes = cluster.spec.storage.retention.when_deleted == RetentionPolicy::Delete && !shape.keep_claims;
+pub fn stateful_set(
+    cluster: &ChordCluster,
+    wanted: &Wanted,
+    shape: &Shape,
+    names: &Names,
+) -> StatefulSet {
+    let deletes = cluster.spec.storage.retention.when_deleted == RetentionPolicy::Delete
+        && !shape.keep_claims;
     StatefulSet {
         metadata: meta(cluster, names.own(), &wanted.image),
         spec: Some(StatefulSetSpec {
@@ -45,10 +54,12 @@ pub fn stateful_set(cluster: &ChordCluster, wanted: &Wanted, shape: &Shape, name
             }),
             // Never `Delete` when scaled: a stray `kubectl scale` must not take
             // data along; the operator deletes a claim after its proof.
-            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
-                when_deleted: Some(if deletes { "Delete" } else { "Retain" }.into()),
-                when_scaled: Some("Retain".into()),
-            }),
+            persistent_volume_claim_retention_policy: Some(
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: Some(if deletes { "Delete" } else { "Retain" }.into()),
+                    when_scaled: Some("Retain".into()),
+                },
+            ),
             revision_history_limit: Some(2),
             template: template(cluster, wanted, names),
             volume_claim_templates: Some(vec![claim(cluster, shape, names)]),
@@ -70,7 +81,10 @@ fn claim(cluster: &ChordCluster, shape: &Shape, names: &Names) -> PersistentVolu
             access_modes: Some(vec!["ReadWriteOnce".into()]),
             storage_class_name: (!class.is_empty()).then(|| class.clone()),
             resources: Some(VolumeResourceRequirements {
-                requests: Some(BTreeMap::from([("storage".into(), Quantity(shape.claim_size.clone()))])),
+                requests: Some(BTreeMap::from([(
+                    "storage".into(),
+                    Quantity(shape.claim_size.clone()),
+                )])),
                 limits: None,
             }),
             ..Default::default()
@@ -85,9 +99,15 @@ fn template(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> PodTempla
     pod_labels.extend(labels(&names.cluster, &wanted.image));
     let mut annotations = pod.annotations.clone();
     annotations.insert(REVISION.into(), wanted.plan.revision.clone());
-    let account = if pod.service_account_name.is_empty() { names.own() } else { pod.service_account_name.clone() };
+    let account = if pod.service_account_name.is_empty() {
+        names.own()
+    } else {
+        pod.service_account_name.clone()
+    };
     let spread = if pod.topology_spread_constraints.is_empty() && pod.affinity.is_none() {
-        ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| soft_spread(key, names)).to_vec()
+        ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+            .map(|key| soft_spread(key, names))
+            .to_vec()
     } else {
         pod.topology_spread_constraints.clone()
     };
@@ -109,7 +129,10 @@ fn template(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> PodTempla
                 run_as_group: Some(USER),
                 fs_group: Some(USER),
                 fs_group_change_policy: Some("OnRootMismatch".into()),
-                seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".into(),
+                    localhost_profile: None,
+                }),
                 ..Default::default()
             }),
             volumes: Some(vec![
@@ -129,13 +152,20 @@ fn template(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> PodTempla
                 },
             ]),
             image_pull_secrets: non_empty(
-                cluster.spec.image.pull_secrets.iter().map(|n| LocalObjectReference { name: n.clone() }).collect(),
+                cluster
+                    .spec
+                    .image
+                    .pull_secrets
+                    .iter()
+                    .map(|n| LocalObjectReference { name: n.clone() })
+                    .collect(),
             ),
             node_selector: (!pod.node_selector.is_empty()).then(|| pod.node_selector.clone()),
             tolerations: non_empty(pod.tolerations.clone()),
             affinity: pod.affinity.clone(),
             topology_spread_constraints: non_empty(spread),
-            priority_class_name: (!pod.priority_class_name.is_empty()).then(|| pod.priority_class_name.clone()),
+            priority_class_name: (!pod.priority_class_name.is_empty())
+                .then(|| pod.priority_class_name.clone()),
             ..Default::default()
         }),
     }
@@ -155,7 +185,12 @@ fn soft_spread(key: &str, names: &Names) -> TopologySpreadConstraint {
 fn container(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> Container {
     let pod = &cluster.spec.pod;
     // Ours wins; twice the same name would be refused.
-    let mut env: Vec<EnvVar> = pod.env.iter().filter(|e| e.name != "POD_NAME").cloned().collect();
+    let mut env: Vec<EnvVar> = pod
+        .env
+        .iter()
+        .filter(|e| e.name != "POD_NAME")
+        .cloned()
+        .collect();
     env.push(EnvVar {
         name: "POD_NAME".into(),
         value_from: Some(EnvVarSource {
@@ -182,7 +217,11 @@ fn container(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> Containe
     Container {
         name: "node".into(),
         image: Some(wanted.image.clone()),
-        image_pull_policy: cluster.spec.image.pull_policy.map(|p: PullPolicy| p.name().to_string()),
+        image_pull_policy: cluster
+            .spec
+            .image
+            .pull_policy
+            .map(|p: PullPolicy| p.name().to_string()),
         args: Some(args(wanted, names)),
         env: Some(env),
         ports: Some(vec![port("http", CLIENT_PORT), port("peer", PEER_PORT)]),
@@ -191,8 +230,14 @@ fn container(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> Containe
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
             run_as_non_root: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".into()]),
+                add: None,
+            }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".into(),
+                localhost_profile: None,
+            }),
             ..Default::default()
         }),
         volume_mounts: Some(vec![
@@ -227,7 +272,12 @@ fn probe(path: &str, period: i32, timeout: i32, failures: i32) -> Probe {
 
 /// The command line of a node; the program itself is the image's entry point.
 fn args(wanted: &Wanted, names: &Names) -> Vec<String> {
-    let host = format!("{}-{{ordinal}}.{}.{}.svc", names.cluster, names.nodes_service(), names.namespace);
+    let host = format!(
+        "{}-{{ordinal}}.{}.{}.svc",
+        names.cluster,
+        names.nodes_service(),
+        names.namespace
+    );
     let mut args: Vec<String> = [
         ("--data", "/data".to_string()),
         ("--name", "$(POD_NAME)".to_string()),

@@ -17,7 +17,12 @@ fn cluster(spec: &str) -> ChordCluster {
 
 fn objects(spec: &str) -> Objects {
     let cluster = cluster(spec);
-    let wanted = wanted(&cluster, &Pinned::default(), "docker.io/chord/chord-node:1.2").unwrap();
+    let wanted = wanted(
+        &cluster,
+        &Pinned::default(),
+        "docker.io/chord/chord-node:1.2",
+    )
+    .unwrap();
     let shape = Shape {
         replicas: 4,
         claim_size: cluster.spec.storage.size.0.clone(),
@@ -41,13 +46,39 @@ fn the_stateful_set_never_takes_data_along() {
     assert_eq!(set["spec"]["updateStrategy"]["type"], "OnDelete");
     assert_eq!(set["spec"]["serviceName"], "files-nodes");
     let policy = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
-    assert_eq!((policy["whenScaled"].as_str(), policy["whenDeleted"].as_str()), (Some("Retain"), Some("Retain")));
-    let set = json(&objects("{storage: {retention: {whenDeleted: Delete, whenScaled: Delete}}}").stateful_set);
+    assert_eq!(
+        (
+            policy["whenScaled"].as_str(),
+            policy["whenDeleted"].as_str()
+        ),
+        (Some("Retain"), Some("Retain"))
+    );
+    let set = json(
+        &objects("{storage: {retention: {whenDeleted: Delete, whenScaled: Delete}}}").stateful_set,
+    );
     let policy = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
-    assert_eq!((policy["whenScaled"].as_str(), policy["whenDeleted"].as_str()), (Some("Retain"), Some("Delete")));
-    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"], "data");
-    assert!(set["spec"]["volumeClaimTemplates"][0]["metadata"].get("ownerReferences").is_none());
-    assert!(set["spec"]["volumeClaimTemplates"][0]["spec"].get("storageClassName").is_none(), "the default class");
+    assert_eq!(
+        (
+            policy["whenScaled"].as_str(),
+            policy["whenDeleted"].as_str()
+        ),
+        (Some("Retain"), Some("Delete"))
+    );
+    assert_eq!(
+        set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"],
+        "data"
+    );
+    assert!(
+        set["spec"]["volumeClaimTemplates"][0]["metadata"]
+            .get("ownerReferences")
+            .is_none()
+    );
+    assert!(
+        set["spec"]["volumeClaimTemplates"][0]["spec"]
+            .get("storageClassName")
+            .is_none(),
+        "the default class"
+    );
 }
 
 #[test]
@@ -63,7 +94,10 @@ fn pods_are_restricted() {
     let container = &pod["containers"][0]["securityContext"];
     assert_eq!(container["allowPrivilegeEscalation"], false);
     assert_eq!(container["readOnlyRootFilesystem"], true);
-    assert_eq!(container["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    assert_eq!(
+        container["capabilities"]["drop"],
+        serde_json::json!(["ALL"])
+    );
     assert_eq!(pod["automountServiceAccountToken"], false);
     for probe in ["livenessProbe", "readinessProbe"] {
         assert_eq!(pod["containers"][0][probe]["httpGet"]["port"], "http");
@@ -87,8 +121,14 @@ fn the_command_line_is_the_nodes() {
         ("--secret-file", "/etc/chord/secret"),
         ("--client-listen", "0.0.0.0:8080"),
         ("--peer-listen", "0.0.0.0:8081"),
-        ("--peer-url", "http://files-{ordinal}.files-nodes.data.svc:8081"),
-        ("--client-url", "http://files-{ordinal}.files-nodes.data.svc:8080"),
+        (
+            "--peer-url",
+            "http://files-{ordinal}.files-nodes.data.svc:8081",
+        ),
+        (
+            "--client-url",
+            "http://files-{ordinal}.files-nodes.data.svc:8080",
+        ),
         ("--chunk-size", "4194304"),
         ("--durability", "durable"),
         ("--migrate-every-ms", "5000"),
@@ -96,7 +136,10 @@ fn the_command_line_is_the_nodes() {
         ("--drop-redundant-after-ms", "600000"),
         ("--stabilize-every-ms", "1000"),
     ] {
-        assert!(args.windows(2).any(|w| w == [flag, value]), "{flag} {value} in {args:?}");
+        assert!(
+            args.windows(2).any(|w| w == [flag, value]),
+            "{flag} {value} in {args:?}"
+        );
     }
     assert!(args.contains(&"--ordinal-from-name"));
 }
@@ -113,8 +156,18 @@ fn every_child_is_labelled_and_owned() {
         json(&objects.service_account.unwrap()),
     ] {
         let labels = child["metadata"]["labels"].as_object().unwrap();
-        for label in ["name", "instance", "component", "part-of", "managed-by", "version"] {
-            assert!(labels.contains_key(&format!("app.kubernetes.io/{label}")), "{label}");
+        for label in [
+            "name",
+            "instance",
+            "component",
+            "part-of",
+            "managed-by",
+            "version",
+        ] {
+            assert!(
+                labels.contains_key(&format!("app.kubernetes.io/{label}")),
+                "{label}"
+            );
         }
         assert_eq!(child["metadata"]["ownerReferences"][0]["uid"], "uid-1");
         assert_eq!(child["metadata"]["ownerReferences"][0]["controller"], true);
@@ -150,7 +203,11 @@ fn the_peer_port_is_for_nodes_and_the_operator() {
         rules[1]["from"][1]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"],
         "chord-system"
     );
-    assert!(objects("{networkPolicy: {enabled: false}}").network_policy.is_none());
+    assert!(
+        objects("{networkPolicy: {enabled: false}}")
+            .network_policy
+            .is_none()
+    );
 }
 
 #[test]
@@ -173,8 +230,17 @@ fn pods_get_what_the_spec_asks_for() {
     assert_eq!(template["spec"]["priorityClassName"], "high");
     assert_eq!(template["spec"]["nodeSelector"]["disk"], "ssd");
     assert_eq!(template["metadata"]["labels"]["team"], "data");
-    assert_eq!(template["metadata"]["labels"]["app.kubernetes.io/name"], "chord", "the operator's own win");
-    assert_eq!(template["metadata"]["labels"]["app.kubernetes.io/version"], "v9");
+    assert_eq!(
+        template["metadata"]["labels"]["app.kubernetes.io/name"], "chord",
+        "the operator's own win"
+    );
+    assert_eq!(
+        template["metadata"]["labels"]["app.kubernetes.io/version"],
+        "v9"
+    );
     assert_eq!(template["metadata"]["annotations"]["note"], "x");
-    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"], "fast");
+    assert_eq!(
+        set["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"],
+        "fast"
+    );
 }
