@@ -302,10 +302,10 @@ impl Ledger {
         stop: CancellationToken,
     ) -> Result<()> {
         let mut rng = StdRng::seed_from_u64(self.seed ^ (writer as u64 + 1));
-        let mut n = 0;
+        let mut n: u64 = 0;
         while !stop.is_cancelled() {
             n += 1;
-            if n % 5 == 0 || n > shape.files {
+            if n.is_multiple_of(5) || n > shape.files {
                 self.write_slate(writer, &http).await?;
             }
             if n <= shape.files {
@@ -333,7 +333,7 @@ impl Ledger {
                 );
                 locked(&self.names).push(name);
             }
-            if n % 7 == 0 && n > 20 && n <= shape.files {
+            if n.is_multiple_of(7) && n > 20 && n <= shape.files {
                 let name = format!("load/{writer}/{:05}", n - 10);
                 // A try to store it that was given up may still take effect later.
                 let once = locked(&self.files)
@@ -359,7 +359,11 @@ impl Ledger {
 
     /// Version `version` of a slate: the version, and as many bytes as it says.
     fn slate(&self, writer: usize, version: u64) -> Vec<u8> {
-        let size = if version % 4 == 0 { 300_000 } else { 200 };
+        let size = if version.is_multiple_of(4) {
+            300_000
+        } else {
+            200
+        };
         let content = Content::of(self.seed, &format!("slate {writer} {version}"), size);
         [&version.to_be_bytes()[..], &content.bytes()].concat()
     }

@@ -4,8 +4,8 @@
 //! it (Kubernetes, and processes on one machine) observe and carry out.
 
 pub mod crd;
-pub mod local;
 pub mod kube;
+pub mod local;
 pub mod nodes;
 pub mod plan;
 pub mod tokens;

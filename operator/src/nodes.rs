@@ -32,7 +32,10 @@ pub async fn observe_nodes(client: &NodeClient, targets: &[(Ordinal, String)]) -
     for (ordinal, url) in targets {
         asked.push(async move { (*ordinal, client.report(url).await) });
     }
-    futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await
+    futures::stream::iter(asked)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
 }
 
 /// The views that should be fetched, newest first, each with who holds it: those
@@ -45,7 +48,9 @@ fn views_to_fetch(reports: &Reports, stored: &Stored) -> Vec<(ViewRef, BTreeSet<
     };
     let mut found: Vec<(ViewRef, BTreeSet<Ordinal>)> = Vec::new();
     for (ordinal, report) in reports {
-        let Some(held) = report.as_ref().ok().and_then(|r| r.view) else { continue };
+        let Some(held) = report.as_ref().ok().and_then(|r| r.view) else {
+            continue;
+        };
         if known.is_some_and(|known| held == known || held.epoch < known.epoch) {
             continue;
         }
@@ -74,7 +79,10 @@ pub async fn held_views(
     let wanted = views_to_fetch(reports, stored);
     let mut views = Vec::with_capacity(wanted.len());
     for (reference, holders) in wanted {
-        for (_, url) in targets.iter().filter(|(ordinal, _)| holders.contains(ordinal)) {
+        for (_, url) in targets
+            .iter()
+            .filter(|(ordinal, _)| holders.contains(ordinal))
+        {
             match client.view(url).await {
                 Ok(Some(view)) if view.reference() == reference => {
                     views.push((view, holders));
@@ -91,7 +99,10 @@ pub async fn held_views(
 
 /// Whether a node that reported so should be given this view.
 fn lacks(report: &NodeReport, view: &View) -> bool {
-    report.cluster.as_ref().is_none_or(|cluster| *cluster == view.cluster)
+    report
+        .cluster
+        .as_ref()
+        .is_none_or(|cluster| *cluster == view.cluster)
         && report.view.is_none_or(|held| held.epoch < view.epoch)
 }
 
@@ -109,9 +120,14 @@ pub async fn push_view(
             given.push(async move { (*ordinal, client.push_view(url, view).await) });
         }
     }
-    let answers: Vec<(Ordinal, Result<(), NodeError>)> =
-        futures::stream::iter(given).buffer_unordered(AT_ONCE).collect().await;
-    answers.into_iter().filter_map(|(ordinal, answer)| Some((ordinal, answer.err()?))).collect()
+    let answers: Vec<(Ordinal, Result<(), NodeError>)> = futures::stream::iter(given)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    answers
+        .into_iter()
+        .filter_map(|(ordinal, answer)| Some((ordinal, answer.err()?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -122,7 +138,10 @@ mod tests {
     use chord_api::{ClusterUid, DiskId, Epoch, Member, Table, Token};
 
     fn report(view: Option<ViewRef>) -> NodeReport {
-        let none = ViewRef { epoch: Epoch(0), hash: ViewHash::NONE };
+        let none = ViewRef {
+            epoch: Epoch(0),
+            hash: ViewHash::NONE,
+        };
         let at = view.unwrap_or(none);
         NodeReport {
             name: "files-0".into(),
@@ -136,25 +155,50 @@ mod tests {
             space: Space::default(),
             files: 0,
             inventory: Inventory::default(),
-            sync: Sync { epoch: at.epoch, hash: at.hash, settled: false, pending: 0, waiting: None },
-            copies: Copies { epoch: at.epoch, complete: false, missing: 0 },
+            sync: Sync {
+                epoch: at.epoch,
+                hash: at.hash,
+                settled: false,
+                pending: 0,
+                waiting: None,
+            },
+            copies: Copies {
+                epoch: at.epoch,
+                complete: false,
+                missing: 0,
+            },
             refused_view: None,
         }
     }
 
     fn views() -> (View, View, View) {
-        let member =
-            |n| Member { ordinal: Ordinal(n), disk: DiskId::random(), tokens: vec![Token(n.into())], zone: None, out: false };
-        let table = Table { replication: 1, members: vec![member(0), member(1)] };
+        let member = |n| Member {
+            ordinal: Ordinal(n),
+            disk: DiskId::random(),
+            tokens: vec![Token(n.into())],
+            zone: None,
+            out: false,
+        };
+        let table = Table {
+            replication: 1,
+            members: vec![member(0), member(1)],
+        };
         let first = View::first(ClusterUid("c".into()), table.clone()).unwrap();
         let one = first.change_to(table.clone()).unwrap();
-        let two = first.change_to(Table { members: vec![table.members[0].clone()], ..table }).unwrap();
+        let two = first
+            .change_to(Table {
+                members: vec![table.members[0].clone()],
+                ..table
+            })
+            .unwrap();
         (first, one, two)
     }
 
     fn reports(views: &[Option<&View>]) -> Reports {
         let numbered = views.iter().enumerate();
-        numbered.map(|(n, view)| (Ordinal(n as u32), Ok(report(view.map(View::reference))))).collect()
+        numbered
+            .map(|(n, view)| (Ordinal(n as u32), Ok(report(view.map(View::reference)))))
+            .collect()
     }
 
     #[test]
@@ -162,9 +206,16 @@ mod tests {
         let (first, one, two) = views();
         let said = reports(&[Some(&first), Some(&one), Some(&two), Some(&one), None]);
         let stored = |view: &View| Stored::View(Box::new(view.clone()));
-        assert!(views_to_fetch(&reports(&[Some(&first), None]), &stored(&one)).is_empty(), "older ones are not");
+        assert!(
+            views_to_fetch(&reports(&[Some(&first), None]), &stored(&one)).is_empty(),
+            "older ones are not"
+        );
         let other = views_to_fetch(&said, &stored(&one));
-        assert_eq!(other, [(two.reference(), BTreeSet::from([Ordinal(2)]))], "the same number, another content");
+        assert_eq!(
+            other,
+            [(two.reference(), BTreeSet::from([Ordinal(2)]))],
+            "the same number, another content"
+        );
         let missing = views_to_fetch(&said, &Stored::Missing);
         assert_eq!(missing.len(), 3);
         assert!(missing.contains(&(one.reference(), BTreeSet::from([Ordinal(1), Ordinal(3)]))));
@@ -177,7 +228,10 @@ mod tests {
         assert!(lacks(&report(None), &first));
         assert!(lacks(&report(Some(first.reference())), &one));
         assert!(!lacks(&report(Some(one.reference())), &one));
-        assert!(!lacks(&report(Some(two.reference())), &one), "a conflict is not pushed over");
+        assert!(
+            !lacks(&report(Some(two.reference())), &one),
+            "a conflict is not pushed over"
+        );
         assert!(!lacks(&report(Some(one.reference())), &first));
         let mut foreign = report(Some(first.reference()));
         foreign.cluster = Some(ClusterUid("another".into()));

@@ -52,38 +52,32 @@ pub fn synced_copies(
     let set = FileSet::new("raw/", RAW_BYTES);
     let write = || -> std::io::Result<()> {
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
+            let turn = next.fetch_add(1, Ordering::Relaxed);
+            let (index, folder) = (turn / COPIES, folder(turn % COPIES));
             if index >= chunks {
                 return Ok(());
             }
-            let bytes = source.file(&set, index);
-            for copy in 0..COPIES {
-                let folder = folder(copy);
-                let mut file = std::fs::File::create_new(folder.join(index.to_string()))?;
-                file.write_all(&bytes)?;
-                file.sync_all()?;
-                std::fs::File::open(&folder)?.sync_all()?;
-            }
+            let mut file = std::fs::File::create_new(folder.join(index.to_string()))?;
+            file.write_all(&source.file(&set, index))?;
+            file.sync_all()?;
+            std::fs::File::open(&folder)?.sync_all()?;
         }
     };
     let begun = Instant::now();
     let results: Vec<std::io::Result<()>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..writers).map(|_| scope.spawn(write)).collect();
         let died = || std::io::Error::other("a writer died");
-        threads
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|_| Err(died())))
+        let joined = threads.into_iter().map(|t| t.join());
+        joined
+            .map(|ended| ended.unwrap_or_else(|_| Err(died())))
             .collect()
     });
     let took = begun.elapsed();
     for copy in 0..COPIES {
         std::fs::remove_dir_all(folder(copy)).context("removing raw writes")?;
     }
-    results
-        .into_iter()
-        .collect::<std::io::Result<()>>()
-        .context("raw writes")?;
-    Ok(took)
+    let written: std::io::Result<()> = results.into_iter().collect();
+    written.context("raw writes").map(|()| took)
 }
 
 /// Appends of 4 KiB with a sync of the data after every `group` of them, a second.

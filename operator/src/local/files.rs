@@ -156,9 +156,12 @@ pub struct EventLine {
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
     use anyhow::Context as _;
     match super::store::read(path)? {
-        Some(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .with_context(|| format!("reading {}: it is not what is expected there", path.display())),
+        Some(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
+            format!(
+                "reading {}: it is not what is expected there",
+                path.display()
+            )
+        }),
         None => Ok(None),
     }
 }
@@ -171,11 +174,17 @@ mod tests {
     fn the_files_look_as_agreed() {
         let slots = Slots {
             slots: BTreeMap::from([
-                (Ordinal(0), DesiredSlot::Running { revision: "r".into() }),
+                (
+                    Ordinal(0),
+                    DesiredSlot::Running {
+                        revision: "r".into(),
+                    },
+                ),
                 (Ordinal(3), DesiredSlot::Absent { delete_disk: true }),
             ]),
         };
-        let text = r#"{"slots":{"0":{"running":{"revision":"r"}},"3":{"absent":{"deleteDisk":true}}}}"#;
+        let text =
+            r#"{"slots":{"0":{"running":{"revision":"r"}},"3":{"absent":{"deleteDisk":true}}}}"#;
         assert_eq!(serde_json::to_string(&slots).unwrap(), text);
         assert_eq!(serde_json::from_str::<Slots>(text).unwrap(), slots);
         let nodes: Nodes = serde_json::from_str(

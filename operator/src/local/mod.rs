@@ -42,8 +42,13 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
     let _lock = store::lock(&paths)?;
     let secret = std::fs::read_to_string(paths.secret())
         .with_context(|| format!("reading the cluster's secret, {}", paths.secret().display()))?;
-    let client = NodeClient::new(secret.trim(), ANSWER_WITHIN).context("making the client for the nodes")?;
-    let mut operator = Operator { paths, client, wanted: None };
+    let client =
+        NodeClient::new(secret.trim(), ANSWER_WITHIN).context("making the client for the nodes")?;
+    let mut operator = Operator {
+        paths,
+        client,
+        wanted: None,
+    };
     tokio::pin!(shutdown);
     loop {
         let pause = tokio::select! {
@@ -81,18 +86,29 @@ impl Operator {
     /// and what is wrong is returned.
     fn read_manifest(&mut self) -> anyhow::Result<Option<String>> {
         let path = self.paths.manifest();
-        let text = store::read(&path)?.with_context(|| format!("reading {}: there is none", path.display()))?;
-        if self.wanted.as_ref().is_some_and(|wanted| wanted.text == text) {
+        let text = store::read(&path)?
+            .with_context(|| format!("reading {}: there is none", path.display()))?;
+        if self
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.text == text)
+        {
             return Ok(None);
         }
-        let parsed = std::str::from_utf8(&text).map_err(anyhow::Error::from).and_then(|yaml| {
-            let cluster = parse_manifest(yaml)?;
-            let spec = Spec::try_from(&cluster)?;
-            Ok((cluster, spec))
-        });
+        let parsed = std::str::from_utf8(&text)
+            .map_err(anyhow::Error::from)
+            .and_then(|yaml| {
+                let cluster = parse_manifest(yaml)?;
+                let spec = Spec::try_from(&cluster)?;
+                Ok((cluster, spec))
+            });
         match parsed {
             Ok((cluster, spec)) => {
-                self.wanted = Some(Wanted { text, cluster, spec });
+                self.wanted = Some(Wanted {
+                    text,
+                    cluster,
+                    spec,
+                });
                 Ok(None)
             }
             Err(e) if self.wanted.is_some() => Ok(Some(format!("{}: {e:#}", path.display()))),
@@ -126,7 +142,9 @@ impl Operator {
         }
         let in_force = match (&plan.view, &observed.stored) {
             (Some(view), _) => Some(view),
-            (None, plan::Stored::View(view)) if view.cluster == wanted.spec.cluster => Some(&**view),
+            (None, plan::Stored::View(view)) if view.cluster == wanted.spec.cluster => {
+                Some(&**view)
+            }
             (None, _) => None,
         };
         if let Some(view) = in_force {
@@ -145,7 +163,15 @@ impl Operator {
             message: format!("{message}; the last right one is obeyed"),
         });
         let name = wanted.cluster.name_any();
-        let status = round::status_file(&wanted.cluster, &plan, &observed, &running, previous.as_ref(), extra, now);
+        let status = round::status_file(
+            &wanted.cluster,
+            &plan,
+            &observed,
+            &running,
+            previous.as_ref(),
+            extra,
+            now,
+        );
         if previous.as_ref() != Some(&status) {
             store::replace_json(&paths.status(), &status)?;
         }
@@ -156,7 +182,11 @@ impl Operator {
             }
         }
         store::append_events(&paths.events(), &round::event_lines(&plan.events, now))?;
-        Ok(if plan.view.is_some() { ROUND_AT_LEAST_MS } else { plan.again_ms })
+        Ok(if plan.view.is_some() {
+            ROUND_AT_LEAST_MS
+        } else {
+            plan.again_ms
+        })
     }
 }
 
@@ -173,6 +203,8 @@ fn read_memory(paths: &Paths) -> Memory {
 }
 
 fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

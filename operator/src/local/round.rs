@@ -14,7 +14,9 @@ use crate::plan::{Event, Millis, Node, Observed, Plan, Slot, Stored};
 /// Whom to ask, and where.
 pub fn targets(running: &Nodes) -> Vec<(Ordinal, String)> {
     let asked = running.nodes.iter().filter(|(_, node)| node.pid.is_some());
-    asked.filter_map(|(ordinal, node)| Some((*ordinal, node.peer_url.clone()?))).collect()
+    asked
+        .filter_map(|(ordinal, node)| Some((*ordinal, node.peer_url.clone()?)))
+        .collect()
 }
 
 /// What the planner sees.
@@ -26,8 +28,12 @@ pub fn observed(
     held: Vec<(View, BTreeSet<Ordinal>)>,
 ) -> Observed {
     let meant = |o: &Ordinal| matches!(slots.slots.get(o), Some(DesiredSlot::Running { .. }));
-    let ordinals: BTreeSet<Ordinal> =
-        running.nodes.keys().copied().chain(slots.slots.keys().copied().filter(meant)).collect();
+    let ordinals: BTreeSet<Ordinal> = running
+        .nodes
+        .keys()
+        .copied()
+        .chain(slots.slots.keys().copied().filter(meant))
+        .collect();
     let nodes = ordinals
         .into_iter()
         .map(|ordinal| {
@@ -41,12 +47,20 @@ pub fn observed(
                     && matches!(slots.slots.get(&ordinal), Some(DesiredSlot::Absent { .. })),
                 zone: None,
                 report: answer.and_then(|a| a.as_ref().ok()).cloned(),
-                trouble: process.trouble.or_else(|| answer.and_then(|a| a.as_ref().err()).map(ToString::to_string)),
+                trouble: process.trouble.or_else(|| {
+                    answer
+                        .and_then(|a| a.as_ref().err())
+                        .map(ToString::to_string)
+                }),
             };
             (ordinal, node)
         })
         .collect();
-    Observed { stored, nodes, held }
+    Observed {
+        stored,
+        nodes,
+        held,
+    }
 }
 
 /// The slots to be written: the plan's over those before it. A node keeps the
@@ -62,9 +76,13 @@ pub fn merged(before: Slots, plan: &Plan, running: &Nodes) -> Slots {
     });
     for (ordinal, slot) in &plan.slots {
         let desired = match slot {
-            Slot::Absent { delete_disk } => DesiredSlot::Absent { delete_disk: *delete_disk },
+            Slot::Absent { delete_disk } => DesiredSlot::Absent {
+                delete_disk: *delete_disk,
+            },
             Slot::Running { revision } => {
-                let present = process(ordinal).filter(|p| p.pid.is_some()).and_then(|p| p.revision.clone());
+                let present = process(ordinal)
+                    .filter(|p| p.pid.is_some())
+                    .and_then(|p| p.revision.clone());
                 let revision = match present {
                     Some(present) if !plan.restart.contains(ordinal) => present,
                     _ => revision.clone(),
@@ -103,10 +121,16 @@ pub fn status_file(
     }
 }
 
-fn node_lines(cluster: &ChordCluster, plan: &Plan, observed: &Observed, running: &Nodes) -> Vec<NodeLine> {
+fn node_lines(
+    cluster: &ChordCluster,
+    plan: &Plan,
+    observed: &Observed,
+    running: &Nodes,
+) -> Vec<NodeLine> {
     let name = cluster.name_any();
     // Outside the view a node either waits to join it or has left it.
-    let stays = |o: &Ordinal| o.0 < plan.status.desired_nodes && !cluster.spec.drained.contains(&o.0);
+    let stays =
+        |o: &Ordinal| o.0 < plan.status.desired_nodes && !cluster.spec.drained.contains(&o.0);
     let view = match (&plan.view, &observed.stored) {
         (Some(view), _) => Some(view),
         (None, Stored::View(view)) => Some(&**view),
@@ -115,7 +139,10 @@ fn node_lines(cluster: &ChordCluster, plan: &Plan, observed: &Observed, running:
     let members: BTreeMap<Ordinal, bool> = view
         .map(|view| view.members().iter().map(|m| (m.ordinal, m.out)).collect())
         .unwrap_or_default();
-    let shown = observed.nodes.iter().filter(|(o, node)| node.running || members.contains_key(o));
+    let shown = observed
+        .nodes
+        .iter()
+        .filter(|(o, node)| node.running || members.contains_key(o));
     shown
         .map(|(ordinal, node)| {
             let report = node.report.as_ref();
@@ -135,10 +162,20 @@ fn node_lines(cluster: &ChordCluster, plan: &Plan, observed: &Observed, running:
 
 /// One word for what a node is.
 fn state(ordinal: Ordinal, node: &Node, view: Option<&View>, stays: bool) -> &'static str {
-    let Some(view) = view else { return if node.report.is_some() { "Joining" } else { "Down" } };
+    let Some(view) = view else {
+        return if node.report.is_some() {
+            "Joining"
+        } else {
+            "Down"
+        };
+    };
     let (old, new) = (view.old().member(ordinal), view.new_table().member(ordinal));
     let Some(report) = &node.report else {
-        return if new.or(old).is_some_and(|m| m.out) { "Out" } else { "Down" };
+        return if new.or(old).is_some_and(|m| m.out) {
+            "Out"
+        } else {
+            "Down"
+        };
     };
     match (old, new) {
         (_, Some(member)) if member.out => "Out",

@@ -46,7 +46,8 @@ pub fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 
 /// Replaces a JSON file.
 pub fn replace_json(path: &Path, content: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_vec(content).with_context(|| format!("writing {}", path.display()))?;
+    let mut text =
+        serde_json::to_vec(content).with_context(|| format!("writing {}", path.display()))?;
     text.push(b'\n');
     replace(path, &text)
 }
@@ -69,7 +70,10 @@ pub fn lock(paths: &Paths) -> anyhow::Result<Lock> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock { _file: file }),
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            bail!("another operator runs this cluster (it holds {}): stop it first", path.display())
+            bail!(
+                "another operator runs this cluster (it holds {}): stop it first",
+                path.display()
+            )
         }
         Err(e) => Err(e).with_context(|| format!("locking {}", path.display())),
     }
@@ -84,7 +88,9 @@ pub struct StoredView {
 impl StoredView {
     /// Reads what is stored.
     pub fn read(paths: &Paths) -> anyhow::Result<StoredView> {
-        Ok(StoredView { bytes: read(&paths.view())? })
+        Ok(StoredView {
+            bytes: read(&paths.view())?,
+        })
     }
 
     /// What it is.
@@ -103,14 +109,26 @@ impl StoredView {
     pub fn advance(&self, paths: &Paths, view: &View) -> anyhow::Result<()> {
         let path = paths.view();
         if read(&path)? != self.bytes {
-            bail!("storing view {}: {} has been changed by somebody else", view.epoch, path.display());
+            bail!(
+                "storing view {}: {} has been changed by somebody else",
+                view.epoch,
+                path.display()
+            );
         }
         match (self.parse(), &self.bytes) {
             (Stored::View(stored), _) if stored.epoch >= view.epoch => {
-                bail!("storing view {}: {} holds view {} already", view.epoch, path.display(), stored.epoch)
+                bail!(
+                    "storing view {}: {} holds view {} already",
+                    view.epoch,
+                    path.display(),
+                    stored.epoch
+                )
             }
             (Stored::Unreadable(_), Some(bytes)) => {
-                replace(&path.with_file_name(format!("view-unreadable-before-{}.bin", view.epoch)), bytes)?;
+                replace(
+                    &path.with_file_name(format!("view-unreadable-before-{}.bin", view.epoch)),
+                    bytes,
+                )?;
             }
             _ => {}
         }
@@ -131,7 +149,10 @@ pub fn append_events(path: &Path, events: &[EventLine]) -> anyhow::Result<()> {
     let before = read(path)?.unwrap_or_default();
     if (before.len() + text.len()) as u64 > EVENTS_BYTES_AT_MOST {
         let keep = before.len() / 2;
-        let start = before[keep..].iter().position(|b| *b == b'\n').map_or(before.len(), |at| keep + at + 1);
+        let start = before[keep..]
+            .iter()
+            .position(|b| *b == b'\n')
+            .map_or(before.len(), |at| keep + at + 1);
         let kept = before.get(start..).unwrap_or_default();
         return replace(path, &[kept, text.as_bytes()].concat());
     }
@@ -166,7 +187,10 @@ mod tests {
             zone: None,
             out: false,
         };
-        Table { replication: 1, members: vec![member] }
+        Table {
+            replication: 1,
+            members: vec![member],
+        }
     }
 
     #[test]
@@ -189,7 +213,10 @@ mod tests {
         let now = StoredView::read(&paths).unwrap();
         assert_eq!(now.parse(), Stored::View(Box::new(first.clone())));
         let second = first.change_to(table()).unwrap();
-        assert!(before.advance(&paths, &second).is_err(), "it is not missing any more");
+        assert!(
+            before.advance(&paths, &second).is_err(),
+            "it is not missing any more"
+        );
         now.advance(&paths, &second).unwrap();
         let newest = StoredView::read(&paths).unwrap();
         assert!(newest.advance(&paths, &first).is_err(), "never backwards");
@@ -222,7 +249,10 @@ mod tests {
         }
         let text = std::fs::read_to_string(paths.events()).unwrap();
         assert!(text.len() as u64 <= EVENTS_BYTES_AT_MOST);
-        let lines: Vec<EventLine> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let lines: Vec<EventLine> = text
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
         assert_eq!(lines.last().unwrap(), &event(199));
         assert!(lines.len() > 20);
     }

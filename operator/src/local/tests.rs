@@ -36,7 +36,10 @@ impl Fake {
     fn report(&self) -> NodeReport {
         let view = self.view.lock().unwrap().clone();
         let reference = view.as_ref().map(View::reference);
-        let at = reference.unwrap_or(ViewRef { epoch: Epoch(0), hash: ViewHash::NONE });
+        let at = reference.unwrap_or(ViewRef {
+            epoch: Epoch(0),
+            hash: ViewHash::NONE,
+        });
         NodeReport {
             name: format!("files-{}", self.ordinal),
             ordinal: self.ordinal,
@@ -45,12 +48,29 @@ impl Fake {
             version: "1".into(),
             boot: 1,
             view: reference,
-            ready: view.as_ref().is_some_and(|v| v.has(self.ordinal, self.disk)),
-            space: Space { capacity: 1 << 30, used: 1 << 20, available: 1 << 29, device: "d".into() },
+            ready: view
+                .as_ref()
+                .is_some_and(|v| v.has(self.ordinal, self.disk)),
+            space: Space {
+                capacity: 1 << 30,
+                used: 1 << 20,
+                available: 1 << 29,
+                device: "d".into(),
+            },
             files: 1,
             inventory: Inventory::default(),
-            sync: Sync { epoch: at.epoch, hash: at.hash, settled: true, pending: 0, waiting: None },
-            copies: Copies { epoch: at.epoch, complete: true, missing: 0 },
+            sync: Sync {
+                epoch: at.epoch,
+                hash: at.hash,
+                settled: true,
+                pending: 0,
+                waiting: None,
+            },
+            copies: Copies {
+                epoch: at.epoch,
+                complete: true,
+                missing: 0,
+            },
             refused_view: None,
         }
     }
@@ -62,7 +82,10 @@ async fn put_view(State(node): State<Fake>, headers: HeaderMap, body: Bytes) -> 
     }
     let next = View::decode(&body).unwrap();
     let mut held = node.view.lock().unwrap();
-    if held.as_ref().is_some_and(|v| v.epoch > next.epoch || (v.epoch == next.epoch && *v != next)) {
+    if held
+        .as_ref()
+        .is_some_and(|v| v.epoch > next.epoch || (v.epoch == next.epoch && *v != next))
+    {
         return StatusCode::CONFLICT;
     }
     *held = Some(next);
@@ -97,12 +120,19 @@ impl Supervisor {
     }
 
     async fn start(&mut self, ordinal: Ordinal, revision: &str) {
-        let fresh = || Fake { ordinal, disk: DiskId::random(), view: Arc::default() };
+        let fresh = || Fake {
+            ordinal,
+            disk: DiskId::random(),
+            view: Arc::default(),
+        };
         let node = self.disks.entry(ordinal).or_insert_with(fresh).clone();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new()
-            .route("/peer/report", get(|State(node): State<Fake>| async move { Json(node.report()) }))
+            .route(
+                "/peer/report",
+                get(|State(node): State<Fake>| async move { Json(node.report()) }),
+            )
             .route("/peer/view", get(get_view).put(put_view))
             .with_state(node.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -175,11 +205,16 @@ impl Supervisor {
 
     /// Whether there are so many members, all at the stored stable view.
     fn is_ready(&self, members: usize) -> bool {
-        let Stored::View(view) = self.stored() else { return false };
+        let Stored::View(view) = self.stored() else {
+            return false;
+        };
         self.status().status.phase == "Ready"
             && view.stable().is_some_and(|t| t.members.len() == members)
             && self.nodes.nodes.len() == members
-            && self.running.values().all(|(node, _)| node.view.lock().unwrap().as_ref() == Some(&*view))
+            && self
+                .running
+                .values()
+                .all(|(node, _)| node.view.lock().unwrap().as_ref() == Some(&*view))
     }
 }
 
@@ -218,24 +253,41 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
     supervisor.until("the first view", |s| s.is_ready(3)).await;
     let first = supervisor.stored();
 
-    let second = super::run(dir.path().to_path_buf(), std::future::pending::<()>()).await.unwrap_err();
-    assert!(second.to_string().contains("another operator"), "{second:#}");
+    let second = super::run(dir.path().to_path_buf(), std::future::pending::<()>())
+        .await
+        .unwrap_err();
+    assert!(
+        second.to_string().contains("another operator"),
+        "{second:#}"
+    );
 
     store::replace(&paths.manifest(), manifest(4, "").as_bytes()).unwrap();
     supervisor.until("a fourth member", |s| s.is_ready(4)).await;
     assert_ne!(supervisor.stored(), first);
     let lines = supervisor.status().nodes;
     assert_eq!(lines.len(), 4);
-    assert!(lines.iter().all(|n| n.state == "Ready" && n.address.is_some()), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|n| n.state == "Ready" && n.address.is_some()),
+        "{lines:?}"
+    );
 
     // Killed at any point, the next one goes on from what is stored.
     operator.task.abort();
     assert!(operator.task.await.unwrap_err().is_cancelled());
-    store::replace(&paths.manifest(), manifest(3, "  chunkSize: 1Mi\n").as_bytes()).unwrap();
+    store::replace(
+        &paths.manifest(),
+        manifest(3, "  chunkSize: 1Mi\n").as_bytes(),
+    )
+    .unwrap();
     let operator = operate(dir.path());
     let starts = supervisor.starts;
     supervisor.until("three members", |s| s.is_ready(3)).await;
-    assert!(!supervisor.disks.contains_key(&Ordinal(3)), "its disk was empty, and is deleted");
+    assert!(
+        !supervisor.disks.contains_key(&Ordinal(3)),
+        "its disk was empty, and is deleted"
+    );
     supervisor
         .until("new settings everywhere", |s| {
             let revisions: Vec<_> = s.nodes.nodes.values().map(|n| n.revision.clone()).collect();
@@ -246,7 +298,11 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
     store::replace(&paths.manifest(), b"spec: {nodes: many}").unwrap();
     supervisor
         .until("word of the wrong manifest", |s| {
-            s.status().status.conditions.iter().any(|c| c.type_ == "InvalidSpec" && c.status == "True")
+            s.status()
+                .status
+                .conditions
+                .iter()
+                .any(|c| c.type_ == "InvalidSpec" && c.status == "True")
         })
         .await;
     assert!(supervisor.is_ready(3), "the last right one is obeyed");
@@ -274,7 +330,9 @@ async fn a_lost_store_is_filled_from_the_nodes() {
             std::fs::write(paths.view(), bytes).unwrap();
         }
         let operator = operate(dir.path());
-        supervisor.until("the view of the nodes", |s| s.stored() == view).await;
+        supervisor
+            .until("the view of the nodes", |s| s.stored() == view)
+            .await;
         let _ = operator.stop.send(());
         operator.task.await.unwrap().unwrap();
     }

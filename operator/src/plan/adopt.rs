@@ -27,11 +27,17 @@ pub enum Standing {
     Nothing,
     /// Something is wrong, or not known well enough: nothing may be changed. Why,
     /// in words, with the stored view where it can still be served.
-    Hold { why: String, view: Option<Box<View>> },
+    Hold {
+        why: String,
+        view: Option<Box<View>>,
+    },
 }
 
 /// The reports that speak of a view of this cluster.
-fn reported<'a>(spec: &'a Spec, observed: &'a Observed) -> impl Iterator<Item = (Ordinal, ViewRef, &'a NodeReport)> {
+fn reported<'a>(
+    spec: &'a Spec,
+    observed: &'a Observed,
+) -> impl Iterator<Item = (Ordinal, ViewRef, &'a NodeReport)> {
     observed.nodes.keys().filter_map(move |ordinal| {
         let report = report_at(observed, *ordinal)?;
         if report.cluster.as_ref() != Some(&spec.cluster) {
@@ -62,12 +68,19 @@ pub fn standing(spec: &Spec, observed: &Observed) -> Standing {
     }
 }
 
-fn newest<'a>(reported: impl Iterator<Item = (Ordinal, ViewRef, &'a NodeReport)>) -> Option<ViewRef> {
-    reported.map(|(_, view, _)| view).max_by_key(|view| view.epoch)
+fn newest<'a>(
+    reported: impl Iterator<Item = (Ordinal, ViewRef, &'a NodeReport)>,
+) -> Option<ViewRef> {
+    reported
+        .map(|(_, view, _)| view)
+        .max_by_key(|view| view.epoch)
 }
 
 fn on_stored(spec: &Spec, observed: &Observed, stored: &View) -> Standing {
-    let hold = |why: String| Standing::Hold { why, view: Some(Box::new(stored.clone())) };
+    let hold = |why: String| Standing::Hold {
+        why,
+        view: Some(Box::new(stored.clone())),
+    };
     if stored.cluster != spec.cluster {
         return Standing::Hold {
             why: format!(
@@ -79,7 +92,8 @@ fn on_stored(spec: &Spec, observed: &Observed, stored: &View) -> Standing {
     }
     let reference = stored.reference();
     // A disk that a person gave up has no say against what is stored.
-    let heard = || reported(spec, observed).filter(|(_, _, report)| spec.replace != Some(report.disk));
+    let heard =
+        || reported(spec, observed).filter(|(_, _, report)| spec.replace != Some(report.disk));
     for (ordinal, held, _) in heard() {
         let forked = (held.epoch == reference.epoch && held.hash != reference.hash)
             || (held.epoch.0 + 1 == reference.epoch.0 && held.hash != stored.parent);
@@ -93,35 +107,59 @@ fn on_stored(spec: &Spec, observed: &Observed, stored: &View) -> Standing {
         }
     }
     match newest(heard()) {
-        Some(newest) if newest.epoch > reference.epoch => adopt(spec, observed, newest, Some(stored)),
+        Some(newest) if newest.epoch > reference.epoch => {
+            adopt(spec, observed, newest, Some(stored))
+        }
         _ => Standing::Current(Box::new(stored.clone())),
     }
 }
 
 fn adopt(spec: &Spec, observed: &Observed, newest: ViewRef, stored: Option<&View>) -> Standing {
-    let hold = |why: String| Standing::Hold { why, view: stored.map(|v| Box::new(v.clone())) };
+    let hold = |why: String| Standing::Hold {
+        why,
+        view: stored.map(|v| Box::new(v.clone())),
+    };
     let number = newest.epoch;
     let about = match stored {
-        Some(stored) => format!("the nodes hold view {number}, newer than the stored one ({})", stored.epoch),
+        Some(stored) => format!(
+            "the nodes hold view {number}, newer than the stored one ({})",
+            stored.epoch
+        ),
         None => format!("no view can be read from the store, the nodes hold view {number}"),
     };
-    if reported(spec, observed).any(|(_, held, _)| held.epoch == number && held.hash != newest.hash) {
-        return hold(format!("{about}, and not all hold the same one of that number: nothing is changed"));
+    if reported(spec, observed).any(|(_, held, _)| held.epoch == number && held.hash != newest.hash)
+    {
+        return hold(format!(
+            "{about}, and not all hold the same one of that number: nothing is changed"
+        ));
     }
-    let Some((view, _)) = observed.held.iter().find(|(view, _)| view.reference() == newest) else {
-        return hold(format!("{about}, and it could not be fetched or read; trying again"));
+    let Some((view, _)) = observed
+        .held
+        .iter()
+        .find(|(view, _)| view.reference() == newest)
+    else {
+        return hold(format!(
+            "{about}, and it could not be fetched or read; trying again"
+        ));
     };
     if view.cluster != spec.cluster {
-        return hold(format!("{about}, and it belongs to another cluster ({}): nothing is changed", view.cluster));
+        return hold(format!(
+            "{about}, and it belongs to another cluster ({}): nothing is changed",
+            view.cluster
+        ));
     }
     if let Some(stored) = stored
         && number.0 == stored.epoch.0 + 1
         && view.parent != stored.hash()
     {
-        return hold(format!("{about}, and it does not follow from the stored one: nothing is changed"));
+        return hold(format!(
+            "{about}, and it does not follow from the stored one: nothing is changed"
+        ));
     }
-    let holders: BTreeSet<Ordinal> =
-        reported(spec, observed).filter(|(_, held, _)| *held == newest).map(|(ordinal, _, _)| ordinal).collect();
+    let holders: BTreeSet<Ordinal> = reported(spec, observed)
+        .filter(|(_, held, _)| *held == newest)
+        .map(|(ordinal, _, _)| ordinal)
+        .collect();
     let tables: Vec<&Table> = match &view.tables {
         Tables::Stable(t) => vec![t],
         Tables::Joint(t, u) => vec![t, u],

@@ -28,7 +28,12 @@ fn filled(nodes: u32, auto: Autoscaling, percent: u64) -> World {
 
 /// Makes disks so large that the fullest is so full.
 fn fill(world: &mut World, percent: u64) {
-    let fullest = world.places.values().filter_map(|p| Some(p.disk.as_ref()?.keys.len())).max().unwrap();
+    let fullest = world
+        .places
+        .values()
+        .filter_map(|p| Some(p.disk.as_ref()?.keys.len()))
+        .max()
+        .unwrap();
     world.capacity = fullest as u64 * world.key_bytes * 100 / percent;
 }
 
@@ -41,7 +46,13 @@ fn above_the_threshold_nodes_join_and_one_step_is_enough() {
     let mut world = filled(3, auto(3, 12), 80);
     world.round();
     assert_eq!(scaling(&world).decision, Decision::ScaleOut);
-    assert!(scaling(&world).reason.contains("80 % full, thresholds are 70 % and 40 %"), "{:?}", scaling(&world));
+    assert!(
+        scaling(&world)
+            .reason
+            .contains("80 % full, thresholds are 70 % and 40 %"),
+        "{:?}",
+        scaling(&world)
+    );
     assert_eq!(world.plan().status.desired_nodes, 4);
     assert!(world.events.iter().any(|e| e.reason == "ScaleOut"));
     // They join, and the copies stay where they were for a while.
@@ -54,10 +65,20 @@ fn above_the_threshold_nodes_join_and_one_step_is_enough() {
         }
     }
     assert_eq!(world.members(), [0, 1, 2, 3]);
-    assert!(world.places.values().any(|p| p.disk.as_ref().unwrap().keys.len() == KEYS), "not dropped yet");
+    assert!(
+        world
+            .places
+            .values()
+            .any(|p| p.disk.as_ref().unwrap().keys.len() == KEYS),
+        "not dropped yet"
+    );
     for _ in 0..30 {
         world.round();
-        assert_eq!(world.plan().status.desired_nodes, 4, "no second step on copies that will be dropped");
+        assert_eq!(
+            world.plan().status.desired_nodes,
+            4,
+            "no second step on copies that will be dropped"
+        );
     }
     world.settle(5);
     assert_eq!(world.members(), [0, 1, 2, 3]);
@@ -70,13 +91,22 @@ fn it_takes_as_many_nodes_as_the_data_need_within_the_limits() {
     world.spec.autoscaling.as_mut().unwrap().scale_out_above = 45;
     world.spec.autoscaling.as_mut().unwrap().scale_in_below = 20;
     world.round();
-    assert_eq!(world.plan().status.desired_nodes, 7, "99 % of three nodes are under 45 % of seven");
+    assert_eq!(
+        world.plan().status.desired_nodes,
+        7,
+        "99 % of three nodes are under 45 % of seven"
+    );
     let mut world = filled(3, auto(3, 4), 99);
     world.spec.autoscaling.as_mut().unwrap().scale_out_above = 45;
     world.spec.autoscaling.as_mut().unwrap().scale_in_below = 20;
     world.round();
     assert_eq!(world.plan().status.desired_nodes, 4);
-    assert!(world.condition("ScalingLimited").message.contains("maxNodes (4)"));
+    assert!(
+        world
+            .condition("ScalingLimited")
+            .message
+            .contains("maxNodes (4)")
+    );
 }
 
 #[test]
@@ -84,7 +114,13 @@ fn far_below_the_threshold_one_node_leaves_after_the_window() {
     let mut world = filled(5, auto(3, 12), 20);
     world.settle(20);
     assert_eq!(world.members().len(), 5, "the window has not passed");
-    assert!(scaling(&world).blocked_by.as_ref().unwrap().contains("window"));
+    assert!(
+        scaling(&world)
+            .blocked_by
+            .as_ref()
+            .unwrap()
+            .contains("window")
+    );
     world.now += 300_000;
     world.round();
     assert_eq!(scaling(&world).decision, Decision::ScaleIn);
@@ -133,12 +169,20 @@ fn lost_memory_means_hold() {
         world.memory = Memory::default();
         world.now += 200_000;
         world.round();
-        assert_eq!(world.plan().status.desired_nodes, 5, "the window begins anew");
+        assert_eq!(
+            world.plan().status.desired_nodes,
+            5,
+            "the window begins anew"
+        );
     }
     world.spec.nodes = 3;
     world.memory = Memory::default();
     world.round();
-    assert_eq!(world.plan().status.desired_nodes, 5, "nodes counts only when the cluster is formed");
+    assert_eq!(
+        world.plan().status.desired_nodes,
+        5,
+        "nodes counts only when the cluster is formed"
+    );
 }
 
 #[test]
@@ -204,7 +248,11 @@ fn more_nodes_come_where_a_dead_one_cannot_be_repaired_around() {
     world.now += world.spec.repair_after_ms;
     world.settle(6);
     let table = world.view().stable().unwrap();
-    assert!(table.member(Ordinal(1)).unwrap().out && table.live().count() == 3, "{:?}", world.plan().status);
+    assert!(
+        table.member(Ordinal(1)).unwrap().out && table.live().count() == 3,
+        "{:?}",
+        world.plan().status
+    );
     assert!(world.whole());
 }
 

@@ -25,7 +25,11 @@ pub enum Step {
     /// A change is under way, or should begin, and waits: for whom, and why.
     Wait(String),
     /// This view is next; what happens, for people.
-    Next { view: Box<View>, reason: &'static str, message: String },
+    Next {
+        view: Box<View>,
+        reason: &'static str,
+        message: String,
+    },
 }
 
 /// Decides on the step from the view in force towards the wanted table.
@@ -39,14 +43,25 @@ pub fn step(cluster: &Cluster, wanted: &Wanted, notes: &mut Vec<Note>) -> Step {
         if let Some(waiting) = unsynced(cluster) {
             return Step::Wait(waiting);
         }
-        return next(view.complete(), "ChangeCompleted", format!("{}: done", describe(cluster, old, goal)));
+        return next(
+            view.complete(),
+            "ChangeCompleted",
+            format!("{}: done", describe(cluster, old, goal)),
+        );
     }
     if is_joint(view) && wanted.table == *old {
-        return next(view.abandon(), "ChangeGivenUp", format!("{}: given up", describe(cluster, old, goal)));
+        return next(
+            view.abandon(),
+            "ChangeGivenUp",
+            format!("{}: given up", describe(cluster, old, goal)),
+        );
     }
     let what = describe(cluster, old, &wanted.table);
     if let Err(why) = can_finish(cluster, &wanted.table) {
-        notes.push(Note { topic: Topic::Repair, text: format!("{what}: waits, {why}") });
+        notes.push(Note {
+            topic: Topic::Repair,
+            text: format!("{what}: waits, {why}"),
+        });
         return Step::Wait(format!("{what}: {why}"));
     }
     match view.change_to(wanted.table.clone()) {
@@ -55,16 +70,27 @@ pub fn step(cluster: &Cluster, wanted: &Wanted, notes: &mut Vec<Note>) -> Step {
                 "{what}: the view would be larger than {} KiB; a cluster of so many nodes needs fewer tokens a node",
                 VIEW_BYTES_AT_MOST / 1024
             );
-            notes.push(Note { topic: Topic::Size, text: text.clone() });
+            notes.push(Note {
+                topic: Topic::Size,
+                text: text.clone(),
+            });
             Step::Wait(text)
         }
         made => next(made, "ChangeStarted", what),
     }
 }
 
-fn next(made: Result<View, chord_api::view::BadView>, reason: &'static str, message: String) -> Step {
+fn next(
+    made: Result<View, chord_api::view::BadView>,
+    reason: &'static str,
+    message: String,
+) -> Step {
     match made {
-        Ok(view) => Step::Next { view: Box::new(view), reason, message },
+        Ok(view) => Step::Next {
+            view: Box::new(view),
+            reason,
+            message,
+        },
         Err(e) => Step::Wait(format!("{message}: the next view cannot be made: {e}")),
     }
 }
@@ -86,7 +112,11 @@ fn unsynced(cluster: &Cluster) -> Option<String> {
                     && r.sync.epoch == cluster.reference.epoch
                     && r.sync.hash == cluster.reference.hash
             });
-            if settled { synced += 1 } else { missing.push((owner.ordinal, report)) }
+            if settled {
+                synced += 1
+            } else {
+                missing.push((owner.ordinal, report))
+            }
         }
         if synced >= needed {
             continue;
@@ -95,16 +125,25 @@ fn unsynced(cluster: &Cluster) -> Option<String> {
         for (ordinal, report) in missing {
             waiting.entry(ordinal).or_insert_with(|| match report {
                 None => "does not answer".to_string(),
-                Some(r) if r.sync.epoch != cluster.reference.epoch => "has not taken the view yet".to_string(),
-                Some(r) => r.sync.waiting.clone().unwrap_or_else(|| "is copying".to_string()),
+                Some(r) if r.sync.epoch != cluster.reference.epoch => {
+                    "has not taken the view yet".to_string()
+                }
+                Some(r) => r
+                    .sync
+                    .waiting
+                    .clone()
+                    .unwrap_or_else(|| "is copying".to_string()),
             });
         }
     }
     if complete {
         return None;
     }
-    let texts: Vec<String> =
-        waiting.iter().take(5).map(|(o, why)| format!("{}: {why}", cluster.name(*o))).collect();
+    let texts: Vec<String> = waiting
+        .iter()
+        .take(5)
+        .map(|(o, why)| format!("{}: {why}", cluster.name(*o)))
+        .collect();
     Some(match waiting.len().saturating_sub(texts.len()) {
         0 if texts.is_empty() => "too few of the old owners of some files are left".to_string(),
         0 => texts.join("; "),
@@ -115,12 +154,23 @@ fn unsynced(cluster: &Cluster) -> Option<String> {
 /// Whether, as far as one sees now, a change to `table` can be completed: enough
 /// old owners of every range that changes answer.
 pub fn can_finish(cluster: &Cluster, table: &Table) -> Result<(), String> {
-    let joint = cluster.view.change_to(table.clone()).map_err(|e| e.to_string())?;
+    let joint = cluster
+        .view
+        .change_to(table.clone())
+        .map_err(|e| e.to_string())?;
     let needed = cluster.view.old().blocking();
     for change in Placements::new(&joint).changed() {
-        let answering = change.from.iter().filter(|m| cluster.here(m).is_some()).count();
+        let answering = change
+            .from
+            .iter()
+            .filter(|m| cluster.here(m).is_some())
+            .count();
         if answering < needed {
-            let silent = change.from.iter().filter(|m| cluster.here(m).is_none()).map(|m| m.ordinal);
+            let silent = change
+                .from
+                .iter()
+                .filter(|m| cluster.here(m).is_none())
+                .map(|m| m.ordinal);
             return Err(format!(
                 "of {} copies of some files {answering} answer, {needed} are needed: {} must answer with its disk",
                 cluster.view.old().replication,
@@ -139,14 +189,53 @@ pub fn describe(cluster: &Cluster, old: &Table, new: &Table) -> String {
             parts.push(format!("{verb} {}", cluster.names(ordinals)));
         }
     };
-    let both = || old.members.iter().filter_map(|m| new.member(m.ordinal).map(|n| (m, n)));
-    part("join", new.members.iter().map(|m| m.ordinal).filter(|o| old.member(*o).is_none()).collect());
-    part("leave", old.members.iter().map(|m| m.ordinal).filter(|o| new.member(*o).is_none()).collect());
-    part("another disk:", both().filter(|(m, n)| m.disk != n.disk).map(|(m, _)| m.ordinal).collect());
-    part("repair around", both().filter(|(m, n)| !m.out && n.out).map(|(m, _)| m.ordinal).collect());
-    part("back again:", both().filter(|(m, n)| m.out && !n.out && m.disk == n.disk).map(|(m, _)| m.ordinal).collect());
+    let both = || {
+        old.members
+            .iter()
+            .filter_map(|m| new.member(m.ordinal).map(|n| (m, n)))
+    };
+    part(
+        "join",
+        new.members
+            .iter()
+            .map(|m| m.ordinal)
+            .filter(|o| old.member(*o).is_none())
+            .collect(),
+    );
+    part(
+        "leave",
+        old.members
+            .iter()
+            .map(|m| m.ordinal)
+            .filter(|o| new.member(*o).is_none())
+            .collect(),
+    );
+    part(
+        "another disk:",
+        both()
+            .filter(|(m, n)| m.disk != n.disk)
+            .map(|(m, _)| m.ordinal)
+            .collect(),
+    );
+    part(
+        "repair around",
+        both()
+            .filter(|(m, n)| !m.out && n.out)
+            .map(|(m, _)| m.ordinal)
+            .collect(),
+    );
+    part(
+        "back again:",
+        both()
+            .filter(|(m, n)| m.out && !n.out && m.disk == n.disk)
+            .map(|(m, _)| m.ordinal)
+            .collect(),
+    );
     if old.replication != new.replication {
-        parts.push(format!("{} copies instead of {}", new.replication, old.replication));
+        parts.push(format!(
+            "{} copies instead of {}",
+            new.replication, old.replication
+        ));
     }
     parts.join(", ")
 }

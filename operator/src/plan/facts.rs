@@ -33,7 +33,12 @@ pub enum Seen<'a> {
 impl<'a> Cluster<'a> {
     pub fn new(spec: &'a Spec, observed: &'a Observed, view: View) -> Cluster<'a> {
         let reference = view.reference();
-        Cluster { spec, observed, view, reference }
+        Cluster {
+            spec,
+            observed,
+            view,
+            reference,
+        }
     }
 
     pub fn node(&self, ordinal: Ordinal) -> Option<&'a Node> {
@@ -48,7 +53,9 @@ impl<'a> Cluster<'a> {
     /// What is at the place of a member.
     pub fn seen(&self, member: &Member) -> Seen<'a> {
         match self.report(member.ordinal) {
-            Some(report) if report.disk == member.disk && self.is_ours(report) => Seen::Here(report),
+            Some(report) if report.disk == member.disk && self.is_ours(report) => {
+                Seen::Here(report)
+            }
             Some(report) if self.unfit(member.ordinal, report).is_none() => Seen::OtherDisk(report),
             _ => Seen::Silent,
         }
@@ -63,7 +70,10 @@ impl<'a> Cluster<'a> {
     }
 
     fn is_ours(&self, report: &NodeReport) -> bool {
-        report.cluster.as_ref().is_none_or(|cluster| *cluster == self.spec.cluster)
+        report
+            .cluster
+            .as_ref()
+            .is_none_or(|cluster| *cluster == self.spec.cluster)
     }
 
     /// Why the disk that answers at an ordinal must not become a member; `None`
@@ -77,9 +87,16 @@ impl<'a> Cluster<'a> {
             ));
         }
         if self.spec.replace == Some(report.disk) {
-            return Some(format!("the disk of {name} ({}) was given up; give the node another disk", report.disk));
+            return Some(format!(
+                "the disk of {name} ({}) was given up; give the node another disk",
+                report.disk
+            ));
         }
-        let elsewhere = self.view.members().iter().any(|m| m.disk == report.disk && m.ordinal != ordinal)
+        let elsewhere = self
+            .view
+            .members()
+            .iter()
+            .any(|m| m.disk == report.disk && m.ordinal != ordinal)
             || self.observed.nodes.iter().any(|(other, node)| {
                 *other != ordinal && node.report.as_ref().is_some_and(|r| r.disk == report.disk)
             });
@@ -109,7 +126,11 @@ impl<'a> Cluster<'a> {
 
     /// Members of a table, not given up, that do not answer.
     pub fn missing(&self, table: &Table) -> Vec<Ordinal> {
-        table.live().filter(|m| self.here(m).is_none()).map(|m| m.ordinal).collect()
+        table
+            .live()
+            .filter(|m| self.here(m).is_none())
+            .map(|m| m.ordinal)
+            .collect()
     }
 
     /// Whether the node at an ordinal stands in the old or the new table.
@@ -125,7 +146,12 @@ impl<'a> Cluster<'a> {
 
 /// The answer of the node at an ordinal; an answer in another node's name is none.
 pub fn report_at(observed: &Observed, ordinal: Ordinal) -> Option<&NodeReport> {
-    observed.nodes.get(&ordinal)?.report.as_ref().filter(|r| r.ordinal == ordinal)
+    observed
+        .nodes
+        .get(&ordinal)?
+        .report
+        .as_ref()
+        .filter(|r| r.ordinal == ordinal)
 }
 
 /// The name of the node at an ordinal: its own word, or made like the others'.
@@ -136,7 +162,15 @@ pub fn name_of(observed: &Observed, ordinal: Ordinal) -> String {
     observed
         .nodes
         .iter()
-        .filter_map(|(other, node)| node.report.as_ref()?.name.strip_suffix(&format!("-{other}")))
+        .filter_map(|(other, node)| {
+            node.report
+                .as_ref()?
+                .name
+                .strip_suffix(&format!("-{other}"))
+        })
         .next()
-        .map_or_else(|| format!("node {ordinal}"), |prefix| format!("{prefix}-{ordinal}"))
+        .map_or_else(
+            || format!("node {ordinal}"),
+            |prefix| format!("{prefix}-{ordinal}"),
+        )
 }

@@ -40,15 +40,30 @@ pub fn fullest_after(cluster: &Cluster, after: &Table) -> Option<(Ordinal, f64)>
         .live()
         .map(|member| {
             let next = shares.get(&member.ordinal).copied().unwrap_or(0.0);
-            let same_disk = cluster.view.old().member(member.ordinal).is_some_and(|m| m.disk == member.disk && !m.out);
-            let report = cluster.report(member.ordinal).filter(|r| r.disk == member.disk);
-            let now = if same_disk { before.get(&member.ordinal).copied().unwrap_or(0.0) } else { 0.0 };
+            let same_disk = cluster
+                .view
+                .old()
+                .member(member.ordinal)
+                .is_some_and(|m| m.disk == member.disk && !m.out);
+            let report = cluster
+                .report(member.ordinal)
+                .filter(|r| r.disk == member.disk);
+            let now = if same_disk {
+                before.get(&member.ordinal).copied().unwrap_or(0.0)
+            } else {
+                0.0
+            };
             let held = match report {
                 Some(report) => report.space.used as f64,
                 None => worth * now,
             };
-            let capacity = report.map_or(cluster.spec.storage_size, |r| r.space.capacity).max(1);
-            (member.ordinal, (held + worth * (next - now)).max(0.0) * 100.0 / capacity as f64)
+            let capacity = report
+                .map_or(cluster.spec.storage_size, |r| r.space.capacity)
+                .max(1);
+            (
+                member.ordinal,
+                (held + worth * (next - now)).max(0.0) * 100.0 / capacity as f64,
+            )
         })
         .max_by(|a, b| a.1.total_cmp(&b.1))
 }

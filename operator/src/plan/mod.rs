@@ -31,11 +31,11 @@ use std::collections::BTreeMap;
 
 use chord_api::View;
 
-pub use self::types::*;
 use self::adopt::Standing;
 use self::change::Step;
 use self::facts::Cluster;
 use self::status::Findings;
+pub use self::types::*;
 
 /// Look again soon: something is under way.
 const SOON_MS: u64 = 1_000;
@@ -64,15 +64,26 @@ pub fn plan(spec: &Spec, observed: &Observed, memory: &Memory, now: Millis) -> (
 /// Events for what has become other than it was.
 fn tell_transitions(plan: &mut Plan, before: &Memory, after: &Memory) {
     let mut tell = |warning: bool, reason: &'static str, message: String| {
-        plan.events.push(Event { warning, reason, message });
+        plan.events.push(Event {
+            warning,
+            reason,
+            message,
+        });
     };
     let message = |kind: &str| {
-        plan.status.conditions.iter().find(|c| c.kind == kind).map(|c| c.message.clone()).unwrap_or_default()
+        plan.status
+            .conditions
+            .iter()
+            .find(|c| c.kind == kind)
+            .map(|c| c.message.clone())
+            .unwrap_or_default()
     };
     match (before.last_phase, plan.status.phase) {
         (Some(before), now) if before == now => {}
         (_, Phase::Degraded) => tell(true, "Degraded", message("Degraded")),
-        (Some(Phase::Degraded), Phase::Ready) => tell(false, "Recovered", "all members answer".into()),
+        (Some(Phase::Degraded), Phase::Ready) => {
+            tell(false, "Recovered", "all members answer".into())
+        }
         _ => {}
     }
     if let Some((decision, reason, _)) = &after.last_decision
@@ -92,7 +103,11 @@ fn forming(spec: &Spec, observed: &Observed, memory: &Memory) -> (Plan, Memory) 
     memory.silent_since.clear();
     let nodes = scale::at_forming(spec.nodes, spec.autoscaling.as_ref());
     let (view, phase, message) = match form::form(spec, observed, nodes) {
-        Ok(view) => (Some(view), Phase::Forming, "the cluster is formed".to_string()),
+        Ok(view) => (
+            Some(view),
+            Phase::Forming,
+            "the cluster is formed".to_string(),
+        ),
         Err(why) => (None, Phase::Pending, why),
     };
     let mut events = Vec::new();
@@ -100,7 +115,11 @@ fn forming(spec: &Spec, observed: &Observed, memory: &Memory) -> (Plan, Memory) 
         memory.nodes_obeyed = Some(spec.nodes);
         memory.target = spec.autoscaling.as_ref().map(|_| nodes);
         let message = format!("the cluster is formed with {nodes} nodes");
-        events.push(Event { warning: false, reason: "Formed", message });
+        events.push(Event {
+            warning: false,
+            reason: "Formed",
+            message,
+        });
     }
     let plan = Plan {
         view,
@@ -115,14 +134,26 @@ fn forming(spec: &Spec, observed: &Observed, memory: &Memory) -> (Plan, Memory) 
 }
 
 /// Something is not as it should be: nothing is changed, all that exists runs.
-fn held(spec: &Spec, observed: &Observed, why: String, view: Option<Box<View>>, memory: &Memory) -> (Plan, Memory) {
+fn held(
+    spec: &Spec,
+    observed: &Observed,
+    why: String,
+    view: Option<Box<View>>,
+    memory: &Memory,
+) -> (Plan, Memory) {
     let start = scale::at_forming(spec.nodes, spec.autoscaling.as_ref());
     let (slots, status) = match view {
         Some(view) => {
             let cluster = Cluster::new(spec, observed, *view);
-            let target = memory.target.unwrap_or_else(|| scale::ordinals_now(cluster.view.new_table()));
+            let target = memory
+                .target
+                .unwrap_or_else(|| scale::ordinals_now(cluster.view.new_table()));
             let slots = slots::under_view(&cluster, 0, false).0;
-            let findings = Findings { target, held: Some(why), ..Findings::default() };
+            let findings = Findings {
+                target,
+                held: Some(why),
+                ..Findings::default()
+            };
             (slots, status::with_view(&cluster, findings))
         }
         None => (
@@ -146,9 +177,18 @@ fn held(spec: &Spec, observed: &Observed, why: String, view: Option<Box<View>>, 
 /// happens in this round.
 fn adopted(spec: &Spec, observed: &Observed, view: View, memory: &Memory) -> (Plan, Memory) {
     let cluster = Cluster::new(spec, observed, view);
-    let target = memory.target.unwrap_or_else(|| scale::ordinals_now(cluster.view.new_table()));
-    let message = format!("view {} of the nodes is newer than what was stored; it is taken over", cluster.view.epoch);
-    let findings = Findings { target, progress: Some(message.clone()), ..Findings::default() };
+    let target = memory
+        .target
+        .unwrap_or_else(|| scale::ordinals_now(cluster.view.new_table()));
+    let message = format!(
+        "view {} of the nodes is newer than what was stored; it is taken over",
+        cluster.view.epoch
+    );
+    let findings = Findings {
+        target,
+        progress: Some(message.clone()),
+        ..Findings::default()
+    };
     let plan = Plan {
         slots: slots::under_view(&cluster, 0, false).0,
         restart: Vec::new(),
@@ -157,7 +197,11 @@ fn adopted(spec: &Spec, observed: &Observed, view: View, memory: &Memory) -> (Pl
         events: if spec.paused {
             Vec::new()
         } else {
-            vec![Event { warning: true, reason: "ViewAdopted", message }]
+            vec![Event {
+                warning: true,
+                reason: "ViewAdopted",
+                message,
+            }]
         },
         again_ms: SOON_MS,
         view: Some(cluster.view),
@@ -166,13 +210,24 @@ fn adopted(spec: &Spec, observed: &Observed, view: View, memory: &Memory) -> (Pl
 }
 
 /// The ordinary round: a view is in force.
-fn in_force(spec: &Spec, observed: &Observed, view: View, memory: &Memory, now: Millis) -> (Plan, Memory) {
+fn in_force(
+    spec: &Spec,
+    observed: &Observed,
+    view: View,
+    memory: &Memory,
+    now: Millis,
+) -> (Plan, Memory) {
     let cluster = Cluster::new(spec, observed, view);
     let mut memory = memory.clone();
     watch_silence(&cluster, &mut memory, now);
     if spec.paused {
-        let target = memory.target.unwrap_or_else(|| scale::ordinals_now(cluster.view.new_table()));
-        let findings = Findings { target, ..Findings::default() };
+        let target = memory
+            .target
+            .unwrap_or_else(|| scale::ordinals_now(cluster.view.new_table()));
+        let findings = Findings {
+            target,
+            ..Findings::default()
+        };
         let plan = Plan {
             view: None,
             slots: BTreeMap::new(),
@@ -201,7 +256,11 @@ fn in_force(spec: &Spec, observed: &Observed, view: View, memory: &Memory, now: 
     };
     // A node that goes needs no new settings.
     let restart = restart.filter(|o| !matches!(slots.get(o), Some(Slot::Absent { .. })));
-    let disruptions_allowed = if steady { restart::disruptions_allowed(&cluster) } else { 0 };
+    let disruptions_allowed = if steady {
+        restart::disruptions_allowed(&cluster)
+    } else {
+        0
+    };
     let mut events = Vec::new();
     let (view, progress) = match step {
         Step::Keep => (None, staying.first().cloned()),
@@ -210,8 +269,16 @@ fn in_force(spec: &Spec, observed: &Observed, view: View, memory: &Memory, now: 
             (None, Some(format!("{what}: waits for {why}")))
         }
         Step::Wait(why) => (None, Some(why)),
-        Step::Next { view, reason, message } => {
-            events.push(Event { warning: false, reason, message: message.clone() });
+        Step::Next {
+            view,
+            reason,
+            message,
+        } => {
+            events.push(Event {
+                warning: false,
+                reason,
+                message: message.clone(),
+            });
             (Some(*view), Some(message))
         }
     };
@@ -251,7 +318,14 @@ fn watch_silence(cluster: &Cluster, memory: &mut Memory, now: Millis) {
             .filter(of_ordinal)
             .any(|m| !matches!(cluster.seen(m), facts::Seen::Silent));
         if !answers {
-            silent.insert(member.ordinal, memory.silent_since.get(&member.ordinal).copied().unwrap_or(now));
+            silent.insert(
+                member.ordinal,
+                memory
+                    .silent_since
+                    .get(&member.ordinal)
+                    .copied()
+                    .unwrap_or(now),
+            );
         }
     }
     memory.silent_since = silent;

@@ -7,14 +7,28 @@ use super::facts::Cluster;
 use super::types::{Node, Observed, Spec};
 
 fn is_old(spec: &Spec, node: &Node) -> bool {
-    node.running && node.revision.as_ref().is_some_and(|revision| *revision != spec.revision)
+    node.running
+        && node
+            .revision
+            .as_ref()
+            .is_some_and(|revision| *revision != spec.revision)
 }
 
 /// The nodes that still run with older settings, in words.
 pub fn rolling(cluster: &Cluster) -> Option<String> {
-    let old = cluster.observed.nodes.iter().filter(|(_, n)| is_old(cluster.spec, n)).map(|(o, _)| *o);
+    let old = cluster
+        .observed
+        .nodes
+        .iter()
+        .filter(|(_, n)| is_old(cluster.spec, n))
+        .map(|(o, _)| *o);
     let old: Vec<Ordinal> = old.collect();
-    (!old.is_empty()).then(|| format!("restarted for new settings, one at a time: {}", cluster.names(old)))
+    (!old.is_empty()).then(|| {
+        format!(
+            "restarted for new settings, one at a time: {}",
+            cluster.names(old)
+        )
+    })
 }
 
 /// A node of an old revision that does not work anyway: restarting it costs
@@ -24,7 +38,11 @@ pub fn broken(spec: &Spec, observed: &Observed) -> Option<Ordinal> {
         return None;
     }
     let broken = |n: &Node| is_old(spec, n) && n.report.is_none() && n.trouble.is_some();
-    observed.nodes.iter().find(|(_, n)| broken(n)).map(|(o, _)| *o)
+    observed
+        .nodes
+        .iter()
+        .find(|(_, n)| broken(n))
+        .map(|(o, _)| *o)
 }
 
 /// The next node to restart; one at a time, and a working one only while every
@@ -34,10 +52,20 @@ pub fn next(cluster: &Cluster) -> Option<Ordinal> {
     if let Some(ordinal) = broken(spec, observed) {
         return Some(ordinal);
     }
-    if observed.nodes.values().any(|n| n.terminating || (n.running && n.report.is_none())) || !whole(cluster) {
+    if observed
+        .nodes
+        .values()
+        .any(|n| n.terminating || (n.running && n.report.is_none()))
+        || !whole(cluster)
+    {
         return None;
     }
-    observed.nodes.iter().rev().find(|(_, n)| is_old(spec, n)).map(|(o, _)| *o)
+    observed
+        .nodes
+        .iter()
+        .rev()
+        .find(|(_, n)| is_old(spec, n))
+        .map(|(o, _)| *o)
 }
 
 /// Whether the view is stable, all members answer and are ready at it, and every

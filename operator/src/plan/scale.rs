@@ -9,7 +9,9 @@ use chord_api::{Ordinal, Table};
 use super::change::is_joint;
 use super::facts::Cluster;
 use super::fit;
-use super::types::{Amount, Autoscaling, AutoscalingStatus, Behavior, Decision, Memory, Millis, Select};
+use super::types::{
+    Amount, Autoscaling, AutoscalingStatus, Behavior, Decision, Memory, Millis, Select,
+};
 
 /// Aim a little below the threshold, so that one step is enough.
 const AIM: f64 = 0.95;
@@ -35,7 +37,12 @@ pub struct Scaling {
 
 /// Ordinals up to the highest member's.
 pub fn ordinals_now(table: &Table) -> u32 {
-    table.members.iter().map(|m| m.ordinal.0 + 1).max().unwrap_or(0)
+    table
+        .members
+        .iter()
+        .map(|m| m.ordinal.0 + 1)
+        .max()
+        .unwrap_or(0)
 }
 
 /// How many ordinals a new cluster begins with.
@@ -51,7 +58,11 @@ fn clamp(nodes: u32, auto: &Autoscaling) -> u32 {
 pub fn target(cluster: &Cluster, memory: &mut Memory, now: Millis) -> Scaling {
     let spec = cluster.spec;
     let Some(auto) = &spec.autoscaling else {
-        return Scaling { target: by_hand(cluster, memory), status: None, limited: None };
+        return Scaling {
+            target: by_hand(cluster, memory),
+            status: None,
+            limited: None,
+        };
     };
     memory.nodes_obeyed = Some(spec.nodes);
     let present = ordinals_now(cluster.view.new_table());
@@ -60,7 +71,14 @@ pub fn target(cluster: &Cluster, memory: &mut Memory, now: Millis) -> Scaling {
         memory.recommendations = vec![(now, present)];
     }
     let mut target = clamp(memory.target.unwrap_or(present), auto);
-    let mut scaler = Scaler { cluster, auto, memory, now, present, limited: None };
+    let mut scaler = Scaler {
+        cluster,
+        auto,
+        memory,
+        now,
+        present,
+        limited: None,
+    };
     let (mut decision, reason, blocked_by) = scaler.decide(&mut target);
     let limited = scaler.limited.take();
     if target > present {
@@ -76,7 +94,16 @@ pub fn target(cluster: &Cluster, memory: &mut Memory, now: Millis) -> Scaling {
             now
         }
     };
-    Scaling { target, status: Some(AutoscalingStatus { decision, reason, at, blocked_by }), limited }
+    Scaling {
+        target,
+        status: Some(AutoscalingStatus {
+            decision,
+            reason,
+            at,
+            blocked_by,
+        }),
+        limited,
+    }
 }
 
 /// Without the autoscaler: `nodes`, unless the autoscaler was just taken out.
@@ -115,9 +142,15 @@ type Decided = (Decision, String, Option<String>);
 
 impl Scaler<'_, '_> {
     fn decide(&mut self, target: &mut u32) -> Decided {
-        let (out, low) = (f64::from(self.auto.scale_out_above), f64::from(self.auto.scale_in_below));
+        let (out, low) = (
+            f64::from(self.auto.scale_out_above),
+            f64::from(self.auto.scale_in_below),
+        );
         if is_joint(&self.cluster.view) {
-            return hold("nodes join, leave or are replaced just now", "a change is under way");
+            return hold(
+                "nodes join, leave or are replaced just now",
+                "a change is under way",
+            );
         }
         let table = self.cluster.view.old();
         let missing = self.cluster.missing(table);
@@ -128,9 +161,14 @@ impl Scaler<'_, '_> {
                 return decided;
             }
             let who = self.cluster.names(missing);
-            return hold(&format!("{who} does not answer"), &format!("{who} does not answer"));
+            return hold(
+                &format!("{who} does not answer"),
+                &format!("{who} does not answer"),
+            );
         }
-        let Some(fullest) = self.fullest() else { return hold("no node tells how full it is", "no figures") };
+        let Some(fullest) = self.fullest() else {
+            return hold("no node tells how full it is", "no figures");
+        };
         let shared = self.shared_device();
         let figures = format!(
             "fullest node {} is {:.0} % full, thresholds are {out:.0} % and {low:.0} %{shared}",
@@ -147,7 +185,14 @@ impl Scaler<'_, '_> {
             } else {
                 (Decision::ScaleIn, "leave")
             };
-            return (decision, format!("{figures}; {} shall {what}", count(target.abs_diff(self.present))), None);
+            return (
+                decision,
+                format!(
+                    "{figures}; {} shall {what}",
+                    count(target.abs_diff(self.present))
+                ),
+                None,
+            );
         }
         let leftover = self
             .cluster
@@ -163,7 +208,11 @@ impl Scaler<'_, '_> {
         }
         let settled = self.settled(table);
         // Usage as it will be when what has moved is dropped where it was.
-        let percent = if settled { fullest.percent } else { self.projected(table).unwrap_or(fullest.percent) };
+        let percent = if settled {
+            fullest.percent
+        } else {
+            self.projected(table).unwrap_or(fullest.percent)
+        };
         let members = table.live().count() as u32;
         let wanted = self.wanted(members, percent, settled);
         let recommended = (self.present + wanted).saturating_sub(members);
@@ -189,7 +238,10 @@ impl Scaler<'_, '_> {
 
     /// How many members the usage asks for.
     fn wanted(&self, members: u32, percent: f64, settled: bool) -> u32 {
-        let (out, low) = (f64::from(self.auto.scale_out_above), f64::from(self.auto.scale_in_below));
+        let (out, low) = (
+            f64::from(self.auto.scale_out_above),
+            f64::from(self.auto.scale_in_below),
+        );
         let needed = |limit: f64| (f64::from(members) * percent / limit).ceil().max(1.0) as u32;
         if percent > out {
             return needed(out * AIM).max(members + 1);
@@ -205,10 +257,17 @@ impl Scaler<'_, '_> {
         let allowed = self.allowed(&self.auto.scale_up, true);
         let mut next = stable.min(allowed);
         if next <= self.present {
-            return (Decision::Hold, format!("Hold: {figures}"), Some("the rate of scaling out is used up".into()));
+            return (
+                Decision::Hold,
+                format!("Hold: {figures}"),
+                Some("the rate of scaling out is used up".into()),
+            );
         }
         if next > self.auto.max_nodes {
-            self.limited = Some(format!("{figures}; more than maxNodes ({}) would be needed", self.auto.max_nodes));
+            self.limited = Some(format!(
+                "{figures}; more than maxNodes ({}) would be needed",
+                self.auto.max_nodes
+            ));
             next = self.auto.max_nodes;
         }
         if next <= self.present {
@@ -217,7 +276,11 @@ impl Scaler<'_, '_> {
         }
         *target = next;
         self.remember_step(next as i32 - self.present as i32);
-        (Decision::ScaleOut, format!("{figures}; {} shall join", count(next - self.present)), None)
+        (
+            Decision::ScaleOut,
+            format!("{figures}; {} shall join", count(next - self.present)),
+            None,
+        )
     }
 
     /// One node fewer, if that is allowed and safe.
@@ -241,24 +304,47 @@ impl Scaler<'_, '_> {
         match fit::fullest_after(self.cluster, &after) {
             Some((_, percent)) if percent < middle => {}
             Some((fullest, percent)) => {
-                return held(format!("{} would be {percent:.0} % full after it", self.cluster.name(fullest)));
+                return held(format!(
+                    "{} would be {percent:.0} % full after it",
+                    self.cluster.name(fullest)
+                ));
             }
             None => return held("it is not known how full the disks are".into()),
         }
         *target = next;
         self.remember_step(-1);
-        (Decision::ScaleIn, format!("{figures}; {} shall leave", self.cluster.name(Ordinal(next))), None)
+        (
+            Decision::ScaleIn,
+            format!(
+                "{figures}; {} shall leave",
+                self.cluster.name(Ordinal(next))
+            ),
+            None,
+        )
     }
 
     /// A member is gone for long and its copies fit nowhere: a node more is the
     /// only way to repair.
     fn make_room_for_repair(&mut self, target: &mut u32, missing: &[Ordinal]) -> Option<Decided> {
-        let since = |o: &Ordinal| self.memory.silent_since.get(o).map(|s| self.now.0.saturating_sub(s.0));
-        if *target != self.present || !missing.iter().all(|o| since(o) >= Some(self.cluster.spec.repair_after_ms)) {
+        let since = |o: &Ordinal| {
+            self.memory
+                .silent_since
+                .get(o)
+                .map(|s| self.now.0.saturating_sub(s.0))
+        };
+        if *target != self.present
+            || !missing
+                .iter()
+                .all(|o| since(o) >= Some(self.cluster.spec.repair_after_ms))
+        {
             return None;
         }
         let mut without = self.cluster.view.old().clone();
-        for member in without.members.iter_mut().filter(|m| missing.contains(&m.ordinal)) {
+        for member in without
+            .members
+            .iter_mut()
+            .filter(|m| missing.contains(&m.ordinal))
+        {
             member.out = true;
         }
         let few = without.live().count() < usize::from(without.replication);
@@ -269,28 +355,46 @@ impl Scaler<'_, '_> {
         *target += 1;
         self.remember_step(1);
         let who = self.cluster.names(missing.iter().copied());
-        let why = format!("{who} is gone for long and its copies fit nowhere else; one node shall join");
+        let why =
+            format!("{who} is gone for long and its copies fit nowhere else; one node shall join");
         Some((Decision::ScaleOut, why, None))
     }
 
     fn fullest(&self) -> Option<Fullest> {
         let percent = |m: &chord_api::Member| {
             let space = &self.cluster.here(m)?.space;
-            Some(Fullest { ordinal: m.ordinal, percent: fit::percent(space.used, space.capacity) })
+            Some(Fullest {
+                ordinal: m.ordinal,
+                percent: fit::percent(space.used, space.capacity),
+            })
         };
-        self.cluster.view.old().live().filter_map(percent).max_by(|a, b| a.percent.total_cmp(&b.percent))
+        self.cluster
+            .view
+            .old()
+            .live()
+            .filter_map(percent)
+            .max_by(|a, b| a.percent.total_cmp(&b.percent))
     }
 
     /// Words for nodes that share one device: more of them add no space to it.
     fn shared_device(&self) -> String {
-        let members: Vec<_> = self.cluster.view.old().live().filter_map(|m| self.cluster.here(m)).collect();
+        let members: Vec<_> = self
+            .cluster
+            .view
+            .old()
+            .live()
+            .filter_map(|m| self.cluster.here(m))
+            .collect();
         match members.split_first() {
             Some((first, rest))
                 if !rest.is_empty()
                     && !first.space.device.is_empty()
                     && rest.iter().all(|r| r.space.device == first.space.device) =>
             {
-                format!("; all nodes share the device {}, to which more nodes add no space", first.space.device)
+                format!(
+                    "; all nodes share the device {}, to which more nodes add no space",
+                    first.space.device
+                )
             }
             _ => String::new(),
         }
@@ -298,7 +402,10 @@ impl Scaler<'_, '_> {
 
     /// Whether what the last step moved has been dropped where it was.
     fn settled(&mut self, table: &Table) -> bool {
-        let clean = table.live().filter_map(|m| self.cluster.here(m)).all(|r| r.inventory.hints == 0);
+        let clean = table
+            .live()
+            .filter_map(|m| self.cluster.here(m))
+            .all(|r| r.inventory.hints == 0);
         let last = self.memory.scaled.iter().map(|(at, _)| at.0).max();
         let long_ago = last.is_none_or(|at| self.now.0.saturating_sub(at) >= SETTLE_AT_MOST_MS);
         if clean || long_ago {
@@ -323,7 +430,11 @@ impl Scaler<'_, '_> {
         if kept.last().is_none_or(|(_, last)| *last != nodes) {
             kept.push((self.now, nodes));
         }
-        let window = self.auto.scale_up.stabilization_ms.max(self.auto.scale_down.stabilization_ms);
+        let window = self
+            .auto
+            .scale_up
+            .stabilization_ms
+            .max(self.auto.scale_down.stabilization_ms);
         let start = self.now.0.saturating_sub(window);
         // One that ended before the window began counts no more.
         let gone = kept.windows(2).take_while(|w| w[1].0.0 <= start).count();
@@ -342,13 +453,20 @@ impl Scaler<'_, '_> {
         let within = |window: u64| {
             let start = self.now.0.saturating_sub(window);
             let kept = &self.memory.recommendations;
-            let live = kept.iter().enumerate().filter(move |(i, _)| {
-                kept.get(i + 1).is_none_or(|(next, _)| next.0 > start)
-            });
+            let live = kept
+                .iter()
+                .enumerate()
+                .filter(move |(i, _)| kept.get(i + 1).is_none_or(|(next, _)| next.0 > start));
             live.map(|(_, (_, nodes))| *nodes).collect::<Vec<_>>()
         };
-        let up = within(self.auto.scale_up.stabilization_ms).into_iter().chain([recommended]).min();
-        let down = within(self.auto.scale_down.stabilization_ms).into_iter().chain([recommended]).max();
+        let up = within(self.auto.scale_up.stabilization_ms)
+            .into_iter()
+            .chain([recommended])
+            .min();
+        let down = within(self.auto.scale_down.stabilization_ms)
+            .into_iter()
+            .chain([recommended])
+            .max();
         match (up, down) {
             (Some(up), _) if up > self.present => up,
             (_, Some(down)) if down < self.present => down,
@@ -361,7 +479,11 @@ impl Scaler<'_, '_> {
         let limits = behavior.policies.iter().map(|policy| {
             let start = self.now.0.saturating_sub(policy.period_ms);
             let recent = |sign: i32| -> u32 {
-                let events = self.memory.scaled.iter().filter(|(at, by)| at.0 > start && by.signum() == sign);
+                let events = self
+                    .memory
+                    .scaled
+                    .iter()
+                    .filter(|(at, by)| at.0 > start && by.signum() == sign);
                 events.map(|(_, by)| by.unsigned_abs()).sum()
             };
             if out {
@@ -394,7 +516,13 @@ impl Scaler<'_, '_> {
     }
 
     fn remember_step(&mut self, by: i32) {
-        let longest = self.auto.scale_up.policies.iter().chain(&self.auto.scale_down.policies).map(|p| p.period_ms);
+        let longest = self
+            .auto
+            .scale_up
+            .policies
+            .iter()
+            .chain(&self.auto.scale_down.policies)
+            .map(|p| p.period_ms);
         let longest = longest.max().unwrap_or(0).max(SETTLE_AT_MOST_MS);
         let start = self.now.0.saturating_sub(longest);
         self.memory.scaled.retain(|(at, _)| at.0 > start);
@@ -405,9 +533,17 @@ impl Scaler<'_, '_> {
 }
 
 fn hold(reason: &str, blocked_by: &str) -> Decided {
-    (Decision::Hold, format!("Hold: {reason}"), Some(blocked_by.to_string()))
+    (
+        Decision::Hold,
+        format!("Hold: {reason}"),
+        Some(blocked_by.to_string()),
+    )
 }
 
 fn count(nodes: u32) -> String {
-    if nodes == 1 { "1 node".into() } else { format!("{nodes} nodes") }
+    if nodes == 1 {
+        "1 node".into()
+    } else {
+        format!("{nodes} nodes")
+    }
 }

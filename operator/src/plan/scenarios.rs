@@ -19,7 +19,14 @@ fn a_cluster_forms_when_every_node_answers_and_is_empty() {
     world.place(2).up = false;
     world.round();
     assert!(world.plan().view.is_none());
-    assert!(world.condition("Ready").message.contains("waiting for 1 of 3"), "{:?}", world.condition("Ready"));
+    assert!(
+        world
+            .condition("Ready")
+            .message
+            .contains("waiting for 1 of 3"),
+        "{:?}",
+        world.condition("Ready")
+    );
     world.place(2).up = true;
     world.round();
     assert_eq!(world.view().epoch, Epoch(1));
@@ -45,7 +52,10 @@ fn no_cluster_forms_over_disks_that_hold_something() {
         world.settle(5);
         assert_eq!(world.stored, Stored::Missing, "foreign: {foreign}");
         let ready = world.condition("Ready");
-        assert!(!ready.status && ready.message.contains("files-1"), "{ready:?}");
+        assert!(
+            !ready.status && ready.message.contains("files-1"),
+            "{ready:?}"
+        );
     }
 }
 
@@ -66,7 +76,12 @@ fn scaling_out_starts_nodes_and_joins_them_in_one_change() {
     world.spread();
     world.round();
     assert!(is_joint(&world), "nobody has settled");
-    assert!(world.condition("Progressing").message.contains("is copying"));
+    assert!(
+        world
+            .condition("Progressing")
+            .message
+            .contains("is copying")
+    );
     world.settle(3);
     assert_eq!(world.plan().status.phase, Phase::Ready);
     assert_eq!(world.view().stable().unwrap().members.len(), 5);
@@ -100,12 +115,28 @@ fn scaling_in_goes_one_by_one_and_deletes_a_disk_only_when_it_is_empty() {
     world.round();
     assert!(!is_joint(&world));
     world.spread();
-    let proven = |world: &World| world.places[&Ordinal(4)].disk.as_ref().unwrap().keys.is_empty();
+    let proven = |world: &World| {
+        world.places[&Ordinal(4)]
+            .disk
+            .as_ref()
+            .unwrap()
+            .keys
+            .is_empty()
+    };
     assert!(!proven(&world));
     world.round();
     assert!(world.places[&Ordinal(4)].wanted, "it still holds copies");
-    assert!(world.condition("ScaleDownBlocked").message.contains("files-4"));
-    assert_eq!(world.members(), [0, 1, 2, 3], "the next leaves when the first is gone");
+    assert!(
+        world
+            .condition("ScaleDownBlocked")
+            .message
+            .contains("files-4")
+    );
+    assert_eq!(
+        world.members(),
+        [0, 1, 2, 3],
+        "the next leaves when the first is gone"
+    );
     world.work();
     assert!(proven(&world));
     world.round();
@@ -125,10 +156,22 @@ fn retained_disks_stay_and_come_back_as_new_members() {
     let disk = world.places[&Ordinal(3)].disk.clone().unwrap();
     assert!(!world.places[&Ordinal(3)].wanted);
     world.settle(3);
-    assert!(!world.places[&Ordinal(3)].wanted, "a kept disk is not started");
+    assert!(
+        !world.places[&Ordinal(3)].wanted,
+        "a kept disk is not started"
+    );
     world.spec.nodes = 4;
     world.settle(5);
-    assert_eq!(world.view().stable().unwrap().member(Ordinal(3)).unwrap().disk, disk.id);
+    assert_eq!(
+        world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(3))
+            .unwrap()
+            .disk,
+        disk.id
+    );
     assert!(world.whole());
 }
 
@@ -148,7 +191,13 @@ fn who_changes_his_mind_gets_the_old_table_back() {
 #[test]
 fn a_node_that_was_leaving_is_taken_in_again() {
     let mut world = World::formed(spec(4, 3));
-    let tokens = world.view().old().member(Ordinal(3)).unwrap().tokens.clone();
+    let tokens = world
+        .view()
+        .old()
+        .member(Ordinal(3))
+        .unwrap()
+        .tokens
+        .clone();
     world.spec.nodes = 3;
     world.round();
     world.work();
@@ -157,7 +206,16 @@ fn a_node_that_was_leaving_is_taken_in_again() {
     assert_eq!(world.members(), [0, 1, 2]);
     world.spec.nodes = 4;
     world.settle(4);
-    assert_eq!(world.view().stable().unwrap().member(Ordinal(3)).unwrap().tokens, tokens);
+    assert_eq!(
+        world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(3))
+            .unwrap()
+            .tokens,
+        tokens
+    );
     assert!(world.whole());
 }
 
@@ -168,18 +226,44 @@ fn scaling_in_waits_for_silent_members_room_and_copies() {
     world.place(1).up = false;
     world.round();
     assert!(world.plan().view.is_none());
-    assert!(world.condition("ScaleDownBlocked").message.contains("files-1"));
+    assert!(
+        world
+            .condition("ScaleDownBlocked")
+            .message
+            .contains("files-1")
+    );
     world.place(1).up = true;
-    let fullest = world.places.values().map(|p| p.disk.as_ref().unwrap().keys.len()).max().unwrap() as u64;
+    let fullest = world
+        .places
+        .values()
+        .map(|p| p.disk.as_ref().unwrap().keys.len())
+        .max()
+        .unwrap() as u64;
     world.capacity = fullest * world.key_bytes + 1;
     world.round();
     assert!(world.plan().view.is_none());
-    assert!(world.condition("ScaleDownBlocked").message.contains("% full"), "{:?}", world.condition("ScaleDownBlocked"));
+    assert!(
+        world
+            .condition("ScaleDownBlocked")
+            .message
+            .contains("% full"),
+        "{:?}",
+        world.condition("ScaleDownBlocked")
+    );
     world.capacity = 1 << 30;
     world.spec.nodes = 2;
     world.settle(30);
-    assert_eq!(world.members(), [0, 1, 2], "three copies need three members");
-    assert!(world.condition("ScaleDownBlocked").message.contains("2 members would be left for 3 copies"));
+    assert_eq!(
+        world.members(),
+        [0, 1, 2],
+        "three copies need three members"
+    );
+    assert!(
+        world
+            .condition("ScaleDownBlocked")
+            .message
+            .contains("2 members would be left for 3 copies")
+    );
 }
 
 #[test]
@@ -187,10 +271,16 @@ fn a_silent_member_is_repaired_around_after_a_while_and_comes_back() {
     let mut world = World::formed(spec(4, 3));
     world.place(2).up = false;
     world.settle(10);
-    assert!(world.view().stable().unwrap().live().count() == 4, "it is not given up at once");
+    assert!(
+        world.view().stable().unwrap().live().count() == 4,
+        "it is not given up at once"
+    );
     assert_eq!(world.plan().status.phase, Phase::Degraded);
     assert!(world.condition("Degraded").message.contains("files-2"));
-    assert!(world.condition("Ready").status, "two of three answer everywhere");
+    assert!(
+        world.condition("Ready").status,
+        "two of three answer everywhere"
+    );
     world.now += world.spec.repair_after_ms;
     world.settle(3);
     let member = world.view().stable().unwrap().member(Ordinal(2)).unwrap();
@@ -198,7 +288,15 @@ fn a_silent_member_is_repaired_around_after_a_while_and_comes_back() {
     assert!(world.whole(), "the others have all copies");
     world.place(2).up = true;
     world.settle(3);
-    assert!(!world.view().stable().unwrap().member(Ordinal(2)).unwrap().out);
+    assert!(
+        !world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(2))
+            .unwrap()
+            .out
+    );
     assert_eq!(world.plan().status.phase, Phase::Ready);
     assert!(world.events.iter().any(|e| e.reason == "Recovered"));
 }
@@ -215,7 +313,15 @@ fn with_too_few_members_nothing_is_given_up_until_a_node_is_added() {
     world.spec.nodes = 4;
     world.settle(5);
     assert_eq!(world.members(), [0, 1, 2, 3]);
-    assert!(world.view().stable().unwrap().member(Ordinal(1)).unwrap().out);
+    assert!(
+        world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(1))
+            .unwrap()
+            .out
+    );
     assert!(world.whole());
 }
 
@@ -227,10 +333,22 @@ fn a_lost_disk_is_replaced_at_once() {
     world.place(0).disk = Some(fresh);
     world.round();
     assert!(is_joint(&world));
-    assert_eq!(world.view().new_table().member(Ordinal(0)).unwrap().disk, id);
+    assert_eq!(
+        world.view().new_table().member(Ordinal(0)).unwrap().disk,
+        id
+    );
     world.work();
     world.settle(2);
-    assert_eq!(world.view().stable().unwrap().member(Ordinal(0)).unwrap().disk, id);
+    assert_eq!(
+        world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(0))
+            .unwrap()
+            .disk,
+        id
+    );
     assert!(world.whole());
 }
 
@@ -282,11 +400,22 @@ fn two_silent_owners_of_one_range_stop_all_changes() {
     world.now += world.spec.repair_after_ms;
     world.spec.nodes = 6;
     world.settle(5);
-    assert!(!is_joint(&world), "nobody knows what they alone have decided");
+    assert!(
+        !is_joint(&world),
+        "nobody knows what they alone have decided"
+    );
     assert!(!world.condition("Ready").status);
     world.place(2).up = true;
     world.settle(5);
-    assert!(world.view().stable().unwrap().member(Ordinal(1)).unwrap().out);
+    assert!(
+        world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(1))
+            .unwrap()
+            .out
+    );
     assert_eq!(world.members(), [0, 1, 2, 3, 4, 5]);
 }
 
@@ -298,20 +427,54 @@ fn a_disk_is_given_up_only_while_other_copies_answer() {
     world.place(1).up = false;
     world.settle(3);
     assert!(world.view().old().live().count() == 4 && !is_joint(&world));
-    assert!(world.condition("Degraded").message.contains("no other copy"), "{:?}", world.condition("Degraded"));
+    assert!(
+        world
+            .condition("Degraded")
+            .message
+            .contains("no other copy"),
+        "{:?}",
+        world.condition("Degraded")
+    );
 
     let mut world = World::formed(spec(4, 3));
     let disk = world.view().old().member(Ordinal(1)).unwrap().disk;
     world.spec.replace = Some(disk);
     world.settle(3);
-    assert!(world.view().stable().unwrap().member(Ordinal(1)).unwrap().out, "at once, though it answers");
+    assert!(
+        world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(1))
+            .unwrap()
+            .out,
+        "at once, though it answers"
+    );
     world.settle(3);
-    assert!(world.view().stable().unwrap().member(Ordinal(1)).unwrap().out, "and it stays so");
+    assert!(
+        world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(1))
+            .unwrap()
+            .out,
+        "and it stays so"
+    );
     let fresh = world.fresh_disk();
     let id = fresh.id;
     world.place(1).disk = Some(fresh);
     world.settle(3);
-    assert_eq!(world.view().stable().unwrap().member(Ordinal(1)).unwrap().disk, id);
+    assert_eq!(
+        world
+            .view()
+            .stable()
+            .unwrap()
+            .member(Ordinal(1))
+            .unwrap()
+            .disk,
+        id
+    );
 }
 
 #[test]
@@ -325,12 +488,22 @@ fn disks_of_other_clusters_and_copies_of_disks_do_not_join() {
     world.place(3).disk.as_mut().unwrap().view = Some(other.view().clone());
     world.settle(4);
     assert_eq!(world.members(), [0, 1, 2]);
-    assert!(world.condition("ScalingLimited").message.contains("another cluster"));
+    assert!(
+        world
+            .condition("ScalingLimited")
+            .message
+            .contains("another cluster")
+    );
     let copy = world.place(0).disk.clone();
     world.place(3).disk = copy;
     world.settle(4);
     assert_eq!(world.members(), [0, 1, 2]);
-    assert!(world.condition("ScalingLimited").message.contains("copy of a disk"));
+    assert!(
+        world
+            .condition("ScalingLimited")
+            .message
+            .contains("copy of a disk")
+    );
 }
 
 #[test]
@@ -339,8 +512,21 @@ fn draining_empties_a_node_that_stays_and_is_undone() {
     world.spec.drained = [Ordinal(1), Ordinal(2), Ordinal(3)].into();
     world.settle(12);
     assert_eq!(world.members(), [0, 3, 4], "never fewer than copies");
-    assert!(world.condition("ScaleDownBlocked").message.contains("files-3 must stay"));
-    assert!(world.places[&Ordinal(1)].wanted && world.places[&Ordinal(1)].disk.as_ref().unwrap().keys.is_empty());
+    assert!(
+        world
+            .condition("ScaleDownBlocked")
+            .message
+            .contains("files-3 must stay")
+    );
+    assert!(
+        world.places[&Ordinal(1)].wanted
+            && world.places[&Ordinal(1)]
+                .disk
+                .as_ref()
+                .unwrap()
+                .keys
+                .is_empty()
+    );
     world.spec.drained.clear();
     world.settle(6);
     assert_eq!(world.members(), [0, 1, 2, 3, 4]);
@@ -353,7 +539,12 @@ fn replication_follows_the_spec_when_members_suffice() {
     world.spec.replication = 4;
     world.settle(3);
     assert_eq!(world.view().stable().unwrap().replication, 3);
-    assert!(world.condition("ScalingLimited").message.contains("4 copies need 4 members"));
+    assert!(
+        world
+            .condition("ScalingLimited")
+            .message
+            .contains("4 copies need 4 members")
+    );
     world.spec.nodes = 4;
     world.settle(8);
     assert_eq!(world.view().stable().unwrap().replication, 4);
@@ -372,7 +563,10 @@ fn paused_changes_nothing() {
     world.settle(4);
     let plan = world.plan();
     assert!(plan.view.is_none() && plan.slots.is_empty() && plan.restart.is_empty());
-    assert_eq!((plan.status.phase, world.members().len()), (Phase::Paused, 3));
+    assert_eq!(
+        (plan.status.phase, world.members().len()),
+        (Phase::Paused, 3)
+    );
 }
 
 #[test]
@@ -384,7 +578,10 @@ fn nodes_take_new_settings_one_at_a_time_and_broken_ones_first() {
     assert_eq!(world.plan().restart, [Ordinal(1)]);
     world.place(1).up = false;
     world.round();
-    assert!(world.plan().restart.is_empty(), "the restarted one must be back first");
+    assert!(
+        world.plan().restart.is_empty(),
+        "the restarted one must be back first"
+    );
     world.place(1).up = true;
     let mut restarted = Vec::new();
     for _ in 0..6 {
@@ -411,7 +608,13 @@ fn a_lost_view_is_taken_from_a_majority_and_from_nobody_less() {
         world.place(1).up = false;
         world.round();
         assert_eq!(world.stored, damaged, "one of three is no majority");
-        assert!(world.plan().slots.values().all(|s| matches!(s, Slot::Running { .. })));
+        assert!(
+            world
+                .plan()
+                .slots
+                .values()
+                .all(|s| matches!(s, Slot::Running { .. }))
+        );
         assert_eq!(world.plan().status.phase, Phase::Degraded);
         world.place(0).up = true;
         world.place(1).up = true;
@@ -458,7 +661,12 @@ fn two_views_of_one_number_stop_everything() {
     world.round();
     let plan = world.plan();
     assert!(plan.view.is_none() && plan.slots.len() == 3);
-    assert!(world.condition("Degraded").message.contains("files-1 holds another view of number 2"));
+    assert!(
+        world
+            .condition("Degraded")
+            .message
+            .contains("files-1 holds another view of number 2")
+    );
     // A person may take that disk's say away.
     world.spec.replace = Some(world.view().old().member(Ordinal(1)).unwrap().disk);
     world.round();
@@ -486,8 +694,16 @@ fn nobody_is_removed_unseen() {
     world.round();
     world.place(3).up = false;
     world.settle(3);
-    assert!(world.places[&Ordinal(3)].wanted, "its disk may hold what nobody knows of");
-    assert!(world.condition("ScaleDownBlocked").message.contains("files-3 does not answer"));
+    assert!(
+        world.places[&Ordinal(3)].wanted,
+        "its disk may hold what nobody knows of"
+    );
+    assert!(
+        world
+            .condition("ScaleDownBlocked")
+            .message
+            .contains("files-3 does not answer")
+    );
     world.place(3).up = true;
     world.settle(2);
     assert!(!world.places.contains_key(&Ordinal(3)));
@@ -498,7 +714,10 @@ fn nobody_is_removed_unseen() {
     world.place(3).disk = None;
     world.spec.nodes = 3;
     world.round();
-    assert!(matches!(world.plan().slots.get(&Ordinal(3)), Some(Slot::Absent { .. })));
+    assert!(matches!(
+        world.plan().slots.get(&Ordinal(3)),
+        Some(Slot::Absent { .. })
+    ));
 }
 
 #[test]
@@ -509,7 +728,11 @@ fn only_word_of_exactly_this_view_completes_a_change() {
     world.round();
     world.work();
     let settled = world.observed();
-    let think = |observed: &Observed| plan(&world.spec, observed, &world.memory, Millis(world.now)).0.view;
+    let think = |observed: &Observed| {
+        plan(&world.spec, observed, &world.memory, Millis(world.now))
+            .0
+            .view
+    };
     assert!(think(&settled).is_some_and(|v| v.stable().is_some()));
     type Falsify = fn(&mut chord_api::report::NodeReport);
     let falsify: [Falsify; 5] = [

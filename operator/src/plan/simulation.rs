@@ -19,30 +19,58 @@ fn check(world: &World, plan: &Plan, seed: u64) {
     if let Some(next) = &plan.view {
         check_view(world, next, seed);
         let live = next.new_table().live().count();
-        assert!(live >= usize::from(next.new_table().replication), "seed {seed}: {live} live members");
+        assert!(
+            live >= usize::from(next.new_table().replication),
+            "seed {seed}: {live} live members"
+        );
     }
-    let absent: Vec<Ordinal> =
-        plan.slots.iter().filter(|(_, s)| matches!(s, Slot::Absent { .. })).map(|(o, _)| *o).collect();
+    let absent: Vec<Ordinal> = plan
+        .slots
+        .iter()
+        .filter(|(_, s)| matches!(s, Slot::Absent { .. }))
+        .map(|(o, _)| *o)
+        .collect();
     assert!(absent.len() <= 1, "seed {seed}: one node at a time");
     for ordinal in absent {
-        assert!(plan.view.is_none(), "seed {seed}: no node goes while the view changes");
-        let Stored::View(stored) = &world.stored else { panic!("seed {seed}: a node goes without a view") };
+        assert!(
+            plan.view.is_none(),
+            "seed {seed}: no node goes while the view changes"
+        );
+        let Stored::View(stored) = &world.stored else {
+            panic!("seed {seed}: a node goes without a view")
+        };
         assert!(stored.stable().is_some());
         let place = &world.places[&ordinal];
-        assert!(world.places.iter().all(|(o, p)| *o <= ordinal || !p.wanted), "seed {seed}: the highest first");
+        assert!(
+            world.places.iter().all(|(o, p)| *o <= ordinal || !p.wanted),
+            "seed {seed}: the highest first"
+        );
         if let Some(disk) = &place.disk {
-            assert!(stored.old().by_disk(disk.id).is_none(), "seed {seed}: its disk is in the view");
+            assert!(
+                stored.old().by_disk(disk.id).is_none(),
+                "seed {seed}: its disk is in the view"
+            );
             assert!(stored.old().member(ordinal).is_none());
             assert!(disk.keys.is_empty(), "seed {seed}: its disk is not empty");
-            assert_eq!(disk.view.as_ref(), Some(&**stored), "seed {seed}: proven at another view");
+            assert_eq!(
+                disk.view.as_ref(),
+                Some(&**stored),
+                "seed {seed}: proven at another view"
+            );
         }
     }
     assert!(plan.restart.len() <= 1);
     for ordinal in &plan.restart {
         let joint = matches!(&world.stored, Stored::View(v) if change::is_joint(v));
         let up = world.places[ordinal].up;
-        assert!(!up || (!joint && plan.view.is_none()), "seed {seed}: a working node restarted in a change");
-        assert!(!up || world.places.values().all(|p| p.up || !p.wanted), "seed {seed}: another one is down");
+        assert!(
+            !up || (!joint && plan.view.is_none()),
+            "seed {seed}: a working node restarted in a change"
+        );
+        assert!(
+            !up || world.places.values().all(|p| p.up || !p.wanted),
+            "seed {seed}: another one is down"
+        );
     }
     if world.spec.paused {
         assert!(plan.view.is_none() && plan.slots.is_empty() && plan.restart.is_empty());
@@ -50,10 +78,17 @@ fn check(world: &World, plan: &Plan, seed: u64) {
 }
 
 fn check_view(world: &World, next: &View, seed: u64) {
-    let held: Vec<View> =
-        world.places.values().filter_map(|p| p.disk.as_ref()?.view.clone()).collect();
+    let held: Vec<View> = world
+        .places
+        .values()
+        .filter_map(|p| p.disk.as_ref()?.view.clone())
+        .collect();
     if held.contains(next) {
-        assert!(held.iter().all(|v| v.epoch <= next.epoch || v.cluster != next.cluster), "seed {seed}: not the newest");
+        assert!(
+            held.iter()
+                .all(|v| v.epoch <= next.epoch || v.cluster != next.cluster),
+            "seed {seed}: not the newest"
+        );
         return;
     }
     let Stored::View(stored) = &world.stored else {
@@ -63,11 +98,18 @@ fn check_view(world: &World, next: &View, seed: u64) {
     };
     assert_eq!(next.epoch.0, stored.epoch.0 + 1, "seed {seed}");
     assert_eq!(next.parent, stored.hash(), "seed {seed}: views chain");
-    assert!(held.iter().all(|v| v.epoch < next.epoch), "seed {seed}: two views of one number");
+    assert!(
+        held.iter().all(|v| v.epoch < next.epoch),
+        "seed {seed}: two views of one number"
+    );
     match (&stored.tables, &next.tables) {
         (Tables::Stable(t), Tables::Joint(old, new)) => {
             assert_eq!(t, old, "seed {seed}");
-            let gone = t.members.iter().filter(|m| new.member(m.ordinal).is_none()).count();
+            let gone = t
+                .members
+                .iter()
+                .filter(|m| new.member(m.ordinal).is_none())
+                .count();
             assert!(gone <= 1, "seed {seed}: {gone} members leave at once");
         }
         (Tables::Joint(t, _), Tables::Joint(old, _)) => assert_eq!(t, old, "seed {seed}"),
@@ -76,12 +118,19 @@ fn check_view(world: &World, next: &View, seed: u64) {
             assert_eq!(u, done, "seed {seed}");
             for change in Placements::new(stored).changed() {
                 let settled = change.from.iter().filter(|m| {
-                    world.up(m).is_some_and(|d| d.settled == Some(stored.reference()))
+                    world
+                        .up(m)
+                        .is_some_and(|d| d.settled == Some(stored.reference()))
                 });
-                assert!(settled.count() >= stored.old().blocking(), "seed {seed}: completed without evidence");
+                assert!(
+                    settled.count() >= stored.old().blocking(),
+                    "seed {seed}: completed without evidence"
+                );
             }
         }
-        (Tables::Stable(_), Tables::Stable(_)) => panic!("seed {seed}: a change without a joint view"),
+        (Tables::Stable(_), Tables::Stable(_)) => {
+            panic!("seed {seed}: a change without a joint view")
+        }
     }
 }
 
@@ -91,18 +140,28 @@ fn check_data(world: &World, seed: u64, round: usize) {
     // Where only some hold the newest view, what the old table holds decides.
     let old = Placement::new(view.old());
     for k in 0..KEYS {
-        assert!(world.safe(k, &old, None), "seed {seed} round {round}: key {k} is lost at view {}", view.epoch);
+        assert!(
+            world.safe(k, &old, None),
+            "seed {seed} round {round}: key {k} is lost at view {}",
+            view.epoch
+        );
     }
 }
 
 fn majority_holds(world: &World) -> bool {
-    let Stored::View(view) = &world.stored else { return false };
-    let held = |m: &&chord_api::Member| {
-        world.places.get(&m.ordinal).and_then(|p| p.disk.as_ref()).is_some_and(|d| {
-            d.id == m.disk && d.view.as_ref() == Some(&**view)
-        })
+    let Stored::View(view) = &world.stored else {
+        return false;
     };
-    [view.old(), view.new_table()].iter().all(|t| t.members.iter().filter(held).count() * 2 > t.members.len())
+    let held = |m: &&chord_api::Member| {
+        world
+            .places
+            .get(&m.ordinal)
+            .and_then(|p| p.disk.as_ref())
+            .is_some_and(|d| d.id == m.disk && d.view.as_ref() == Some(&**view))
+    };
+    [view.old(), view.new_table()]
+        .iter()
+        .all(|t| t.members.iter().filter(held).count() * 2 > t.members.len())
 }
 
 /// Something goes wrong, or somebody changes his mind.
@@ -123,11 +182,18 @@ fn fault(world: &mut World, rng: &mut StdRng, history: &[View]) {
             let bearable = newest.as_ref().is_none_or(|v| {
                 let old = Placement::new(v.old());
                 let rest = |k| {
-                    old.owners(&key(k)).filter(|m| Some(m.disk) != lost && world.up(m).is_some()).count()
+                    old.owners(&key(k))
+                        .filter(|m| Some(m.disk) != lost && world.up(m).is_some())
+                        .count()
                 };
                 (0..KEYS).all(|k| world.safe(k, &old, lost) && rest(k) >= v.old().quorum())
             });
-            let alone = world.places.values().filter(|p| p.disk.as_ref().is_some_and(|d| d.view.is_some())).count() > 2;
+            let alone = world
+                .places
+                .values()
+                .filter(|p| p.disk.as_ref().is_some_and(|d| d.view.is_some()))
+                .count()
+                > 2;
             if bearable && alone && majority_holds(world) {
                 let disk = world.fresh_disk();
                 world.places.get_mut(&ordinal).unwrap().disk = Some(disk);
@@ -157,7 +223,9 @@ fn fault(world: &mut World, rng: &mut StdRng, history: &[View]) {
 
 /// The members that there should be.
 fn expected(world: &World) -> Vec<u32> {
-    (0..world.spec.nodes).filter(|o| !world.spec.drained.contains(&Ordinal(*o))).collect()
+    (0..world.spec.nodes)
+        .filter(|o| !world.spec.drained.contains(&Ordinal(*o)))
+        .collect()
 }
 
 fn at_rest(world: &World) -> bool {
@@ -165,7 +233,10 @@ fn at_rest(world: &World) -> bool {
     matches!(&world.stored, Stored::View(v) if v.stable().is_some())
         && world.plan().status.phase == Phase::Ready
         && world.plan().view.is_none()
-        && world.places.values().all(|p| !p.wanted || p.revision == world.spec.revision)
+        && world
+            .places
+            .values()
+            .all(|p| !p.wanted || p.revision == world.spec.revision)
         && world.members() == expected(world)
         && running == world.spec.nodes as usize
         && world.whole()
@@ -189,7 +260,7 @@ fn simulate(seed: u64) {
             world.spec.nodes = rng.random_range(4..8);
         }
         let (plan, memory) = world.think();
-        
+
         check(&world, &plan, seed);
         if let Stored::View(view) = &world.stored
             && !history.contains(view)
@@ -235,11 +306,35 @@ fn simulate(seed: u64) {
         }
     }
     let expected = expected(&world);
-    assert!(world.view().stable().is_some(), "seed {seed}: {:?}", world.plan().status);
-    assert_eq!(world.members(), expected, "seed {seed}: {:?}", world.plan().status);
-    let running: BTreeSet<u32> = world.places.iter().filter(|(_, p)| p.wanted).map(|(o, _)| o.0).collect();
-    assert_eq!(running, (0..world.spec.nodes).collect(), "seed {seed}: {:?}", world.plan().status);
-    assert_eq!(world.plan().status.phase, Phase::Ready, "seed {seed}: {:?}", world.plan().status);
+    assert!(
+        world.view().stable().is_some(),
+        "seed {seed}: {:?}",
+        world.plan().status
+    );
+    assert_eq!(
+        world.members(),
+        expected,
+        "seed {seed}: {:?}",
+        world.plan().status
+    );
+    let running: BTreeSet<u32> = world
+        .places
+        .iter()
+        .filter(|(_, p)| p.wanted)
+        .map(|(o, _)| o.0)
+        .collect();
+    assert_eq!(
+        running,
+        (0..world.spec.nodes).collect(),
+        "seed {seed}: {:?}",
+        world.plan().status
+    );
+    assert_eq!(
+        world.plan().status.phase,
+        Phase::Ready,
+        "seed {seed}: {:?}",
+        world.plan().status
+    );
     for _ in 0..3 {
         world.work();
     }
@@ -247,16 +342,27 @@ fn simulate(seed: u64) {
     world.round();
     world.round();
     let quiet = world.think();
-    assert!(quiet.0.view.is_none() && quiet.0.restart.is_empty(), "seed {seed}: {:?}", quiet.0);
+    assert!(
+        quiet.0.view.is_none() && quiet.0.restart.is_empty(),
+        "seed {seed}: {:?}",
+        quiet.0
+    );
     assert_eq!(quiet.0.events, [], "seed {seed}");
     world.now += 60_000;
-    assert_eq!(world.think(), quiet, "seed {seed}: a round in which nothing happened changes nothing");
+    assert_eq!(
+        world.think(),
+        quiet,
+        "seed {seed}: a round in which nothing happened changes nothing"
+    );
     assert_eq!(quiet.1, world.memory);
 }
 
 #[test]
 fn whatever_happens_the_rules_hold_and_it_comes_to_rest() {
-    let seeds: u64 = std::env::var("CHORD_PLAN_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10);
+    let seeds: u64 = std::env::var("CHORD_PLAN_SEEDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(10);
     for seed in 0..seeds {
         simulate(seed);
     }

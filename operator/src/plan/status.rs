@@ -28,8 +28,18 @@ pub struct Findings {
     pub held: Option<String>,
 }
 
-fn condition(kind: &'static str, status: bool, reason: &'static str, message: impl Into<String>) -> Condition {
-    Condition { kind, status, reason, message: message.into() }
+fn condition(
+    kind: &'static str,
+    status: bool,
+    reason: &'static str,
+    message: impl Into<String>,
+) -> Condition {
+    Condition {
+        kind,
+        status,
+        reason,
+        message: message.into(),
+    }
 }
 
 /// The status of a cluster without a view.
@@ -44,9 +54,24 @@ pub fn without_view(spec: &Spec, target: u32, phase: Phase, message: &str) -> St
         storage: StorageStatus::default(),
         autoscaling: None,
         conditions: vec![
-            condition("Ready", false, if held { "ViewUnknown" } else { "NotFormed" }, message),
-            condition("Progressing", !held, if held { "Held" } else { "Forming" }, message),
-            condition("Degraded", held, if held { "ViewUnknown" } else { "AsExpected" }, if held { message } else { "" }),
+            condition(
+                "Ready",
+                false,
+                if held { "ViewUnknown" } else { "NotFormed" },
+                message,
+            ),
+            condition(
+                "Progressing",
+                !held,
+                if held { "Held" } else { "Forming" },
+                message,
+            ),
+            condition(
+                "Degraded",
+                held,
+                if held { "ViewUnknown" } else { "AsExpected" },
+                if held { message } else { "" },
+            ),
             condition("StorageHealthy", true, "AsExpected", ""),
             condition("ScalingLimited", false, "AsExpected", ""),
             condition("ScaleDownBlocked", false, "AsExpected", ""),
@@ -57,7 +82,12 @@ pub fn without_view(spec: &Spec, target: u32, phase: Phase, message: &str) -> St
 
 fn paused(spec: &Spec) -> Condition {
     match spec.paused {
-        true => condition("Paused", true, "Paused", "spec.paused is set: nothing is changed"),
+        true => condition(
+            "Paused",
+            true,
+            "Paused",
+            "spec.paused is set: nothing is changed",
+        ),
         false => condition("Paused", false, "AsExpected", ""),
     }
 }
@@ -67,7 +97,9 @@ fn storage(cluster: &Cluster) -> StorageStatus {
     let mut storage = StorageStatus::default();
     let mut fullest = -1.0;
     for member in cluster.view.new_table().live() {
-        let Some(report) = cluster.here(member) else { continue };
+        let Some(report) = cluster.here(member) else {
+            continue;
+        };
         storage.capacity += report.space.capacity;
         storage.used += report.space.used;
         storage.files += report.files;
@@ -95,18 +127,25 @@ fn missing(cluster: &Cluster) -> Vec<Ordinal> {
 fn has_quorum(cluster: &Cluster, missing: &[Ordinal]) -> bool {
     let tables = [cluster.view.old(), cluster.view.new_table()];
     let spare = |t: &chord_api::Table| usize::from(t.replication) - t.quorum();
-    if tables.iter().all(|t| missing.len() <= spare(t) && t.live().count() >= usize::from(t.replication)) {
+    if tables
+        .iter()
+        .all(|t| missing.len() <= spare(t) && t.live().count() >= usize::from(t.replication))
+    {
         return true;
     }
     tables.iter().all(|table| {
-        Placement::new(table)
-            .ranges()
-            .all(|(_, owners)| owners.iter().filter(|m| cluster.here(m).is_some()).count() >= table.quorum())
+        Placement::new(table).ranges().all(|(_, owners)| {
+            owners.iter().filter(|m| cluster.here(m).is_some()).count() >= table.quorum()
+        })
     })
 }
 
 fn texts(notes: &[Note], topics: &[Topic]) -> String {
-    let mut texts: Vec<&str> = notes.iter().filter(|n| topics.contains(&n.topic)).map(|n| n.text.as_str()).collect();
+    let mut texts: Vec<&str> = notes
+        .iter()
+        .filter(|n| topics.contains(&n.topic))
+        .map(|n| n.text.as_str())
+        .collect();
     texts.dedup();
     texts.join("; ")
 }
@@ -121,11 +160,16 @@ fn phase(cluster: &Cluster, found: &Findings, degraded: bool) -> Phase {
     let (old, goal) = (cluster.view.old(), cluster.view.new_table());
     let wanted = |o: Ordinal| o.0 < found.target && !cluster.spec.drained.contains(&o);
     let joins = goal.members.iter().any(|m| old.member(m.ordinal).is_none());
-    let absent = (0..found.target).map(Ordinal).any(|o| wanted(o) && old.member(o).is_none());
+    let absent = (0..found.target)
+        .map(Ordinal)
+        .any(|o| wanted(o) && old.member(o).is_none());
     if joins || absent {
         return Phase::ScalingOut;
     }
-    let leaves = old.members.iter().any(|m| goal.member(m.ordinal).is_none() || !wanted(m.ordinal));
+    let leaves = old
+        .members
+        .iter()
+        .any(|m| goal.member(m.ordinal).is_none() || !wanted(m.ordinal));
     if leaves || !found.staying.is_empty() {
         return Phase::ScalingIn;
     }
@@ -136,12 +180,23 @@ fn phase(cluster: &Cluster, found: &Findings, degraded: bool) -> Phase {
 pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
     let (old, goal) = (cluster.view.old(), cluster.view.new_table());
     let missing = missing(cluster);
-    let out: Vec<Ordinal> = goal.members.iter().filter(|m| m.out).map(|m| m.ordinal).collect();
+    let out: Vec<Ordinal> = goal
+        .members
+        .iter()
+        .filter(|m| m.out)
+        .map(|m| m.ordinal)
+        .collect();
     let refused: Vec<String> = cluster
         .view
         .members()
         .iter()
-        .filter_map(|m| Some(format!("{}: {}", cluster.name(m.ordinal), cluster.here(m)?.refused_view.as_ref()?)))
+        .filter_map(|m| {
+            Some(format!(
+                "{}: {}",
+                cluster.name(m.ordinal),
+                cluster.here(m)?.refused_view.as_ref()?
+            ))
+        })
         .collect();
     let repair = texts(&found.notes, &[Topic::Repair]);
     let (degraded, why) = if let Some(held) = &found.held {
@@ -152,13 +207,22 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
         let with_disk = missing.iter().map(|o| {
             let trouble = cluster.node(*o).and_then(|n| n.trouble.clone());
             match trouble {
-                Some(trouble) => format!("{} does not answer with its disk ({trouble})", cluster.name(*o)),
+                Some(trouble) => format!(
+                    "{} does not answer with its disk ({trouble})",
+                    cluster.name(*o)
+                ),
                 None => format!("{} does not answer with its disk", cluster.name(*o)),
             }
         });
-        (Some("NodeSilent"), with_disk.take(5).collect::<Vec<_>>().join("; "))
+        (
+            Some("NodeSilent"),
+            with_disk.take(5).collect::<Vec<_>>().join("; "),
+        )
     } else if !out.is_empty() {
-        (Some("MemberOut"), format!("{} is given up until it comes back", cluster.names(out)))
+        (
+            Some("MemberOut"),
+            format!("{} is given up until it comes back", cluster.names(out)),
+        )
     } else if !refused.is_empty() {
         (Some("ViewRefused"), refused.join("; "))
     } else {
@@ -167,8 +231,14 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
     let storage = storage(cluster);
     let quorum = has_quorum(cluster, &missing);
     let phase = phase(cluster, &found, degraded.is_some());
-    let scaling = texts(&found.notes, &[Topic::Join, Topic::Size, Topic::Replication]);
-    let scaling = [found.limited.unwrap_or_default(), scaling].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>();
+    let scaling = texts(
+        &found.notes,
+        &[Topic::Join, Topic::Size, Topic::Replication],
+    );
+    let scaling = [found.limited.unwrap_or_default(), scaling]
+        .into_iter()
+        .filter(|t| !t.is_empty())
+        .collect::<Vec<_>>();
     let mut leave = texts(&found.notes, &[Topic::Leave]);
     if leave.is_empty() && !found.staying.is_empty() {
         leave = found.staying.join("; ");
@@ -181,23 +251,65 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
     };
     let full = storage.fullest_percent >= NEARLY_FULL;
     let full_message = match (full, storage.fullest_node) {
-        (true, Some(node)) => format!("{} is {} % full", cluster.name(node), storage.fullest_percent),
+        (true, Some(node)) => format!(
+            "{} is {} % full",
+            cluster.name(node),
+            storage.fullest_percent
+        ),
         _ => String::new(),
     };
     let reason = |bad: bool, name: &'static str| if bad { name } else { "AsExpected" };
     let conditions = vec![
         match quorum {
-            true => condition("Ready", true, "Quorum", "every file can be read and written"),
-            false => condition("Ready", false, "NoQuorum", format!("some files have too few copies that answer: {why}")),
+            true => condition(
+                "Ready",
+                true,
+                "Quorum",
+                "every file can be read and written",
+            ),
+            false => condition(
+                "Ready",
+                false,
+                "NoQuorum",
+                format!("some files have too few copies that answer: {why}"),
+            ),
         },
-        condition("Progressing", progressing.is_some(), progressing.unwrap_or("AsExpected"), progress),
-        condition("Degraded", degraded.is_some(), degraded.unwrap_or("AsExpected"), why),
-        condition("StorageHealthy", !full, reason(full, "DiskNearlyFull"), full_message),
-        condition("ScalingLimited", !scaling.is_empty(), reason(!scaling.is_empty(), "Limited"), scaling.join("; ")),
-        condition("ScaleDownBlocked", !leave.is_empty(), reason(!leave.is_empty(), "Blocked"), leave),
+        condition(
+            "Progressing",
+            progressing.is_some(),
+            progressing.unwrap_or("AsExpected"),
+            progress,
+        ),
+        condition(
+            "Degraded",
+            degraded.is_some(),
+            degraded.unwrap_or("AsExpected"),
+            why,
+        ),
+        condition(
+            "StorageHealthy",
+            !full,
+            reason(full, "DiskNearlyFull"),
+            full_message,
+        ),
+        condition(
+            "ScalingLimited",
+            !scaling.is_empty(),
+            reason(!scaling.is_empty(), "Limited"),
+            scaling.join("; "),
+        ),
+        condition(
+            "ScaleDownBlocked",
+            !leave.is_empty(),
+            reason(!leave.is_empty(), "Blocked"),
+            leave,
+        ),
         paused(cluster.spec),
     ];
-    let ready = goal.live().filter(|m| cluster.here(m).is_some_and(|r| r.ready)).count();
+    let ready = goal
+        .live()
+        .filter(|m| cluster.here(m).is_some_and(|r| r.ready))
+        .count();
     Status {
         phase,
         nodes: u32::try_from(old.members.len()).unwrap_or(u32::MAX),

@@ -53,8 +53,15 @@ pub struct World {
 }
 
 pub fn behavior(stabilization_ms: u64, nodes: u32, period_ms: u64) -> Behavior {
-    let policies = vec![Policy { amount: Amount::Nodes(nodes), period_ms }];
-    Behavior { stabilization_ms, policies, select: Select::Max }
+    let policies = vec![Policy {
+        amount: Amount::Nodes(nodes),
+        period_ms,
+    }];
+    Behavior {
+        stabilization_ms,
+        policies,
+        select: Select::Max,
+    }
 }
 
 pub fn spec(nodes: u32, replication: u8) -> Spec {
@@ -112,7 +119,12 @@ impl World {
     pub fn fresh_disk(&mut self) -> Disk {
         self.next_disk += 1;
         let id = DiskId(uuid::Uuid::from_u128(self.next_disk));
-        Disk { id, view: None, keys: BTreeMap::new(), settled: None }
+        Disk {
+            id,
+            view: None,
+            keys: BTreeMap::new(),
+            settled: None,
+        }
     }
 
     pub fn view(&self) -> &View {
@@ -123,7 +135,12 @@ impl World {
     }
 
     pub fn members(&self) -> Vec<u32> {
-        self.view().new_table().members.iter().map(|m| m.ordinal.0).collect()
+        self.view()
+            .new_table()
+            .members
+            .iter()
+            .map(|m| m.ordinal.0)
+            .collect()
     }
 
     pub fn plan(&self) -> &Plan {
@@ -131,7 +148,12 @@ impl World {
     }
 
     pub fn condition(&self, kind: &str) -> &Condition {
-        self.plan().status.conditions.iter().find(|c| c.kind == kind).unwrap()
+        self.plan()
+            .status
+            .conditions
+            .iter()
+            .find(|c| c.kind == kind)
+            .unwrap()
     }
 
     pub fn place(&mut self, ordinal: u32) -> &mut Place {
@@ -141,23 +163,35 @@ impl World {
     /// A member's own disk, where its node is up.
     pub fn up(&self, member: &Member) -> Option<&Disk> {
         let place = self.places.get(&member.ordinal)?;
-        place.disk.as_ref().filter(|d| place.up && d.id == member.disk)
+        place
+            .disk
+            .as_ref()
+            .filter(|d| place.up && d.id == member.disk)
     }
 
     /// A member's own disk, up or not.
     fn disk_of(&mut self, member: &Member) -> Option<&mut Disk> {
-        self.places.get_mut(&member.ordinal)?.disk.as_mut().filter(|d| d.id == member.disk)
+        self.places
+            .get_mut(&member.ordinal)?
+            .disk
+            .as_mut()
+            .filter(|d| d.id == member.disk)
     }
 
     fn report(&self, ordinal: Ordinal, disk: &Disk, whole: bool) -> NodeReport {
         let reference = disk.view.as_ref().map(View::reference);
         let placements = disk.view.as_ref().map(Placements::new);
         let owned = |k: &usize| {
-            placements.as_ref().is_some_and(|p| p.owners(&key(*k)).iter().any(|m| m.disk == disk.id))
+            placements
+                .as_ref()
+                .is_some_and(|p| p.owners(&key(*k)).iter().any(|m| m.disk == disk.id))
         };
         let hints = disk.keys.keys().filter(|k| !owned(k)).count() as u64;
         let registers = disk.keys.len() as u64 - hints;
-        let none = ViewRef { epoch: Epoch(0), hash: ViewHash::NONE };
+        let none = ViewRef {
+            epoch: Epoch(0),
+            hash: ViewHash::NONE,
+        };
         let at = reference.unwrap_or(none);
         NodeReport {
             name: format!("files-{ordinal}"),
@@ -175,7 +209,12 @@ impl World {
                 device: format!("d{ordinal}"),
             },
             files: 0,
-            inventory: Inventory { registers, hints, chunks: 0, dropped: 0 },
+            inventory: Inventory {
+                registers,
+                hints,
+                chunks: 0,
+                dropped: 0,
+            },
             sync: Sync {
                 epoch: at.epoch,
                 hash: at.hash,
@@ -183,7 +222,11 @@ impl World {
                 pending: 0,
                 waiting: None,
             },
-            copies: Copies { epoch: at.epoch, complete: whole, missing: u64::from(!whole) },
+            copies: Copies {
+                epoch: at.epoch,
+                complete: whole,
+                missing: u64::from(!whole),
+            },
             refused_view: None,
         }
     }
@@ -195,7 +238,11 @@ impl World {
             .places
             .iter()
             .map(|(ordinal, place)| {
-                let report = place.disk.as_ref().filter(|_| place.up).map(|d| self.report(*ordinal, d, whole));
+                let report = place
+                    .disk
+                    .as_ref()
+                    .filter(|_| place.up)
+                    .map(|d| self.report(*ordinal, d, whole));
                 let node = Node {
                     running: place.wanted,
                     revision: place.wanted.then(|| place.revision.clone()),
@@ -214,7 +261,9 @@ impl World {
         };
         let mut held: Vec<(View, BTreeSet<Ordinal>)> = Vec::new();
         for (ordinal, place) in self.places.iter().filter(|(_, p)| p.up) {
-            let Some(view) = place.disk.as_ref().and_then(|d| d.view.as_ref()) else { continue };
+            let Some(view) = place.disk.as_ref().and_then(|d| d.view.as_ref()) else {
+                continue;
+            };
             let reference = view.reference();
             if known.is_some_and(|k| reference == k || reference.epoch < k.epoch) {
                 continue;
@@ -226,7 +275,11 @@ impl World {
                 None => held.push((view.clone(), BTreeSet::from([*ordinal]))),
             }
         }
-        Observed { stored: self.stored.clone(), nodes, held }
+        Observed {
+            stored: self.stored.clone(),
+            nodes,
+            held,
+        }
     }
 
     /// Plans, without doing anything.
@@ -255,7 +308,12 @@ impl World {
                     let disk = disk.unwrap_or_else(|| self.fresh_disk());
                     let place = self.places.entry(*ordinal).or_default();
                     if !place.wanted {
-                        *place = Place { disk: None, wanted: true, up: true, revision: revision.clone() };
+                        *place = Place {
+                            disk: None,
+                            wanted: true,
+                            up: true,
+                            revision: revision.clone(),
+                        };
                     }
                     place.disk = Some(disk);
                 }
@@ -278,7 +336,9 @@ impl World {
 
     /// Every node that is up takes the stored view.
     pub fn spread(&mut self) {
-        let Stored::View(view) = &self.stored else { return };
+        let Stored::View(view) = &self.stored else {
+            return;
+        };
         let view = (**view).clone();
         let ordinals: Vec<Ordinal> = self.places.keys().copied().collect();
         for ordinal in ordinals {
@@ -288,9 +348,17 @@ impl World {
 
     /// A node takes a view, if it is newer than its own.
     pub fn give(&mut self, ordinal: Ordinal, view: &View) {
-        let Some(place) = self.places.get_mut(&ordinal).filter(|p| p.up) else { return };
-        let Some(disk) = place.disk.as_mut() else { return };
-        if disk.view.as_ref().is_some_and(|held| held.epoch >= view.epoch || held.cluster != view.cluster) {
+        let Some(place) = self.places.get_mut(&ordinal).filter(|p| p.up) else {
+            return;
+        };
+        let Some(disk) = place.disk.as_mut() else {
+            return;
+        };
+        if disk
+            .view
+            .as_ref()
+            .is_some_and(|held| held.epoch >= view.epoch || held.cluster != view.cluster)
+        {
             return;
         }
         // Ranges lost are void, ranges gained start empty: only what it owns in
@@ -299,8 +367,14 @@ impl World {
         let id = disk.id;
         for (k, (_, counts)) in &mut disk.keys {
             let owner = placements.old.owners(&key(*k)).any(|m| m.disk == id);
-            let gains = placements.new.as_ref().is_some_and(|p| p.owners(&key(*k)).any(|m| m.disk == id));
-            let held = disk.view.as_ref().is_some_and(|v| v.epoch.0 + 1 == view.epoch.0);
+            let gains = placements
+                .new
+                .as_ref()
+                .is_some_and(|p| p.owners(&key(*k)).any(|m| m.disk == id));
+            let held = disk
+                .view
+                .as_ref()
+                .is_some_and(|v| v.epoch.0 + 1 == view.epoch.0);
             *counts = *counts && (owner || (gains && held));
         }
         disk.view = Some(view.clone());
@@ -308,11 +382,16 @@ impl World {
     }
 
     fn at_epoch(&self, member: &Member, view: &View) -> bool {
-        self.up(member).is_some_and(|d| d.view.as_ref() == Some(view))
+        self.up(member)
+            .is_some_and(|d| d.view.as_ref() == Some(view))
     }
 
     fn tables(view: &View) -> Vec<&Table> {
-        if change::is_joint(view) { vec![view.old(), view.new_table()] } else { vec![view.old()] }
+        if change::is_joint(view) {
+            vec![view.old(), view.new_table()]
+        } else {
+            vec![view.old()]
+        }
     }
 
     /// The owners of a key that take part in its decisions, if they make a quorum
@@ -320,7 +399,10 @@ impl World {
     fn quorum(&self, k: usize, view: &View, placements: &Placements) -> Option<Vec<Member>> {
         let mut voters: Vec<Member> = Vec::new();
         for (table, placement) in World::tables(view).into_iter().zip(placements.all()) {
-            let there: Vec<&Member> = placement.owners(&key(k)).filter(|m| self.at_epoch(m, view)).collect();
+            let there: Vec<&Member> = placement
+                .owners(&key(k))
+                .filter(|m| self.at_epoch(m, view))
+                .collect();
             if there.len() < table.quorum() {
                 return None;
             }
@@ -336,8 +418,12 @@ impl World {
     /// Writes a key, if a quorum of each table is there at the newest view that is
     /// stored or held.
     pub fn write(&mut self, k: usize) -> bool {
-        let Some(view) = self.newest() else { return false };
-        let Some(voters) = self.quorum(k, &view, &Placements::new(&view)) else { return false };
+        let Some(view) = self.newest() else {
+            return false;
+        };
+        let Some(voters) = self.quorum(k, &view, &Placements::new(&view)) else {
+            return false;
+        };
         self.decided[k] += 1;
         let version = self.decided[k];
         for voter in voters {
@@ -355,7 +441,11 @@ impl World {
     }
 
     pub fn newest(&self) -> Option<View> {
-        let held = self.places.values().filter(|p| p.up).filter_map(|p| p.disk.as_ref()?.view.clone());
+        let held = self
+            .places
+            .values()
+            .filter(|p| p.up)
+            .filter_map(|p| p.disk.as_ref()?.view.clone());
         held.max_by_key(|v| v.epoch)
     }
 
@@ -363,10 +453,18 @@ impl World {
     /// that a quorum of the old table knows of, goes to all owners that are there.
     /// Whether *all* owners have it then.
     fn reconcile(&mut self, k: usize, view: &View, placements: &Placements) -> bool {
-        let Some(voters) = self.quorum(k, view, placements) else { return false };
+        let Some(voters) = self.quorum(k, view, placements) else {
+            return false;
+        };
         let version = voters
             .iter()
-            .filter_map(|m| self.up(m)?.keys.get(&k).filter(|(_, counts)| *counts).map(|(v, _)| *v))
+            .filter_map(|m| {
+                self.up(m)?
+                    .keys
+                    .get(&k)
+                    .filter(|(_, counts)| *counts)
+                    .map(|(v, _)| *v)
+            })
             .max();
         if let Some(version) = version {
             for voter in &voters {
@@ -382,9 +480,13 @@ impl World {
 
     /// One node does its work at its view: settles, or drops what it does not own.
     pub fn work_of(&mut self, ordinal: Ordinal) {
-        let Some(place) = self.places.get(&ordinal).filter(|p| p.up) else { return };
+        let Some(place) = self.places.get(&ordinal).filter(|p| p.up) else {
+            return;
+        };
         let Some(disk) = &place.disk else { return };
-        let Some(view) = disk.view.clone() else { return };
+        let Some(view) = disk.view.clone() else {
+            return;
+        };
         let (id, held): (DiskId, Vec<usize>) = (disk.id, disk.keys.keys().copied().collect());
         let placements = Placements::new(&view);
         let mut all = true;
@@ -392,11 +494,16 @@ impl World {
         for k in held {
             let owners_have = self.reconcile(k, &view, &placements);
             all &= owners_have || !placements.changes(&key(k));
-            if owners_have && !change::is_joint(&view) && !placements.old.owners(&key(k)).any(|m| m.disk == id) {
+            if owners_have
+                && !change::is_joint(&view)
+                && !placements.old.owners(&key(k)).any(|m| m.disk == id)
+            {
                 dropped.push(k);
             }
         }
-        let Some(disk) = self.places.get_mut(&ordinal).and_then(|p| p.disk.as_mut()) else { return };
+        let Some(disk) = self.places.get_mut(&ordinal).and_then(|p| p.disk.as_mut()) else {
+            return;
+        };
         for k in dropped {
             disk.keys.remove(&k);
         }
@@ -416,14 +523,20 @@ impl World {
 
     /// Whether every key has its newest version on all its owners of the view.
     pub fn whole(&self) -> bool {
-        let Stored::View(view) = &self.stored else { return true };
+        let Stored::View(view) = &self.stored else {
+            return true;
+        };
         let placement = chord_api::Placement::new(view.new_table());
-        (0..KEYS).all(|k| self.decided[k] == 0 || placement.owners(&key(k)).all(|m| self.has_newest(m, k)))
+        (0..KEYS).all(|k| {
+            self.decided[k] == 0 || placement.owners(&key(k)).all(|m| self.has_newest(m, k))
+        })
     }
 
     fn has_newest(&self, member: &Member, k: usize) -> bool {
         let place = self.places.get(&member.ordinal);
-        let disk = place.and_then(|p| p.disk.as_ref()).filter(|d| d.id == member.disk);
+        let disk = place
+            .and_then(|p| p.disk.as_ref())
+            .filter(|d| d.id == member.disk);
         disk.is_some_and(|d| d.keys.get(&k) == Some(&(self.decided[k], true)))
     }
 
@@ -431,7 +544,10 @@ impl World {
     /// they suffice for every quorum to see it.
     pub fn safe(&self, k: usize, old: &chord_api::Placement, but: Option<DiskId>) -> bool {
         let table = old.table();
-        let have = old.owners(&key(k)).filter(|m| Some(m.disk) != but && self.has_newest(m, k)).count();
+        let have = old
+            .owners(&key(k))
+            .filter(|m| Some(m.disk) != but && self.has_newest(m, k))
+            .count();
         self.decided[k] == 0 || have >= table.blocking()
     }
 

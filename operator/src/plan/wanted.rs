@@ -62,23 +62,39 @@ struct Choice<'c, 'a> {
 
 /// Works out which table is wanted, for `target` ordinals.
 pub fn wanted(cluster: &Cluster, target: u32, memory: &Memory, now: Millis) -> Wanted {
-    let mut choice = Choice { cluster, memory, now, joint: is_joint(&cluster.view), notes: Vec::new() };
+    let mut choice = Choice {
+        cluster,
+        memory,
+        now,
+        joint: is_joint(&cluster.view),
+        notes: Vec::new(),
+    };
     let old = cluster.view.old();
     let (joiners, joiners_wait) = choice.joiners(target);
     let mut table = choice.repaired(joiners);
-    let joins = table.members.iter().any(|m| old.member(m.ordinal).is_none());
+    let joins = table
+        .members
+        .iter()
+        .any(|m| old.member(m.ordinal).is_none());
     if joins && !choice.joint {
         let missing = cluster.missing(&table);
         if !missing.is_empty() {
             let who = cluster.names(missing);
             choice.notes.retain(|note| note.topic != Topic::Repair);
             table = choice.repaired(Vec::new());
-            choice.note(Topic::Join, format!("new nodes join when {who} answers again or is given up"));
+            choice.note(
+                Topic::Join,
+                format!("new nodes join when {who} answers again or is given up"),
+            );
         }
     }
     choice.replication(&mut table);
     choice.leave(&mut table, target);
-    Wanted { table, notes: choice.notes, joiners_wait }
+    Wanted {
+        table,
+        notes: choice.notes,
+        joiners_wait,
+    }
 }
 
 impl Choice<'_, '_> {
@@ -88,10 +104,9 @@ impl Choice<'_, '_> {
 
     /// Whether a member has not answered for as long as it takes to repair.
     fn long_silent(&self, ordinal: Ordinal) -> bool {
-        self.memory
-            .silent_since
-            .get(&ordinal)
-            .is_some_and(|since| self.now.0.saturating_sub(since.0) >= self.cluster.spec.repair_after_ms)
+        self.memory.silent_since.get(&ordinal).is_some_and(|since| {
+            self.now.0.saturating_sub(since.0) >= self.cluster.spec.repair_after_ms
+        })
     }
 
     fn zone(&self, ordinal: Ordinal) -> Option<String> {
@@ -102,11 +117,18 @@ impl Choice<'_, '_> {
     fn joiners(&mut self, target: u32) -> (Vec<Member>, bool) {
         let (cluster, spec) = (self.cluster, self.cluster.spec);
         let old = cluster.view.old();
-        let stays_wanted = |o: Ordinal| o.0 < target && !spec.drained.contains(&o) && old.member(o).is_none();
+        let stays_wanted =
+            |o: Ordinal| o.0 < target && !spec.drained.contains(&o) && old.member(o).is_none();
         if self.joint {
             // Who began to join goes on, unless it has been gone for long.
             let mut joiners = Vec::new();
-            for member in cluster.view.new_table().members.iter().filter(|m| stays_wanted(m.ordinal)) {
+            for member in cluster
+                .view
+                .new_table()
+                .members
+                .iter()
+                .filter(|m| stays_wanted(m.ordinal))
+            {
                 let mut member = member.clone();
                 match cluster.seen(&member) {
                     Seen::Here(report) if spec.replace == Some(report.disk) => continue,
@@ -143,14 +165,22 @@ impl Choice<'_, '_> {
         if joiners.is_empty() {
             return (joiners, false);
         }
-        let waited = self.memory.joiners_since.map_or(0, |since| self.now.0.saturating_sub(since.0));
+        let waited = self
+            .memory
+            .joiners_since
+            .map_or(0, |since| self.now.0.saturating_sub(since.0));
         if !awaited.is_empty() && waited < WAIT_FOR_JOINERS_MS {
             return (Vec::new(), true);
         }
         // Tokens one after the other, each for a table with those before it.
         let mut with = old.clone();
         for joiner in &mut joiners {
-            joiner.tokens = tokens::for_joiner(&with, joiner.ordinal, spec.tokens_per_node, spec.replication);
+            joiner.tokens = tokens::for_joiner(
+                &with,
+                joiner.ordinal,
+                spec.tokens_per_node,
+                spec.replication,
+            );
             with.members.push(joiner.clone());
             with.members.sort_by_key(|m| m.ordinal);
         }
@@ -162,8 +192,15 @@ impl Choice<'_, '_> {
     fn repaired(&mut self, joiners: Vec<Member>) -> Table {
         let cluster = self.cluster;
         let old = cluster.view.old();
-        let begun = if self.joint { Some(cluster.view.new_table()) } else { None };
-        let mut table = Table { replication: old.replication, members: Vec::new() };
+        let begun = if self.joint {
+            Some(cluster.view.new_table())
+        } else {
+            None
+        };
+        let mut table = Table {
+            replication: old.replication,
+            members: Vec::new(),
+        };
         // Who is to be marked, and whether that was begun already.
         let mut out: Vec<(Ordinal, bool)> = Vec::new();
         for member in &old.members {
@@ -171,7 +208,9 @@ impl Choice<'_, '_> {
             let given_up = cluster.spec.replace == Some(member.disk);
             let goal = begun.and_then(|t| t.member(member.ordinal));
             match cluster.seen(&member) {
-                Seen::Here(_) if given_up => out.push((member.ordinal, member.out || goal.is_some_and(|g| g.out))),
+                Seen::Here(_) if given_up => {
+                    out.push((member.ordinal, member.out || goal.is_some_and(|g| g.out)))
+                }
                 Seen::Here(_) => {}
                 Seen::OtherDisk(report) => {
                     member.disk = report.disk;
@@ -184,8 +223,12 @@ impl Choice<'_, '_> {
                         member.disk = goal.disk;
                         member.zone.clone_from(&goal.zone);
                     }
-                    Some(goal) if goal.disk == member.disk && goal.out => out.push((member.ordinal, true)),
-                    _ if given_up || self.long_silent(member.ordinal) => out.push((member.ordinal, false)),
+                    Some(goal) if goal.disk == member.disk && goal.out => {
+                        out.push((member.ordinal, true))
+                    }
+                    _ if given_up || self.long_silent(member.ordinal) => {
+                        out.push((member.ordinal, false))
+                    }
                     _ => {}
                 },
             }
@@ -228,7 +271,9 @@ impl Choice<'_, '_> {
             let placement = Placement::new(cluster.view.old());
             let only_copy = placement.ranges().any(|(_, owners)| {
                 owners.iter().any(|o| o.disk == member.disk)
-                    && !owners.iter().any(|o| o.disk != member.disk && cluster.here(o).is_some())
+                    && !owners
+                        .iter()
+                        .any(|o| o.disk != member.disk && cluster.here(o).is_some())
             });
             if only_copy {
                 return Some(format!(
@@ -238,7 +283,9 @@ impl Choice<'_, '_> {
             }
         }
         if let Err(why) = can_finish(cluster, without) {
-            return Some(format!("{name} is gone for long and cannot be repaired around: {why}"));
+            return Some(format!(
+                "{name} is gone for long and cannot be repaired around: {why}"
+            ));
         }
         match fit::fullest_after(cluster, without) {
             Some((fullest, percent)) if percent > FULL => Some(format!(
@@ -260,7 +307,10 @@ impl Choice<'_, '_> {
         changed.replication = goal;
         let live = changed.live().count();
         if live < usize::from(goal) {
-            self.note(Topic::Replication, format!("{goal} copies need {goal} members, there are {live}"));
+            self.note(
+                Topic::Replication,
+                format!("{goal} copies need {goal} members, there are {live}"),
+            );
             return;
         }
         if self.joint {
@@ -272,7 +322,10 @@ impl Choice<'_, '_> {
         let missing = cluster.missing(table);
         if !missing.is_empty() {
             let who = cluster.names(missing);
-            self.note(Topic::Replication, format!("{goal} copies are made when {who} answers again"));
+            self.note(
+                Topic::Replication,
+                format!("{goal} copies are made when {who} answers again"),
+            );
             return;
         }
         match fit::fullest_after(cluster, &changed) {
@@ -280,7 +333,9 @@ impl Choice<'_, '_> {
                 let name = cluster.name(fullest);
                 self.note(
                     Topic::Replication,
-                    format!("{goal} copies do not fit: {name} would be {percent:.0} % full; add nodes"),
+                    format!(
+                        "{goal} copies do not fit: {name} would be {percent:.0} % full; add nodes"
+                    ),
                 );
             }
             _ => *table = changed,
@@ -292,7 +347,11 @@ impl Choice<'_, '_> {
         let cluster = self.cluster;
         let old = cluster.view.old();
         let highest = old.members.iter().map(|m| m.ordinal).max();
-        let drained = old.members.iter().map(|m| m.ordinal).filter(|o| cluster.spec.drained.contains(o));
+        let drained = old
+            .members
+            .iter()
+            .map(|m| m.ordinal)
+            .filter(|o| cluster.spec.drained.contains(o));
         let beyond = highest.filter(|o| o.0 >= target && !cluster.spec.drained.contains(o));
         let leaving: Vec<Ordinal> = drained.chain(beyond).collect();
         if self.joint {
@@ -300,10 +359,14 @@ impl Choice<'_, '_> {
             if let Some(ordinal) = leaving.into_iter().find(|o| goal.member(*o).is_none()) {
                 let mut without = table.clone();
                 without.members.retain(|m| m.ordinal != ordinal);
-                let joins = table.members.iter().any(|m| old.member(m.ordinal).is_none());
+                let joins = table
+                    .members
+                    .iter()
+                    .any(|m| old.member(m.ordinal).is_none());
                 let stuck = without.live().find_map(|m| {
                     let report = cluster.here(m)?;
-                    (fit::percent(report.space.used, report.space.capacity) >= STUCK).then_some(m.ordinal)
+                    (fit::percent(report.space.used, report.space.capacity) >= STUCK)
+                        .then_some(m.ordinal)
                 });
                 if joins || without.live().count() < usize::from(without.replication) {
                     return;
@@ -311,7 +374,10 @@ impl Choice<'_, '_> {
                 match stuck {
                     Some(full) => {
                         let (name, full) = (cluster.name(ordinal), cluster.name(full));
-                        self.note(Topic::Leave, format!("{name} stays: the disk of {full} is full"));
+                        self.note(
+                            Topic::Leave,
+                            format!("{name} stays: the disk of {full} is full"),
+                        );
                     }
                     None => *table = without,
                 }
@@ -341,11 +407,16 @@ impl Choice<'_, '_> {
         let left = without.live().count();
         let copies = usize::from(without.replication.max(cluster.spec.replication));
         if left < copies {
-            return Some(format!("{name} must stay: {left} members would be left for {copies} copies"));
+            return Some(format!(
+                "{name} must stay: {left} members would be left for {copies} copies"
+            ));
         }
         let missing = cluster.missing(table);
         if !missing.is_empty() {
-            return Some(format!("{name} leaves when {} answers again or is given up", cluster.names(missing)));
+            return Some(format!(
+                "{name} leaves when {} answers again or is given up",
+                cluster.names(missing)
+            ));
         }
         // Those that can go now go first; one below a member cannot.
         let highest = table.members.iter().map(|m| m.ordinal).max();
@@ -353,14 +424,21 @@ impl Choice<'_, '_> {
             .observed
             .nodes
             .iter()
-            .filter(|(o, node)| o.0 >= target && Some(**o) > highest && node.running && !cluster.in_view(**o))
+            .filter(|(o, node)| {
+                o.0 >= target && Some(**o) > highest && node.running && !cluster.in_view(**o)
+            })
             .map(|(o, _)| *o)
             .collect();
         if !before.is_empty() {
-            return Some(format!("{name} leaves when {} is gone", cluster.names(before)));
+            return Some(format!(
+                "{name} leaves when {} is gone",
+                cluster.names(before)
+            ));
         }
         let limit = match &cluster.spec.autoscaling {
-            Some(auto) if !cluster.spec.drained.contains(&ordinal) => f64::from(auto.scale_out_above),
+            Some(auto) if !cluster.spec.drained.contains(&ordinal) => {
+                f64::from(auto.scale_out_above)
+            }
             _ => FULL,
         };
         match fit::fullest_after(cluster, &without) {
@@ -369,7 +447,9 @@ impl Choice<'_, '_> {
                 "{name} must stay: without it {} would be {percent:.0} % full, the limit is {limit:.0} %",
                 cluster.name(fullest)
             )),
-            None => Some(format!("{name} stays while it is not known how full the disks are")),
+            None => Some(format!(
+                "{name} stays while it is not known how full the disks are"
+            )),
         }
     }
 }
