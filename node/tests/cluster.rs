@@ -1,5 +1,7 @@
 //! Three and four real nodes: files in and out, nodes lost, views changed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use support::{Cluster, contents};

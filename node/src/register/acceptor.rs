@@ -7,6 +7,10 @@ use super::value::Value;
 
 /// What an acceptor answers to a prepare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every answer is the large one"
+)]
 pub enum Promise {
     /// No ballot below this one will be accepted; what has been.
     Promised {

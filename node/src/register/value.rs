@@ -115,6 +115,10 @@ pub enum Refusal {
 
 /// What a change makes of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every result is the large one"
+)]
 pub enum Applied {
     /// Propose this.
     Next(Value, Outcome),
