@@ -52,7 +52,8 @@ pub struct Space {
 pub struct Inventory {
     /// Registers that this node owns and votes with (tombstones included).
     pub registers: u64,
-    /// Registers left over from ranges that it no longer owns.
+    /// Registers and chunks left over from ranges that it no longer owns; at
+    /// least 1 while it has not looked since the view changed.
     pub hints: u64,
     /// Chunks.
     pub chunks: u64,

@@ -26,6 +26,9 @@ const UPLOAD_MEMORY: usize = 192 << 20;
 /// Names with a missing copy that are remembered; past it a full pass finds them.
 const MAX_DEBTS: usize = 10_000;
 
+/// Nobody has looked since the view changed.
+pub const NOT_LOOKED: u64 = u64::MAX;
+
 /// A view made ready for use.
 #[derive(Debug)]
 pub struct Current {
@@ -72,6 +75,8 @@ pub struct Node {
     pub sync: Mutex<Option<Sync>>,
     pub copies: Mutex<Option<Copies>>,
     pub primary_files: AtomicU64,
+    /// Chunks here that belong to others; [`NOT_LOOKED`] until somebody has.
+    pub foreign_chunks: AtomicU64,
     /// When this process started; the ring's clock counts from here.
     pub started: std::time::Instant,
     /// Since when this process has known the view in force.
@@ -142,6 +147,7 @@ impl Node {
             sync: Mutex::new(None),
             copies: Mutex::new(None),
             primary_files: AtomicU64::new(0),
+            foreign_chunks: AtomicU64::new(NOT_LOOKED),
             started: std::time::Instant::now(),
             view_since: Mutex::new(None),
         })
@@ -259,6 +265,9 @@ impl Node {
             pending: 0,
             waiting: None,
         });
+        // What lies here in the first view has always been ours.
+        let foreign = if given.epoch.0 == 1 { 0 } else { NOT_LOOKED };
+        self.foreign_chunks.store(foreign, Ordering::Relaxed);
         self.view.send_replace(Some(next));
         Ok(())
     }
@@ -363,7 +372,13 @@ impl Node {
         match self.store.counts() {
             Ok(c) => Inventory {
                 registers: c.registers,
-                hints: c.hints,
+                // Leftover chunks count too: while there are any, or may be some,
+                // this node's disk is fuller than it will be.
+                hints: c.hints
+                    + match self.foreign_chunks.load(Ordering::Relaxed) {
+                        NOT_LOOKED => u64::from(c.chunks > 0),
+                        known => known,
+                    },
                 chunks: c.chunks,
                 dropped: c.dropped,
             },

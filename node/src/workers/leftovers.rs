@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chord_api::FileName;
@@ -36,10 +37,14 @@ pub async fn clear(node: &Arc<Node>, current: &Arc<Current>) {
     if !due {
         return;
     }
-    if let Err(why) = clear_hints(node, current).await {
-        node.workers.say(NAME, "waiting", why);
+    // Chunks first: while a hint is left, the operator sees that this disk is
+    // fuller than it will be.
+    match clear_chunks(node, current).await {
+        Ok(left) if still(node, current) => node.foreign_chunks.store(left, Ordering::Relaxed),
+        Ok(_) => {}
+        Err(why) => node.workers.say(NAME, "waiting", why),
     }
-    if let Err(why) = clear_chunks(node, current).await {
+    if let Err(why) = clear_hints(node, current).await {
         node.workers.say(NAME, "waiting", why);
     }
 }
@@ -99,9 +104,10 @@ async fn clear_hints(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), Str
 }
 
 /// A chunk of somebody else's range goes when all its owners hold it. One that
-/// its register no longer names is the reaper's.
-async fn clear_chunks(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
+/// its register no longer names is the reaper's. Answers how many are left.
+async fn clear_chunks(node: &Arc<Node>, current: &Arc<Current>) -> Result<u64, String> {
     let mut after = None;
+    let mut left = 0;
     loop {
         let page = node
             .store
@@ -142,13 +148,14 @@ async fn clear_chunks(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), St
                     .map_err(|e| e.to_string())?;
                 node.workers.count(NAME, 1, 0);
             } else if let Some(meta) = foreign.get(&chunk.id) {
+                left += 1;
                 super::reaper::expect(node, meta.name.clone(), chunk.id.upload);
                 hand_over(node, current, meta, chunk).await;
             }
         }
         after = page.next;
         if after.is_none() {
-            return Ok(());
+            return Ok(left);
         }
     }
 }

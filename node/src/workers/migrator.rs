@@ -75,7 +75,8 @@ async fn round(node: &Arc<Node>, current: &Arc<Current>) -> Duration {
         "idle",
         "everything is where the view wants it, as far as this node knows",
     );
-    let left = node.store.counts().map_or(0, |c| c.hints + c.dropped);
+    let inventory = node.report().inventory;
+    let left = inventory.hints + inventory.dropped;
     if left > 0 || !node.is_member() {
         wait.min(Duration::from_secs(1))
     } else {
