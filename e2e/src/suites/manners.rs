@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     let _ = cases
         .case(
             "with nothing to do it writes nothing for 30 seconds",
-            idle(kube, &cluster, inner),
+            idle(&ctx, kube, &cluster, inner),
         )
         .await;
     let _ = cases
@@ -183,41 +183,32 @@ async fn versions(inner: &KubeCluster) -> Result<BTreeMap<String, String>> {
     Ok(versions)
 }
 
-async fn idle(kube: &Kube, cluster: &Cluster, inner: &KubeCluster) -> Result<()> {
-    // Figures may settle for a while after files came: first a time without a change.
-    let quiet = eventually("nothing has changed for 10 seconds", secs(100), || async {
-        let before = versions(inner).await?;
-        tokio::time::sleep(secs(10)).await;
-        let after = versions(inner).await?;
-        ensure!(before == after, "changed: {:?}", changed(&before, &after));
-        Ok(())
-    });
-    quiet.await?;
-    let (before, written) = (
-        versions(inner).await?,
-        operator::writes(&kube.client).await?,
-    );
-    tokio::time::sleep(secs(30)).await;
-    let (after, now) = (
-        versions(inner).await?,
-        operator::writes(&kube.client).await?,
-    );
-    ensure!(
-        before == after,
-        "these were written: {:?}",
-        changed(&before, &after)
-    );
-    ensure!(
-        (now - written).abs() < 0.5,
-        "the operator has counted {} writes",
-        now - written
-    );
-    ensure!(
-        before.len() >= 8,
-        "the objects are only {:?}",
-        before.keys()
-    );
-    cluster.is_settled(3).await
+/// Figures may follow for a while after files came, no oftener than every 30 seconds:
+/// after that there is nothing to write.
+async fn idle(ctx: &Ctx, kube: &Kube, cluster: &Cluster, inner: &KubeCluster) -> Result<()> {
+    let look = async || -> Result<_> {
+        let (versions, status) = (versions(inner).await?, cluster.status().await?);
+        Ok((versions, status, operator::writes(&kube.client).await?))
+    };
+    let mut last = String::new();
+    for _ in 0..4 {
+        let before = look().await?;
+        ensure!(before.0.len() >= 8, "the objects are only {:?}", before.0);
+        tokio::time::sleep(secs(30)).await;
+        let after = look().await?;
+        let writes = after.2 - before.2;
+        if before.0 == after.0 && writes.abs() < 0.5 {
+            return cluster.is_settled(3).await;
+        }
+        last = format!(
+            "the operator counted {writes} writes; written: {:?}; status before: {}; and after: {}",
+            changed(&before.0, &after.0),
+            before.1,
+            after.1
+        );
+        ctx.cases.note(&last);
+    }
+    bail!("something was written in each of four times 30 seconds; at last {last}")
 }
 
 fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
