@@ -78,6 +78,16 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     crate::load::put_all(&cluster.http()?, &files).await?;
     let all = names(&files);
     let _ = cases
+        .case("the figures of the status follow", async {
+            eventually("ten files are counted", secs(70), || async {
+                let status = cluster.status().await?;
+                ensure!(status["storage"]["files"] == 10, "{}", status["storage"]);
+                Ok(())
+            })
+            .await
+        })
+        .await;
+    let _ = cases
         .case(
             "with nothing to do it writes nothing for 30 seconds",
             idle(&ctx, kube, &cluster, inner),

@@ -372,7 +372,7 @@ async fn place(
                     yes.insert(voter.disk);
                     if electorate.decides(&yes) {
                         let missing: BTreeSet<DiskId> = no;
-                        finish_copies(&node, &name, sent, !missing.is_empty());
+                        finish_copies(&node, &name, chunk.id, sent, !missing.is_empty());
                         return Ok((
                             chunk,
                             Acks {
@@ -419,6 +419,7 @@ async fn place(
 fn finish_copies(
     node: &Arc<Node>,
     name: &FileName,
+    chunk: ChunkId,
     mut sent: FuturesUnordered<BoxFuture<'static, (Voter, Result<(), PeerError>)>>,
     mut owed: bool,
 ) {
@@ -429,6 +430,18 @@ fn finish_copies(
         }
         if owed {
             node.owe(&name);
+        }
+        // A copy that lands after the commit was told has missed the news. Of an
+        // upload that was given up the reaper finds out whatever it is told here.
+        let over = {
+            let uploads = node.uploads.lock().unwrap_or_else(|p| p.into_inner());
+            !uploads.contains(&chunk.upload)
+        };
+        if over {
+            tell(&node, |_| Request::Committed {
+                chunks: vec![chunk],
+            })
+            .await;
         }
     });
 }

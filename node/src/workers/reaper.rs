@@ -137,27 +137,35 @@ async fn chunks_of(node: &Node, name: &FileName, upload: UploadId) -> Result<Vec
     }
 }
 
-/// Every upload on this disk is looked into: its news may have been missed.
+/// Every upload on this disk is looked into: its news may have been missed, of
+/// its end as well as of its commit (a late copy lands after that was told).
 async fn find_uncommitted(node: &Arc<Node>) {
     let mut after = None;
-    let mut last: Option<(FileName, UploadId)> = None;
     loop {
         let Ok(page) = node.store.chunks_by_name(after, BATCH).await else {
             return;
         };
-        let mut asked: BTreeMap<FileName, Vec<UploadId>> = BTreeMap::new();
+        let mut asked: BTreeMap<FileName, BTreeMap<UploadId, Vec<ChunkId>>> = BTreeMap::new();
         for chunk in page.items {
-            let this = (chunk.name, chunk.id.upload);
-            if last.as_ref() != Some(&this) {
-                asked.entry(this.0.clone()).or_default().push(this.1);
-                last = Some(this);
+            let unnoted = asked
+                .entry(chunk.name)
+                .or_default()
+                .entry(chunk.id.upload)
+                .or_default();
+            if !chunk.committed {
+                unnoted.push(chunk.id);
             }
         }
         for (name, uploads) in asked {
             // One read a name; only what looks like garbage is looked into again.
-            if let Ok(Some(value)) = drive::read(node, &name).await {
-                for upload in uploads.into_iter().filter(|u| !value.names_upload(u)) {
+            let Ok(Some(value)) = drive::read(node, &name).await else {
+                continue;
+            };
+            for (upload, unnoted) in uploads {
+                if !value.names_upload(&upload) {
                     expect(node, name.clone(), upload);
+                } else if !unnoted.is_empty() && value.pending.iter().all(|p| p.upload != upload) {
+                    let _ = node.store.chunk_set_committed(unnoted).await;
                 }
             }
         }
