@@ -24,8 +24,21 @@ if [ "$stage" = kube ]; then
   fi
   e2e/cluster/tools.sh
   CHORD_NODE_BIN=$bins/chord-node CHORD_OPERATOR_BIN=$bins/chord-operator images/build.sh
+  export PATH=$PWD/target/tools/bin:$PATH
+  made=
+  if [ -z "${E2E_CONTEXT:-}" ] && docker info >/dev/null 2>&1; then
+    kind create cluster --name chord-e2e --config e2e/cluster/kind.yaml --wait 180s
+    made=chord-e2e
+    export E2E_CONTEXT=kind-chord-e2e
+  fi
   if [ -n "${E2E_CONTEXT:-}" ]; then
-    exec "$bins/chord-e2e" run --on kube "$@"
+    case $E2E_CONTEXT in
+      kind-*) e2e/cluster/load-images.sh target/images/chord-node.tar target/images/chord-operator.tar ;;
+    esac
+    status=0
+    "$bins/chord-e2e" run --on kube "$@" || status=$?
+    [ -z "$made" ] || [ -n "${KEEP_CLUSTER:-}" ] || kind delete cluster --name "$made"
+    exit "$status"
   fi
   e2e/cluster/up.sh
   e2e/cluster/load-images.sh target/images/chord-node.tar target/images/chord-operator.tar

@@ -1,10 +1,11 @@
 //! Running the suites one after the other.
 
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::content::mix;
@@ -120,6 +121,8 @@ async fn all(run: &Run) -> Result<Tally> {
                 return nowhere(&suites, &format!("{why:#}"));
             }
             let kube = Arc::new(Kube::connect(&run.image_tag).await?);
+            // Two runs would share one operator, and the first to end takes it away.
+            let _alone = alone(&kube.access.context)?;
             operator::check_free(&kube).await?;
             let begun = Instant::now();
             let installed = operator::install(&kube).await;
@@ -143,6 +146,34 @@ async fn all(run: &Run) -> Result<Tally> {
         }
     }
     Ok(total)
+}
+
+/// Held while a run is at work on a cluster.
+fn alone(context: &str) -> Result<File> {
+    let folder = repo().join("target/e2e");
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let name: String = context
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '-' })
+        .collect();
+    let path = folder.join(format!("kube-{name}.lock"));
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let lock = lock.with_context(|| format!("opening {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "another run is at work on the cluster of the context {context}: wait until it has ended"
+            )
+        }
+        Err(TryLockError::Error(e)) => {
+            Err(e).with_context(|| format!("locking {}", path.display()))
+        }
+    }
 }
 
 /// Where there is no cluster the suites are skipped, which on CI is a failure.
@@ -262,6 +293,22 @@ mod tests {
         .unwrap();
         assert_eq!(run.only, ["chunks", "faults"]);
         assert_eq!(run.on, Place::Local);
+    }
+
+    #[test]
+    fn only_one_run_works_on_a_cluster() {
+        let context = format!("test/{}", std::process::id());
+        let first = alone(&context).unwrap();
+        assert!(
+            alone(&context)
+                .unwrap_err()
+                .to_string()
+                .contains("another run")
+        );
+        drop(first);
+        drop(alone(&context).unwrap());
+        let name = format!("target/e2e/kube-test-{}.lock", std::process::id());
+        std::fs::remove_file(repo().join(name)).unwrap();
     }
 
     #[tokio::test]
