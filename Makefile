@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 1000
 
-.PHONY: help up test check e2e soak bench fmt
+.PHONY: help up test check e2e soak bench fmt images
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
@@ -30,7 +30,8 @@ e2e: ## the suites on a real Kubernetes
 	@scripts/e2e.sh kube
 
 soak: ## the simulations in their long form: SEEDS=1000
-	CHORD_SEEDS=$(SEEDS) $(CARGO) test --release --workspace --locked -- --nocapture sim
+	CHORD_SEEDS=$(SEEDS) CHORD_PLAN_SEEDS=$(SEEDS) SEEDS=$(SEEDS) \
+		$(CARGO) test --release --workspace --lib --locked -- --nocapture sim ring::
 
 bench: ## figures of the data path, to target/bench
 	@scripts/bench.sh

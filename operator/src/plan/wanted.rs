@@ -43,7 +43,7 @@ pub struct Note {
     pub text: String,
 }
 
-/// The table to go to, and what is left out of it for now.
+/// The table to go to, and what is left out of it at present.
 #[derive(Debug, PartialEq)]
 pub struct Wanted {
     pub table: Table,
