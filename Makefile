@@ -7,7 +7,7 @@ SEEDS ?= 1000
 .PHONY: help up test check e2e soak bench fmt images
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
 
 up: ## builds, and runs a cluster on this machine in the foreground
 	@scripts/toolchain.sh
