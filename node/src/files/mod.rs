@@ -3,6 +3,7 @@
 pub mod coordinator;
 mod get;
 mod list;
+mod pieces;
 pub mod put;
 mod verify;
 

@@ -20,6 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::coordinator::finished;
+use super::pieces::Pieces;
 use super::{Body, Put, PutDone};
 use crate::node::{Current, Node, now_ms};
 use crate::peer::client::PeerError;
@@ -80,11 +81,7 @@ pub fn admit_space(node: &Node, put: &Put) -> Result<(), Problem> {
 /// Stores a body.
 pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, Problem> {
     let chunk_size = node.args.chunk_size as usize;
-    let mut reader = Pieces {
-        body: &mut body,
-        left: None,
-        ended: false,
-    };
+    let mut reader = Pieces::new(&mut body);
     let expected = put.length.map_or(chunk_size, |n| {
         usize::try_from(n).unwrap_or(chunk_size).min(chunk_size)
     });
@@ -599,116 +596,4 @@ pub async fn drop_here(node: &Arc<Node>, put: Put, mut body: Body) -> Result<(),
     writer.finish().await.map_err(failed)?;
     node.workers.migrate_now.notify_one();
     Ok(())
-}
-
-/// A body cut into chunks.
-struct Pieces<'a> {
-    body: &'a mut Body,
-    /// What is left of the piece that the last chunk ended in.
-    left: Option<Bytes>,
-    /// The body has ended: it must not be asked again.
-    ended: bool,
-}
-
-impl Pieces<'_> {
-    /// Up to `size` bytes, fewer only at the end.
-    async fn take(&mut self, size: usize) -> Result<Vec<Bytes>, Problem> {
-        let mut pieces = Vec::new();
-        let mut taken = 0;
-        while taken < size {
-            let Some(mut piece) = self.next().await? else {
-                break;
-            };
-            if piece.len() > size - taken {
-                self.left = Some(piece.split_off(size - taken));
-            }
-            taken += piece.len();
-            pieces.push(piece);
-        }
-        Ok(pieces)
-    }
-
-    /// Whether nothing more comes; an error of the body shows here too.
-    async fn at_end(&mut self) -> Result<bool, Problem> {
-        match self.next().await? {
-            Some(piece) => {
-                self.left = Some(piece);
-                Ok(false)
-            }
-            None => Ok(true),
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        if let Some(piece) = self.left.take() {
-            return Ok(Some(piece));
-        }
-        while !self.ended {
-            match self.body.next().await {
-                Some(piece) => {
-                    let piece = piece?;
-                    if !piece.is_empty() {
-                        return Ok(Some(piece));
-                    }
-                }
-                None => self.ended = true,
-            }
-        }
-        Ok(None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn bodies_are_cut_exactly() {
-        for sizes in [
-            vec![],
-            vec![10],
-            vec![3, 3, 4],
-            vec![11],
-            vec![25],
-            vec![0, 10, 0, 10],
-        ] {
-            let total: usize = sizes.iter().sum();
-            let parts: Vec<Result<Bytes, Problem>> = sizes
-                .iter()
-                .map(|n| Ok(Bytes::from(vec![7u8; *n])))
-                .collect();
-            let mut body: Body = Box::pin(futures::stream::iter(parts));
-            let mut reader = Pieces {
-                body: &mut body,
-                left: None,
-                ended: false,
-            };
-            let mut got = Vec::new();
-            loop {
-                let piece: usize = reader.take(10).await.unwrap().iter().map(Bytes::len).sum();
-                got.push(piece);
-                if reader.at_end().await.unwrap() {
-                    break;
-                }
-            }
-            assert_eq!(got.iter().sum::<usize>(), total);
-            assert!(got[..got.len() - 1].iter().all(|n| *n == 10), "{got:?}");
-            assert!(total == 0 || *got.last().unwrap() > 0);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_broken_body_is_an_error_and_not_an_end() {
-        let parts = vec![
-            Ok(Bytes::from_static(b"abc")),
-            Err(Problem::new(Kind::InvalidRequest, "broken")),
-        ];
-        let mut body: Body = Box::pin(futures::stream::iter(parts));
-        let mut reader = Pieces {
-            body: &mut body,
-            left: None,
-            ended: false,
-        };
-        assert!(reader.take(10).await.is_err());
-    }
 }
