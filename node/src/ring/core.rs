@@ -22,22 +22,10 @@
 
 use chord_api::{Id, Ordinal};
 
+use super::circle::distance;
 use super::fingers::Fingers;
 use super::message::{Message, Peer, RequestId};
-
-/// What all virtual nodes of one host have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Rules {
-    /// r: how many other hosts a successor list reaches, where so many exist.
-    pub successors: usize,
-    /// The most entries of a list, for when few hosts have many tokens.
-    pub list_cap: usize,
-    /// The number of this start of the host, so that replies to an earlier one
-    /// match nothing.
-    pub boot: u32,
-    /// Request numbers wrap here, at most 2^31; small only to make a model finite.
-    pub request_ids: u32,
-}
+use super::rules::{Flaw, Rules, cut};
 
 /// A virtual node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -243,6 +231,27 @@ impl Vnode {
         }
     }
 
+    /// Whom it waits for: the peer asked for its pointers, and the one pinged.
+    #[cfg(test)]
+    pub fn waits_for(&self) -> (Option<Peer>, Option<Peer>) {
+        match &self.phase {
+            Phase::Joining(asked) => (asked.map(|a| a.peer), None),
+            Phase::Member(m) => (
+                m.asking.map(|(_, a)| a.peer),
+                m.rectify.map(|r| r.asked.peer),
+            ),
+        }
+    }
+
+    /// Itself after a crash, had it saved its pointers: see [`Flaw::ResumePointers`].
+    #[cfg(test)]
+    pub fn resumed(mut self) -> Vnode {
+        if let Phase::Member(member) = &mut self.phase {
+            (member.asking, member.rectify) = (None, None);
+        }
+        self
+    }
+
     /// Whether a round, or an attempt to join, is under way.
     pub fn is_asking(&self) -> bool {
         match &self.phase {
@@ -330,7 +339,12 @@ impl Vnode {
                         .first()
                         .is_some_and(|next| turn.me.id.between(&from.id, &next.id))
                 {
-                    let succ = cut(rules, &turn.me, succ.into_iter());
+                    let known = if rules.has(Flaw::JoinCopiesHead) {
+                        1
+                    } else {
+                        succ.len()
+                    };
+                    let succ = cut(rules, &turn.me, succ.into_iter().take(known));
                     let (pred, fingers) = (Some(from), Fingers::default());
                     let member = Member {
                         pred,
@@ -374,6 +388,14 @@ impl Vnode {
                 let fits = |(_, a): &mut (Purpose, Asked)| a.peer == from && a.request == request;
                 if let Some((purpose, _)) = member.asking.take_if(fits) {
                     member.adopt(&mut turn, from, succ);
+                    if let Some(nearer) = pred
+                        && rules.has(Flaw::AdoptUnanswered)
+                        && nearer.id.between(&turn.me.id, &from.id)
+                    {
+                        member.adopt(&mut turn, nearer, member.succ.clone());
+                        turn.send(nearer, Message::Notify);
+                        return out;
+                    }
                     match pred.filter(|p| p.id.between(&turn.me.id, &from.id)) {
                         Some(nearer) if purpose == Purpose::First => {
                             member.asking = Some((Purpose::Nearer, turn.query(nearer, false)));
@@ -475,7 +497,12 @@ impl Member {
         }
     }
 
-    fn adopt(&mut self, turn: &mut Turn, head: Peer, list: Vec<Peer>) {
+    fn adopt(&mut self, turn: &mut Turn, head: Peer, mut list: Vec<Peer>) {
+        if turn.rules.has(Flaw::MergeLists) {
+            list.extend(self.succ.iter().copied().filter(|p| *p != head));
+            list.sort_by_cached_key(|p| distance(&head.id, &p.id));
+            list.dedup();
+        }
         let succ = cut(turn.rules, &turn.me, std::iter::once(head).chain(list));
         if !succ.is_empty() && succ != self.succ {
             self.succ = succ;
@@ -489,7 +516,7 @@ impl Member {
         match self.pred {
             Some(pred) if pred == from => {}
             Some(pred) if !from.id.between(&pred.id, &turn.me.id) => {
-                if self.rectify.is_none() {
+                if self.rectify.is_none() && !turn.rules.has(Flaw::RectifyUnasked) {
                     let request = turn.request();
                     turn.send(pred, Message::Ping { request });
                     self.rectify = Some(Rectify {
@@ -545,25 +572,4 @@ impl Member {
 
 fn last(succ: &[Peer], me: &Peer) -> Id {
     succ.last().unwrap_or(me).id
-}
-
-/// The part of `peers` that makes a successor list of `me`: up to r other
-/// hosts, in clockwise order, ending before it comes round again.
-pub fn cut(rules: &Rules, me: &Peer, peers: impl Iterator<Item = Peer>) -> Vec<Peer> {
-    let mut list: Vec<Peer> = Vec::with_capacity(rules.successors);
-    let mut hosts: Vec<Ordinal> = Vec::with_capacity(rules.successors);
-    for peer in peers {
-        let from = list.last().map_or(me.id, |l| l.id);
-        if peer.id == me.id || !peer.id.between(&from, &me.id) || list.len() >= rules.list_cap {
-            break;
-        }
-        list.push(peer);
-        if peer.ordinal != me.ordinal && !hosts.contains(&peer.ordinal) {
-            hosts.push(peer.ordinal);
-            if hosts.len() >= rules.successors {
-                break;
-            }
-        }
-    }
-    list
 }

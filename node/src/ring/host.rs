@@ -22,9 +22,10 @@ use chord_api::{Epoch, Id, Ordinal, Token};
 pub use self::liveness::Liveness;
 pub use self::members::Members;
 use self::outside::Outside;
-use super::core::{Event, Rules, Vnode, Who};
+use super::core::{Event, Vnode, Who};
 use super::lookup::Lookup;
 use super::message::{Envelope, Peer, RequestId};
+use super::rules::Rules;
 
 /// How a host behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +50,7 @@ impl Config {
     pub fn new(boot: u32, stabilize_ms: u64) -> Config {
         let stabilize_ms = stabilize_ms.max(10);
         Config {
-            rules: Rules {
-                successors: 6,
-                list_cap: 16,
-                boot,
-                request_ids: 1 << 31,
-            },
+            rules: Rules::new(6, 16, boot),
             stabilize_ms,
             backoff: 8,
             request_timeout_ms: stabilize_ms.saturating_mul(4),

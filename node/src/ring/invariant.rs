@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chord_api::{Id, Ordinal};
 
-use super::core::{Rules, Vnode};
+use super::core::Vnode;
 use super::message::Peer;
+use super::rules::Rules;
 
 /// The members of a ring that are alive, by their ids.
 pub type Ring<'a> = BTreeMap<Id, &'a Vnode>;

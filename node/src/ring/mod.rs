@@ -5,7 +5,8 @@
 //! run the same code. The ring stays outside safety: nothing is lost when it is
 //! wrong, and what decides who must hold a file is the view.
 //!
-//! - [`core`]: one virtual node, after Zave's corrected protocol.
+//! - [`core`]: one virtual node, after Zave's corrected protocol; [`rules`]: what
+//!   it goes by; `model` (tests only): every interleaving of a few of them.
 //! - [`fingers`]: its far pointers, which make look-ups short.
 //! - [`lookup`]: an iterative look-up, driven by the one who asks.
 //! - [`host`]: all virtual nodes of one storage node, timing, liveness.
@@ -20,13 +21,17 @@ pub mod host;
 pub mod invariant;
 pub mod lookup;
 pub mod message;
+#[cfg(test)]
+mod model;
+pub mod rules;
 pub mod sim;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vnode_tests;
 
-pub use self::core::{Action, Event, Note, Rules, Vnode, Who};
+pub use self::core::{Action, Event, Note, Vnode, Who};
 pub use self::host::{Config, Host, HostAction, Received};
 pub use self::lookup::{Found, Lookup, LookupFailed, Next};
 pub use self::message::{Envelope, Message, Peer, RequestId, Route, Standing};
+pub use self::rules::Rules;

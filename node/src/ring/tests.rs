@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::core::Rules;
 use super::host::{Config, Members};
 use super::invariant::{self, Violation};
 use super::message::Peer;
+use super::rules::Rules;
 use super::sim::{CrashFigures, Network, Sim, simulate, simulate_crash};
 
 /// A cluster under test: the simulator and what the view says.

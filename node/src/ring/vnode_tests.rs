@@ -2,16 +2,12 @@
 
 use chord_api::{Ordinal, Token};
 
-use super::core::{Action, Event, Note, Rules, Vnode, Who, cut};
+use super::core::{Action, Event, Note, Vnode, Who};
 use super::message::{Message, Peer, RequestId};
+use super::rules::{Rules, cut};
 
 fn rules() -> Rules {
-    Rules {
-        successors: 2,
-        list_cap: 4,
-        boot: 7,
-        request_ids: 1 << 31,
-    }
+    Rules::new(2, 4, 7)
 }
 fn on(n: u64, host: u32) -> Peer {
     Peer {
