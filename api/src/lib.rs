@@ -9,6 +9,7 @@ pub mod client;
 pub mod files;
 pub mod http;
 pub mod id;
+pub mod listen;
 pub mod manifest;
 pub mod name;
 pub mod parent;

@@ -120,7 +120,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
+    chord_api::listen::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))
 }

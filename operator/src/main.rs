@@ -66,11 +66,14 @@ struct Run {
     #[arg(long, env = "NODE_IMAGE", default_value = concat!("docker.io/chord/chord-node:", env!("CARGO_PKG_VERSION")))]
     node_image: String,
     /// Where probes and metrics are served.
-    #[arg(long, env = "METRICS_LISTEN", default_value = "0.0.0.0:8082")]
+    #[arg(long, env = "METRICS_LISTEN", default_value = "[::]:8082")]
     metrics_listen: SocketAddr,
     /// Work only as the holder of a Lease, so that several operators may run.
     #[arg(long, env = "LEADER_ELECT", num_args = 0..=1, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     leader_elect: bool,
+    /// The name of the Lease: operators that share one take turns.
+    #[arg(long, env = "LEASE_NAME", default_value = "chord-operator")]
+    lease_name: String,
     /// The form of the log.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -182,6 +185,7 @@ async fn operator(run: Run) -> anyhow::Result<()> {
         node_image: run.node_image,
         metrics_listen: run.metrics_listen,
         leader_elect: run.leader_elect,
+        lease_name: run.lease_name,
         pod_name: non_empty(run.pod_name),
         pod_namespace: non_empty(run.pod_namespace),
     };

@@ -5,6 +5,7 @@
 //! of it is the planner's business; nothing here decides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chord_api::client::{NodeClient, NodeError};
 use chord_api::report::NodeReport;
@@ -17,6 +18,12 @@ use crate::plan::Stored;
 /// How many nodes are asked at the same time.
 const AT_ONCE: usize = 32;
 
+/// How often a node that answered last time is asked again when it does not.
+const ASKED_AGAIN: usize = 2;
+
+/// How long to wait before that.
+const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(500);
+
 /// How many different views are fetched in one round, the newest first: more
 /// would say nothing that these do not.
 const VIEWS_AT_MOST: usize = 8;
@@ -24,8 +31,47 @@ const VIEWS_AT_MOST: usize = 8;
 /// What every node said.
 pub type Reports = BTreeMap<Ordinal, Result<NodeReport, NodeError>>;
 
-/// Asks every target for its report.
-pub async fn observe_nodes(client: &NodeClient, targets: &[(Ordinal, String)]) -> Reports {
+/// Asks every target for its report. `heard`: who answered last time, and after this
+/// who did now. Who answered last time is asked again before it counts as silent: one
+/// missed answer says nothing, and would set the whole cluster's status to and fro.
+pub async fn observe_nodes(
+    client: &NodeClient,
+    targets: &[(Ordinal, String)],
+    heard: &mut BTreeSet<Ordinal>,
+) -> Reports {
+    let mut reports = ask(client, targets).await;
+    for _ in 0..ASKED_AGAIN {
+        let missed = missed(&reports, heard);
+        // Where so many are not heard it is not for a moment.
+        if missed.is_empty() || missed.len() > AT_ONCE {
+            break;
+        }
+        tokio::time::sleep(BEFORE_ASKING_AGAIN).await;
+        let again: Vec<(Ordinal, String)> = targets
+            .iter()
+            .filter(|(ordinal, _)| missed.contains(ordinal))
+            .cloned()
+            .collect();
+        reports.extend(ask(client, &again).await);
+    }
+    let answered = reports.iter().filter(|(_, answer)| answer.is_ok());
+    *heard = answered.map(|(ordinal, _)| *ordinal).collect();
+    reports
+}
+
+/// Who answered last time and cannot be reached now.
+fn missed(reports: &Reports, heard: &BTreeSet<Ordinal>) -> BTreeSet<Ordinal> {
+    let unreachable = |answer: &Result<NodeReport, NodeError>| {
+        matches!(answer, Err(NodeError::Unreachable { .. }))
+    };
+    reports
+        .iter()
+        .filter(|(ordinal, answer)| heard.contains(ordinal) && unreachable(answer))
+        .map(|(ordinal, _)| *ordinal)
+        .collect()
+}
+
+async fn ask(client: &NodeClient, targets: &[(Ordinal, String)]) -> Reports {
     // The futures are made in a loop, not in a closure of the stream: so the whole
     // can be sent between threads.
     let mut asked = Vec::with_capacity(targets.len());
@@ -236,5 +282,47 @@ mod tests {
         let mut foreign = report(Some(first.reference()));
         foreign.cluster = Some(ClusterUid("another".into()));
         assert!(!lacks(&foreign, &one));
+    }
+
+    /// A node that hangs up on its first callers.
+    async fn shy_node(mut hangs_up: u32) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut caller, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _ = caller.read(&mut request).await;
+                if hangs_up > 0 {
+                    hangs_up -= 1;
+                    continue;
+                }
+                let body = serde_json::to_string(&report(None)).unwrap();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = caller.write_all(answer.as_bytes()).await;
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn who_misses_one_answer_is_asked_again_and_who_was_silent_is_not() {
+        let client = NodeClient::new("s", Duration::from_secs(30)).unwrap();
+        let mut heard = BTreeSet::from([Ordinal(0)]);
+        let targets = [
+            (Ordinal(0), shy_node(1).await),
+            (Ordinal(1), shy_node(1).await),
+        ];
+        let reports = observe_nodes(&client, &targets, &mut heard).await;
+        assert!(reports[&Ordinal(0)].is_ok(), "{reports:?}");
+        assert!(reports[&Ordinal(1)].is_err(), "it was silent before");
+        assert_eq!(heard, BTreeSet::from([Ordinal(0)]));
+        let silent = [(Ordinal(0), shy_node(u32::MAX).await)];
+        let reports = observe_nodes(&client, &silent, &mut heard).await;
+        assert!(reports[&Ordinal(0)].is_err());
+        assert_eq!(heard, BTreeSet::new());
     }
 }

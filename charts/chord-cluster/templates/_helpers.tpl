@@ -22,3 +22,13 @@ app.kubernetes.io/name: chord
 app.kubernetes.io/instance: {{ include "chord-cluster.name" . }}
 app.kubernetes.io/component: node
 {{- end -}}
+
+{{/* A reference from a repository and a tag or digest. */}}
+{{- define "chord-cluster.reference" -}}
+{{- $tag := default .default .image.tag -}}
+{{- if hasPrefix "sha256:" $tag -}}
+{{ .image.repository }}@{{ $tag }}
+{{- else -}}
+{{ .image.repository }}:{{ $tag }}
+{{- end -}}
+{{- end -}}

@@ -3,6 +3,7 @@
 mod autoscaling;
 mod charts;
 mod chunks;
+mod claims;
 mod faults;
 mod first_session;
 mod manifests;
@@ -146,6 +147,13 @@ pub const ALL: &[Suite] = &[
         &[Place::Kube],
         240,
         "what a good operator leaves alone"
+    ),
+    suite!(
+        claims,
+        "claims",
+        &[Place::Kube],
+        400,
+        "whose claims are, and objects that are refused"
     ),
     suite!(
         charts,

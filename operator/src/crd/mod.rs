@@ -238,7 +238,7 @@ impl Default for Storage {
 #[serde(rename_all = "camelCase", default)]
 pub struct Retention {
     /// When the ChordCluster is deleted. `Retain` keeps the volumes, and so the
-    /// files; `Delete` deletes them. Default Retain.
+    /// files; `Delete` deletes those that were members. Default Retain.
     pub when_deleted: RetentionPolicy,
     /// When a node was scaled in, after it has proven that nothing is left on its
     /// volume. Default Delete.

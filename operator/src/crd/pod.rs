@@ -26,7 +26,8 @@ pub struct Pod {
     /// Where pods are placed, and beside what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
-    /// How pods are spread. Empty: over machines and zones, as far as possible.
+    /// How pods are spread. Empty, and without affinity between pods: over machines
+    /// and zones, as far as possible.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Priority class of the pods.
@@ -41,10 +42,12 @@ pub struct Pod {
     /// More environment variables of the node's container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
-    /// More labels of the pods; the operator's own win.
+    /// More labels of the pods; the operator's own win. They restart nobody: a pod
+    /// that runs keeps those that it has until it is made anew.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// More annotations of the pods; the operator's own win.
+    /// More annotations of the pods; the operator's own win. As labels, they reach
+    /// pods that are made from now on.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }

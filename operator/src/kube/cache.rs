@@ -134,6 +134,24 @@ pub struct Caches {
 }
 
 impl Caches {
+    /// Caches that have seen nothing.
+    #[cfg(test)]
+    pub fn empty() -> Caches {
+        fn none<K: Kind>() -> Cache<K> {
+            Cache::new(reflector::store().0)
+        }
+        Caches {
+            stateful_sets: none(),
+            services: none(),
+            config_maps: none(),
+            budgets: none(),
+            policies: none(),
+            accounts: none(),
+            pods: none(),
+            claims: none(),
+        }
+    }
+
     /// Starts the watches as tasks of `tasks`; comes back when all have their
     /// first list.
     pub async fn start(

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::apply::Applier;
 use super::cache::Cache;
 use super::error::Error;
-use super::names::{MANAGER, Names, PROVEN_EMPTY};
+use super::names::{MANAGER, Names, PROVEN_EMPTY, is_labelled};
 use super::observe::{Seen, proof_on};
 use super::slots::{removed, still_proven};
 use crate::crd::Quantity;
@@ -34,7 +34,8 @@ pub enum Step {
 }
 
 /// What is to be done with the claims. `now`, `wanted`: pods that the StatefulSet
-/// has and shall have; `proof`: of the node that goes now.
+/// has and shall have; `proof`: of the node that goes now; `deletes`: whether claims
+/// of nodes that went are deleted, as the resource has it now.
 pub fn steps(
     seen: &Seen,
     slots: &BTreeMap<Ordinal, Slot>,
@@ -42,6 +43,7 @@ pub fn steps(
     now: u32,
     wanted: u32,
     proof: Option<&str>,
+    deletes: bool,
 ) -> Vec<(Ordinal, Step)> {
     let mut steps = Vec::new();
     for (ordinal, claim) in &seen.claims {
@@ -58,7 +60,7 @@ pub fn steps(
                     steps.push((*ordinal, Step::Mark(proof.to_string())));
                 }
             }
-            (Some(mark), _) if gone && still_proven(mark, stored) => {
+            (Some(mark), _) if gone && deletes && still_proven(mark, stored) => {
                 steps.push((*ordinal, Step::Delete))
             }
             (Some(_), _) if gone => steps.push((*ordinal, Step::Unmark)),
@@ -87,6 +89,32 @@ pub fn requested(claim: &PersistentVolumeClaim) -> Option<u64> {
 }
 
 impl Applier<'_> {
+    /// The first of the ordinals whose claim is there and somebody else's: a pod
+    /// would mount it. What carries our labels is seen by the watch; the rest has to
+    /// be asked for.
+    pub async fn foreign_claim(
+        &self,
+        names: &Names,
+        seen: &Seen,
+        ordinals: std::ops::Range<u32>,
+    ) -> Result<Option<Ordinal>, Error> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
+        for ordinal in ordinals.map(Ordinal) {
+            if seen.claims.contains_key(&ordinal) {
+                continue;
+            }
+            let name = names.claim(ordinal);
+            let claim = api
+                .get_opt(&name)
+                .await
+                .map_err(Error::api(format!("reading claim {name}")))?;
+            if claim.is_some_and(|claim| !is_labelled(&claim.metadata, &names.cluster)) {
+                return Ok(Some(ordinal));
+            }
+        }
+        Ok(None)
+    }
+
     /// Carries the steps out.
     pub async fn claims(
         &self,
@@ -134,7 +162,7 @@ impl Applier<'_> {
         self.patch_claim(claims, &claim.name_any(), &patch).await
     }
 
-    async fn patch_claim(
+    pub(super) async fn patch_claim(
         &self,
         claims: &Cache<PersistentVolumeClaim>,
         name: &str,
@@ -238,14 +266,17 @@ mod tests {
         let mut seen = Seen::default();
         seen.claims.insert(Ordinal(3), claim(None, "1Gi"));
         seen.pods.insert(Ordinal(3), Arc::new(Pod::default()));
-        let first = steps(&seen, &absent(), &view(), 4, 3, Some(&proof));
+        let first = steps(&seen, &absent(), &view(), 4, 3, Some(&proof), true);
         assert_eq!(first, [(Ordinal(3), Step::Mark(proof.clone()))]);
         // The StatefulSet has gone down, the pod still ends.
         seen.claims.insert(Ordinal(3), claim(Some(&proof), "1Gi"));
-        assert_eq!(steps(&seen, &BTreeMap::new(), &view(), 3, 3, None), []);
+        assert_eq!(
+            steps(&seen, &BTreeMap::new(), &view(), 3, 3, None, true),
+            []
+        );
         seen.pods.clear();
         assert_eq!(
-            steps(&seen, &BTreeMap::new(), &view(), 3, 3, None),
+            steps(&seen, &BTreeMap::new(), &view(), 3, 3, None, true),
             [(Ordinal(3), Step::Delete)]
         );
     }
@@ -255,14 +286,26 @@ mod tests {
         let mut seen = Seen::default();
         seen.claims.insert(Ordinal(3), claim(None, "1Gi"));
         for (now, wanted) in [(3, 3), (4, 3), (0, 0)] {
-            assert_eq!(steps(&seen, &absent(), &view(), now, wanted, None), []);
+            assert_eq!(
+                steps(&seen, &absent(), &view(), now, wanted, None, true),
+                []
+            );
         }
         seen.claims
             .insert(Ordinal(3), claim(Some("nonsense"), "1Gi"));
         assert_eq!(
-            steps(&seen, &absent(), &view(), 3, 3, None),
+            steps(&seen, &absent(), &view(), 3, 3, None, true),
             [(Ordinal(3), Step::Unmark)]
         );
+    }
+
+    #[test]
+    fn who_wants_to_keep_a_claim_after_all_keeps_it() {
+        let mut seen = Seen::default();
+        seen.claims.insert(Ordinal(3), claim(Some(&proof()), "1Gi"));
+        let after = |deletes| steps(&seen, &BTreeMap::new(), &view(), 3, 3, None, deletes);
+        assert_eq!(after(true), [(Ordinal(3), Step::Delete)]);
+        assert_eq!(after(false), [(Ordinal(3), Step::Unmark)]);
     }
 
     #[test]
@@ -270,11 +313,11 @@ mod tests {
         let mut seen = Seen::default();
         seen.claims.insert(Ordinal(3), claim(Some(&proof()), "1Gi"));
         assert_eq!(
-            steps(&seen, &BTreeMap::new(), &view(), 3, 4, None),
+            steps(&seen, &BTreeMap::new(), &view(), 3, 4, None, true),
             [(Ordinal(3), Step::Unmark)]
         );
         assert_eq!(
-            steps(&seen, &BTreeMap::new(), &view(), 4, 4, None),
+            steps(&seen, &BTreeMap::new(), &view(), 4, 4, None, true),
             [(Ordinal(3), Step::Unmark)]
         );
     }
@@ -284,7 +327,10 @@ mod tests {
         let mut seen = Seen::default();
         seen.claims.insert(Ordinal(3), claim(None, "1Gi"));
         let slots = [(Ordinal(3), Slot::Absent { delete_disk: false })].into();
-        assert_eq!(steps(&seen, &slots, &view(), 4, 3, Some(&proof())), []);
+        assert_eq!(
+            steps(&seen, &slots, &view(), 4, 3, Some(&proof()), true),
+            []
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::cache::{Caches, api};
 use super::error::Error;
@@ -201,10 +202,12 @@ pub async fn run(
 /// A round that can break down or hang without taking others along.
 async fn guarded(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
-    let round = tokio::spawn(tokio::time::timeout(
+    // A round that nobody waits for any more ends: it would write for an operator that
+    // no longer leads.
+    let round = AbortOnDropHandle::new(tokio::spawn(tokio::time::timeout(
         ROUND,
         one(cluster.clone(), context.clone()),
-    ));
+    )));
     let result = match round.await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Error::Broken(format!(
@@ -235,8 +238,16 @@ async fn one(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Err
     let mut state = state.lock().await;
     match &cluster.0 {
         Ok(cluster) => reconcile(&context.shared, &context.caches, cluster, &mut state).await,
-        Err(invalid) => Err(Error::Refused(format!(
-            "the ChordCluster cannot be read ({invalid}): is the CRD of another version than the operator?"
-        ))),
+        Err(invalid) => {
+            let why = format!(
+                "the ChordCluster cannot be read ({invalid}): is the CRD of another version than the operator?"
+            );
+            if context.with(&cluster, |entry| entry.failures) == 0 {
+                let about = cluster.object_ref(&());
+                let publisher = &context.shared.publisher;
+                publisher.event_of(&about, true, "Unreadable", &why).await;
+            }
+            Err(Error::Refused(why))
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod names;
 pub mod objects;
 pub mod observe;
+pub mod owners;
 pub mod publish;
 pub mod reconcile;
 pub mod rolling;
@@ -55,6 +56,8 @@ pub struct Options {
     pub metrics_listen: SocketAddr,
     /// Whether to work only as the holder of the Lease.
     pub leader_elect: bool,
+    /// The name of the Lease.
+    pub lease_name: String,
     /// The operator's own pod and namespace, where it runs in one.
     pub pod_name: Option<String>,
     pub pod_namespace: Option<String>,
@@ -152,7 +155,16 @@ async fn operate(
         }
     };
     if options.leader_elect {
-        leader::lead(client, &home, &identity, stop, leads, work).await
+        leader::lead(
+            client,
+            &home,
+            &options.lease_name,
+            &identity,
+            stop,
+            leads,
+            work,
+        )
+        .await
     } else {
         client
             .apiserver_version()

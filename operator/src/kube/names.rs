@@ -19,6 +19,10 @@ pub const APPLIED: &str = "chord.storage/applied";
 pub const PROVEN_EMPTY: &str = "chord.storage/proven-empty";
 /// Selects every object that this operator watches.
 pub const WATCHED: &str = "app.kubernetes.io/managed-by=chord-operator";
+/// The label that says who manages an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The label with the version of the nodes' image.
+pub const VERSION: &str = "app.kubernetes.io/version";
 /// The label with the cluster's name, by which an object leads to its cluster.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
 
@@ -104,7 +108,7 @@ pub fn selector(cluster: &str) -> LabelSelector {
 pub fn lasting_labels(cluster: &str) -> BTreeMap<String, String> {
     let mut labels = selector_labels(cluster);
     labels.insert("app.kubernetes.io/part-of".into(), "chord".into());
-    labels.insert("app.kubernetes.io/managed-by".into(), MANAGER.into());
+    labels.insert(MANAGED_BY.into(), MANAGER.into());
     labels
 }
 
@@ -112,7 +116,7 @@ pub fn lasting_labels(cluster: &str) -> BTreeMap<String, String> {
 /// operator changes none.
 pub fn labels(cluster: &str, image: &str) -> BTreeMap<String, String> {
     let mut labels = lasting_labels(cluster);
-    labels.insert("app.kubernetes.io/version".into(), version_label(image));
+    labels.insert(VERSION.into(), version_label(image));
     labels
 }
 
@@ -151,6 +155,12 @@ pub fn is_owned(meta: &ObjectMeta, cluster_uid: &str) -> bool {
         .any(|o| o.controller == Some(true) && o.uid == cluster_uid)
 }
 
+/// Whether an object says by its labels that it was made for a cluster.
+pub fn is_labelled(meta: &ObjectMeta, cluster: &str) -> bool {
+    let label = |key: &str| meta.labels.as_ref()?.get(key).map(String::as_str);
+    label(INSTANCE) == Some(cluster) && label(MANAGED_BY) == Some(MANAGER)
+}
+
 /// The metadata of a child.
 pub fn meta(cluster: &ChordCluster, name: String, image: &str) -> ObjectMeta {
     ObjectMeta {
@@ -177,5 +187,25 @@ mod tests {
             assert_eq!(version_label(image), label, "{image}");
         }
         assert_eq!(version_label(&format!("r/n:{}", "a".repeat(100))).len(), 63);
+    }
+
+    #[test]
+    fn an_object_is_ours_by_both_labels() {
+        let labelled = |labels: BTreeMap<String, String>| {
+            let meta = ObjectMeta {
+                labels: Some(labels),
+                ..Default::default()
+            };
+            is_labelled(&meta, "files")
+        };
+        let one = |key: &str, value: &str| BTreeMap::from([(key.to_string(), value.to_string())]);
+        assert!(labelled(lasting_labels("files")));
+        assert!(!labelled(lasting_labels("other")));
+        assert!(
+            !labelled(one(INSTANCE, "files")),
+            "a chart of that name labels its objects so too"
+        );
+        assert!(!labelled(one(MANAGED_BY, MANAGER)));
+        assert!(!is_labelled(&ObjectMeta::default(), "files"));
     }
 }

@@ -11,7 +11,8 @@ use super::cache::Caches;
 use super::claims;
 use super::error::Error;
 use super::names::{Names, REVISION};
-use super::observe::Seen;
+use super::observe::{Seen, has_volume};
+use super::owners;
 use super::reconcile::Shared;
 use super::slots;
 use super::store::Kept;
@@ -35,6 +36,62 @@ impl BroughtAbout {
     fn forget(&mut self) {
         self.0 = None;
     }
+}
+
+/// What became of the objects.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// One of a kind.
+    pub conditions: Vec<ConditionNow>,
+    /// The first thing that could not be done.
+    pub failed: Option<Error>,
+}
+
+impl Outcome {
+    /// Takes down what went wrong: somebody else's object as a condition, anything
+    /// else as the failure.
+    pub fn note<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        match result {
+            Ok(done) => return Some(done),
+            Err(error @ Error::NameConflict { .. }) => {
+                if let Some(conflict) = error.condition(0) {
+                    self.tell(conflict);
+                }
+            }
+            Err(error) => {
+                self.failed.get_or_insert(error);
+            }
+        }
+        None
+    }
+
+    /// Adds a condition, unless there is one of that kind.
+    pub fn tell(&mut self, condition: ConditionNow) {
+        if self.conditions.iter().all(|c| c.kind != condition.kind) {
+            self.conditions.push(condition);
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        self.conditions.is_empty() && self.failed.is_none()
+    }
+}
+
+/// How many pods a StatefulSet shall have.
+pub fn replicas_of(set: &StatefulSet) -> u32 {
+    let replicas = set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+    u32::try_from(replicas).unwrap_or(0)
+}
+
+/// The revision that a StatefulSet gives to pods that it makes.
+fn revision_of(set: &StatefulSet) -> Option<&String> {
+    let template = &set.spec.as_ref()?.template;
+    template
+        .metadata
+        .as_ref()?
+        .annotations
+        .as_ref()?
+        .get(REVISION)
 }
 
 /// Bytes in the StatefulSet's claim template, and how they are written there.
@@ -70,7 +127,8 @@ pub struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Brings the objects about; returns conditions of its own.
+    /// Brings the objects about. What fails is told, and keeps only that from being
+    /// done which stands on it.
     pub async fn objects(
         &self,
         applier: &mut Applier<'_>,
@@ -78,10 +136,24 @@ impl Round<'_> {
         set: Option<&StatefulSet>,
         kept: &Kept,
         plan: &Plan,
-    ) -> Result<Vec<ConditionNow>, Error> {
-        let mut conditions = Vec::new();
+        outcome: &mut Outcome,
+    ) {
         let now = self.seen.replicas;
-        let replicas = self.replicas(plan);
+        let mut replicas = self.replicas(plan);
+        let have = set.map_or(0, replicas_of);
+        let foreign = applier.foreign_claim(self.names, self.seen, have..replicas);
+        match outcome.note(foreign.await) {
+            Some(None) => {}
+            Some(Some(ordinal)) => {
+                // As many pods as there can be without it.
+                replicas = ordinal.0.max(now);
+                outcome.note::<()>(Err(Error::NameConflict {
+                    kind: "PersistentVolumeClaim".into(),
+                    name: self.names.claim(ordinal),
+                }));
+            }
+            None => replicas = replicas.min(now),
+        }
         let proof = slots::removed(now, replicas)
             .and_then(|o| slots::report_of(self.observed, o))
             .and_then(|r| slots::proof(r, &self.observed.stored));
@@ -92,35 +164,36 @@ impl Round<'_> {
             now,
             replicas,
             proof.as_deref(),
+            self.wanted.plan.delete_scaled_disks,
         );
-        applier
-            .claims(&self.caches.claims, self.names, self.seen, &steps)
-            .await?;
+        let marked = applier.claims(&self.caches.claims, self.names, self.seen, &steps);
+        if outcome.note(marked.await).is_none() {
+            // Without the proof on its claim no pod goes.
+            replicas = replicas.max(now);
+        }
 
         // One that is being deleted says nothing of the one that comes after it.
         let standing = set.filter(|s| s.metadata.deletion_timestamp.is_none());
         let template = standing.and_then(template_size);
         let size = &self.cluster.spec.storage.size;
         let small = claims::too_small(self.seen, self.wanted.settings.capacity);
-        conditions.extend(
-            applier
-                .grow(&self.caches.claims, self.seen, &small, size)
-                .await?,
-        );
+        let grown = applier.grow(&self.caches.claims, self.seen, &small, size);
+        if let Some(condition) = outcome.note(grown.await).flatten() {
+            outcome.tell(condition);
+        }
         let outgrown = template
             .as_ref()
             .is_some_and(|(bytes, _)| *bytes < self.wanted.settings.capacity);
         let shape = Shape {
             replicas,
             claim_size: template.map_or_else(|| size.0.clone(), |(_, text)| text),
-            keep_claims: outgrown,
             disruptions_allowed: plan.disruptions_allowed,
             operator_namespace: self.shared.operator_namespace.clone(),
         };
         // What was brought about and has not been touched since is as it shall be.
         let mark = self.mark(&shape);
-        if brought_about.is(&mark) && conditions.is_empty() && !outgrown {
-            return Ok(conditions);
+        if brought_about.is(&mark) && outcome.is_well() && !outgrown {
+            return;
         }
         brought_about.forget();
         let Objects {
@@ -132,63 +205,49 @@ impl Round<'_> {
             network_policy,
         } = build(self.cluster, self.wanted, &shape);
 
-        // What the pods stand on comes first; a conflict there stops the round.
+        // What the pods stand on comes first.
+        let mut stands = true;
         if let Some(account) = service_account {
-            applier
-                .ensure(&self.caches.accounts, account, false)
-                .await?;
+            let made = applier.ensure(&self.caches.accounts, account, false).await;
+            stands &= outcome.note(made).is_some();
         }
-        applier
+        let made = applier
             .ensure(&self.caches.services, nodes_service, false)
-            .await?;
-        if set.is_some() || replicas > 0 {
-            let live = applier
-                .ensure(&self.caches.stateful_sets, stateful_set, replicas < now)
-                .await?;
-            if outgrown && small.is_empty() && conditions.is_empty() {
-                self.remake(applier, &live).await?;
+            .await;
+        stands &= outcome.note(made).is_some();
+        if stands && (set.is_some() || replicas > 0) {
+            // As it was read and no other: a write that was on its way for long must
+            // not bring an earlier number of pods back.
+            let made = applier
+                .ensure(&self.caches.stateful_sets, stateful_set, true)
+                .await;
+            if let Some(live) = outcome.note(made)
+                && outgrown
+                && small.is_empty()
+                && outcome.is_well()
+            {
+                outcome.note(self.remake(applier, &live).await);
             }
         }
-        // Nothing depends on the rest: a conflict there is told, and stops nothing.
-        let mut beside = Vec::new();
-        beside.push(
-            applier
-                .ensure(&self.caches.services, client_service, false)
-                .await
-                .map(drop),
-        );
-        beside.push(
-            applier
-                .ensure(&self.caches.budgets, budget, false)
-                .await
-                .map(drop),
-        );
+        // Nothing depends on the rest.
+        let made = applier
+            .ensure(&self.caches.services, client_service, false)
+            .await;
+        outcome.note(made);
+        let made = applier.ensure(&self.caches.budgets, budget, false).await;
+        outcome.note(made);
         match network_policy {
-            Some(policy) => beside.push(
-                applier
-                    .ensure(&self.caches.policies, policy, false)
-                    .await
-                    .map(drop),
-            ),
-            None => self.no_policy(applier).await?,
-        }
-        for result in beside {
-            match result {
-                Err(e @ Error::NameConflict { .. }) => conditions.push(ConditionNow {
-                    kind: "NameConflict".into(),
-                    status: true,
-                    reason: "NameConflict".into(),
-                    message: e.to_string(),
-                }),
-                other => other?,
+            Some(policy) => {
+                let made = applier.ensure(&self.caches.policies, policy, false).await;
+                outcome.note(made);
+            }
+            None => {
+                outcome.note(self.no_policy(applier).await);
             }
         }
-        if conditions.is_empty() && !outgrown {
+        if outcome.is_well() && !outgrown {
             brought_about.remember(self.mark(&shape));
         }
-        // One condition of a kind.
-        conditions.dedup_by(|b, a| a.kind == b.kind);
-        Ok(conditions)
     }
 
     /// Names everything that the objects are made from, and the objects as they are.
@@ -235,7 +294,13 @@ impl Round<'_> {
         let leaving = plan.view.is_some() || self.seen.pods.keys().any(|o| o.0 >= now);
         let wanted = slots::replicas(&plan.slots, now, leaving);
         match slots::removed(now, wanted) {
-            Some(ordinal) if self.seen.claims.contains_key(&ordinal) => {
+            Some(ordinal)
+                if self
+                    .seen
+                    .claims
+                    .get(&ordinal)
+                    .is_some_and(|c| has_volume(c)) =>
+            {
                 let report = slots::report_of(self.observed, ordinal);
                 match report.and_then(|r| slots::proof(r, &self.observed.stored)) {
                     Some(_) => wanted,
@@ -249,17 +314,13 @@ impl Round<'_> {
     /// The claims have grown, and the template of the StatefulSet cannot: it goes
     /// without its pods, and the next round makes it anew around them.
     async fn remake(&self, applier: &Applier<'_>, set: &StatefulSet) -> Result<(), Error> {
-        let policy = set
-            .spec
-            .as_ref()
-            .and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
-        let keeps = policy.and_then(|p| p.when_deleted.as_deref()) != Some("Delete");
-        let tied = self
-            .seen
-            .claims
-            .values()
-            .any(|c| !c.owner_references().is_empty());
-        if !keeps || tied {
+        // A claim that belonged to it, by an older operator's will, would go with it.
+        let tied = self.seen.claims.values().any(|c| {
+            c.owner_references()
+                .iter()
+                .any(|o| Some(&o.uid) == set.metadata.uid.as_ref())
+        });
+        if owners::takes_claims(set) || tied {
             return Err(Error::Waiting(
                 "the StatefulSet is made anew for larger volumes once it no longer owns the claims"
                     .into(),
@@ -314,6 +375,15 @@ impl Round<'_> {
         if all_new {
             self.shared.rolling.done(&whose);
         }
+        // A pod that is deleted before the StatefulSet has the new settings comes back
+        // with the old ones.
+        let set = self
+            .caches
+            .stateful_sets
+            .get(&self.names.namespace, &self.names.own());
+        if set.as_deref().and_then(revision_of) != Some(&self.wanted.plan.revision) {
+            return Ok(());
+        }
         for ordinal in &plan.restart {
             let Some(pod) = self.seen.pods.get(ordinal) else {
                 continue;
@@ -341,3 +411,6 @@ impl Round<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The first step of a round: pods and claims as they are, and what the nodes say
 //! of themselves. Nodes are asked by their pods' addresses, ready or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chord_api::Ordinal;
@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use super::cache::Caches;
 use super::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
 use crate::nodes::{Reports, held_views, observe_nodes};
-use crate::plan::{Node, Observed, Stored};
+use crate::plan::{Node, Observed, Stored, Trouble};
 
 /// What there is of a cluster.
 #[derive(Default)]
@@ -86,9 +86,10 @@ pub async fn observe(
     client: &NodeClient,
     seen: &Seen,
     targets: &[(Ordinal, String)],
+    heard: &mut BTreeSet<Ordinal>,
     stored: Stored,
 ) -> (Observed, Reports) {
-    let mut reports = observe_nodes(client, targets).await;
+    let mut reports = observe_nodes(client, targets, heard).await;
     for (ordinal, report) in &mut reports {
         // An address may have passed to another pod since it was read.
         if let Ok(said) = report
@@ -114,7 +115,7 @@ pub async fn observe(
 
 fn nodes(seen: &Seen, reports: &Reports) -> BTreeMap<Ordinal, Node> {
     let below = (0..seen.replicas).map(Ordinal);
-    let ordinals: std::collections::BTreeSet<Ordinal> = below
+    let ordinals: BTreeSet<Ordinal> = below
         .chain(seen.pods.keys().copied())
         .chain(seen.claims.keys().copied())
         .collect();
@@ -126,7 +127,7 @@ fn nodes(seen: &Seen, reports: &Reports) -> BTreeMap<Ordinal, Node> {
                 at,
                 node(
                     pod.map(Arc::as_ref),
-                    claim.is_some(),
+                    claim.is_some_and(|c| has_volume(c)),
                     at.0 < seen.replicas,
                     reports.get(&at),
                 ),
@@ -135,9 +136,16 @@ fn nodes(seen: &Seen, reports: &Reports) -> BTreeMap<Ordinal, Node> {
         .collect()
 }
 
+/// Whether a claim has a volume: until then there is no disk, and nothing on it.
+pub fn has_volume(claim: &PersistentVolumeClaim) -> bool {
+    let spec = claim.spec.as_ref();
+    spec.and_then(|s| s.volume_name.as_ref())
+        .is_some_and(|name| !name.is_empty())
+}
+
 fn node(
     pod: Option<&Pod>,
-    claim: bool,
+    volume: bool,
     meant_to_run: bool,
     report: Option<&Result<NodeReport, NodeError>>,
 ) -> Node {
@@ -150,17 +158,17 @@ fn node(
         Some(Err(e)) => (None, Some(e.to_string())),
         _ => (None, None),
     };
-    let trouble = match (&report, pod) {
-        (_, None) => meant_to_run.then(|| "its pod has not been made".to_string()),
-        (Some(_), Some(pod)) => trouble(pod),
-        (None, Some(pod)) => trouble(pod)
-            .or(silence)
-            .or(Some("it has no address".into())),
+    let silence = match (&report, pod) {
+        (Some(_), _) => None,
+        (None, Some(_)) => silence.or(Some("it has no address".into())),
+        (None, None) => meant_to_run.then(|| "its pod has not been made".to_string()),
     };
+    let broken = pod.and_then(broken).map(Trouble::Broken);
+    let trouble = broken.or(silence.map(Trouble::Silent));
     Node {
         running: meant_to_run || (pod.is_some() && !terminating),
         revision: pod.and_then(|p| p.annotations().get(REVISION).cloned()),
-        disk_exists: claim,
+        disk_exists: volume,
         terminating,
         zone: pod.and_then(|p| p.labels().get("topology.kubernetes.io/zone").cloned()),
         report,
@@ -168,8 +176,9 @@ fn node(
     }
 }
 
-/// What Kubernetes says is wrong with a pod.
-fn trouble(pod: &Pod) -> Option<String> {
+/// What Kubernetes says is wrong with a pod: with one that it says this of, the
+/// node does not run.
+fn broken(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     if let Some("Failed" | "Succeeded") = status.phase.as_deref() {
         return Some(format!(
@@ -243,15 +252,32 @@ mod tests {
         let waiting = json!({"containerStatuses": [{"name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]});
         assert_eq!(
-            trouble(&pod(waiting)).as_deref(),
+            broken(&pod(waiting)).as_deref(),
             Some("ImagePullBackOff: no such image")
         );
         let unplaced = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]});
         assert_eq!(
-            trouble(&pod(unplaced)).as_deref(),
+            broken(&pod(unplaced)).as_deref(),
             Some("its pod cannot be placed: 0/3 nodes")
         );
-        assert_eq!(trouble(&pod(json!({"phase": "Running"}))), None);
+        assert_eq!(broken(&pod(json!({"phase": "Running"}))), None);
+    }
+
+    #[test]
+    fn a_missed_answer_is_not_a_broken_node() {
+        let missed = || {
+            Err(NodeError::Unreachable {
+                url: "files-0".into(),
+                why: "timed out".into(),
+            })
+        };
+        let trouble = |pod: &Pod| node(Some(pod), true, true, Some(&missed())).trouble;
+        let running = trouble(&pod(json!({"phase": "Running", "podIP": "10.0.0.7"})));
+        assert!(matches!(running, Some(Trouble::Silent(_))), "{running:?}");
+        let crashing = json!({"containerStatuses": [{"name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 7,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
+        let crashing = trouble(&pod(crashing));
+        assert!(matches!(crashing, Some(Trouble::Broken(_))), "{crashing:?}");
     }
 
     #[test]
@@ -270,6 +296,25 @@ mod tests {
             node(Some(&pod(json!({}))), true).revision.as_deref(),
             Some("r1")
         );
+    }
+
+    #[test]
+    fn a_claim_without_a_volume_is_no_disk() {
+        let mut seen = Seen::default();
+        let claims = [
+            json!({}),
+            json!({"volumeName": ""}),
+            json!({"volumeName": "pv-1"}),
+        ];
+        for (ordinal, spec) in (0..).map(Ordinal).zip(claims) {
+            let claim = serde_json::from_value(json!({"spec": spec})).unwrap();
+            seen.claims.insert(ordinal, Arc::new(claim));
+        }
+        let disks: Vec<bool> = nodes(&seen, &Reports::new())
+            .values()
+            .map(|n| n.disk_exists)
+            .collect();
+        assert_eq!(disks, [false, false, true]);
     }
 
     #[test]

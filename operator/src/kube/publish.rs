@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -10,7 +12,7 @@ use serde_json::json;
 use super::error::Error;
 use super::metrics::Metrics;
 use super::names::{MANAGER, selector_text};
-use crate::crd::status::{ConditionNow, Context};
+use crate::crd::status::{ConditionNow, Context, stamp, time};
 use crate::crd::{ChordCluster, ChordClusterStatus};
 use crate::plan;
 
@@ -18,6 +20,9 @@ use crate::plan;
 const FIGURES_EVERY: Duration = Duration::from_secs(30);
 /// The longest note of an event, as the API has it.
 const NOTE: usize = 1000;
+
+/// Conditions that make a warning when they come.
+const FAULTS: [&str; 3] = ["NameConflict", "InvalidSpec", "ApplyFailed"];
 
 /// What was published last.
 #[derive(Default)]
@@ -94,8 +99,38 @@ impl Publisher {
         Ok(())
     }
 
+    /// Makes a warning of a fault that was not there before.
+    pub async fn announce(
+        &self,
+        cluster: &ChordCluster,
+        previous: Option<&ChordClusterStatus>,
+        trouble: &ConditionNow,
+    ) {
+        let known = previous
+            .iter()
+            .flat_map(|s| &s.conditions)
+            .any(|c| c.type_ == trouble.kind && c.status == "True" && c.message == trouble.message);
+        if !known && FAULTS.contains(&trouble.kind.as_str()) {
+            tracing::warn!("{}: {}", cluster.name_any(), trouble.message);
+            self.event(cluster, true, &trouble.reason, &trouble.message)
+                .await;
+        }
+    }
+
     /// Tells of something that happened. An event that cannot be told stops nothing.
     pub async fn event(&self, cluster: &ChordCluster, warning: bool, reason: &str, message: &str) {
+        self.event_of(&cluster.object_ref(&()), warning, reason, message)
+            .await;
+    }
+
+    /// The same of an object that may not be readable.
+    pub async fn event_of(
+        &self,
+        about: &ObjectReference,
+        warning: bool,
+        reason: &str,
+        message: &str,
+    ) {
         let event = Event {
             type_: if warning {
                 EventType::Warning
@@ -107,14 +142,10 @@ impl Publisher {
             action: "Reconcile".into(),
             secondary: None,
         };
-        if let Err(e) = self
-            .recorder
-            .publish(&event, &cluster.object_ref(&()))
-            .await
-        {
+        if let Err(e) = self.recorder.publish(&event, about).await {
             tracing::warn!(
                 "event {reason} of {} cannot be told: {e}",
-                cluster.name_any()
+                about.name.as_deref().unwrap_or_default()
             );
         }
     }
@@ -140,7 +171,8 @@ pub fn planned(
     ChordClusterStatus::build(status, &context)
 }
 
-/// The status where there is no plan: as it was, with what is wrong added.
+/// The status where there is no plan: the figures as they were, with what is wrong
+/// added. Whether the cluster still works is not known.
 pub fn troubled(
     cluster: &ChordCluster,
     trouble: ConditionNow,
@@ -154,17 +186,34 @@ pub fn troubled(
         ..Default::default()
     });
     let before = std::mem::take(&mut status.conditions);
-    status.conditions = before
+    let mut wrong = vec![trouble.clone()];
+    if status.phase != "Pending" {
+        status.phase = "Degraded".into();
+        wrong.push(ConditionNow {
+            kind: "Degraded".into(),
+            ..trouble.clone()
+        });
+    }
+    let rest = before
         .iter()
-        .filter(|c| c.type_ != trouble.kind)
-        .cloned()
+        .filter(|c| wrong.iter().all(|w| w.kind != c.type_))
+        .cloned();
+    status.conditions = rest
+        .map(|c| match (c.type_.as_str(), c.status.as_str()) {
+            ("Ready", "True") => Condition {
+                status: "Unknown".into(),
+                reason: trouble.reason.clone(),
+                message: "the operator does not look after the cluster at present".into(),
+                observed_generation: Some(generation),
+                last_transition_time: time(now),
+                ..c
+            },
+            _ => c,
+        })
         .collect();
-    status.conditions.extend(crate::crd::status::stamp(
-        &[trouble],
-        &before,
-        generation,
-        now,
-    ));
+    status
+        .conditions
+        .extend(stamp(&wrong, &before, generation, now));
     status.observed_generation = generation;
     status
 }
@@ -189,10 +238,17 @@ mod tests {
     }
 
     #[test]
-    fn trouble_leaves_the_rest_of_the_status_as_it_was() {
+    fn trouble_leaves_the_figures_and_no_word_that_all_is_well() {
+        let ready = ConditionNow {
+            kind: "Ready".into(),
+            status: true,
+            reason: "Quorum".into(),
+            message: String::new(),
+        };
         let previous = ChordClusterStatus {
             phase: "Ready".into(),
             nodes: 3,
+            conditions: stamp(&[ready], &[], 3, plan::Millis(1_000)),
             ..Default::default()
         };
         let status = troubled(&cluster(), trouble(), Some(&previous), plan::Millis(5_000));
@@ -202,8 +258,15 @@ mod tests {
                 status.nodes,
                 status.observed_generation
             ),
-            ("Ready", 3, 4)
+            ("Degraded", 3, 4)
         );
+        let says = |kind: &str| {
+            let found = status.conditions.iter().find(|c| c.type_ == kind);
+            found.map(|c| c.status.as_str())
+        };
+        assert_eq!(says("Ready"), Some("Unknown"));
+        assert_eq!(says("Degraded"), Some("True"));
+        assert_eq!(says("InvalidSpec"), Some("True"));
         let again = troubled(&cluster(), trouble(), Some(&status), plan::Millis(9_000));
         assert_eq!(status, again, "the same trouble is no news");
         assert_eq!(

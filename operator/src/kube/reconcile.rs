@@ -4,11 +4,12 @@
 //! node gets it, a proof is written down before its node goes, and what a round
 //! could not do it leaves for the next one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use chord_api::ClusterUid;
 use chord_api::client::NodeClient;
+use chord_api::{ClusterUid, Ordinal};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
@@ -18,15 +19,14 @@ use super::cache::Caches;
 use super::error::Error;
 use super::metrics::Metrics;
 use super::names::Names;
-use super::objects::{BroughtAbout, Round};
+use super::objects::{BroughtAbout, Outcome, Round, replicas_of};
 use super::observe;
+use super::owners;
 use super::publish::{Published, Publisher, planned, troubled};
 use super::rolling::Rolling;
 use super::slots;
 use super::store::{self, Kept};
 use super::validate::{self, Pinned, Wanted};
-use crate::crd::status::ConditionNow;
-use crate::crd::to_plan::cluster_uid;
 use crate::crd::{BadSpec, ChordCluster};
 use crate::nodes::push_view;
 use crate::plan::{self, Memory, Millis, Plan};
@@ -63,8 +63,19 @@ pub struct State {
     brought_about: BroughtAbout,
     published: Published,
     nodes: Option<Nodes>,
+    /// The nodes that answered in the last round.
+    heard: BTreeSet<Ordinal>,
     /// The generation that was checked last, and what was wrong with it.
     checked: Option<(Option<i64>, Vec<BadSpec>)>,
+    /// How many rounds in a row have ended early.
+    failures: u32,
+}
+
+/// A round that came to its status.
+struct Done {
+    again: Duration,
+    /// What could not be done, and is told in the status.
+    failed: Option<Error>,
 }
 
 struct Nodes {
@@ -81,51 +92,56 @@ pub async fn reconcile(
     state: &mut State,
 ) -> Result<Action, Error> {
     if cluster.metadata.deletion_timestamp.is_some() {
-        // Its children are owned by it and go with it; the claims do as the
-        // retention says.
+        // Its children are owned by it and go with it, and so do the claims that
+        // shall.
         return Ok(Action::await_change());
     }
-    let result = round(shared, caches, cluster, state).await;
-    let trouble = match &result {
-        Err(Error::NameConflict { kind, name }) => {
-            let message = Error::NameConflict {
-                kind: kind.clone(),
-                name: name.clone(),
-            }
-            .to_string();
-            ConditionNow {
-                kind: "NameConflict".into(),
-                status: true,
-                reason: "NameConflict".into(),
-                message,
-            }
+    let ended = round(shared, caches, cluster, state).await;
+    let failed = match ended {
+        Ok(Done {
+            again,
+            failed: None,
+        }) => {
+            state.failures = 0;
+            return Ok(Action::requeue(again));
         }
-        Err(Error::InvalidSpec(bad)) => ConditionNow {
-            kind: "InvalidSpec".into(),
-            status: true,
-            reason: "InvalidSpec".into(),
-            message: bad.to_string(),
-        },
-        _ => return result,
+        // It is told in the status already.
+        Ok(Done {
+            failed: Some(failed),
+            ..
+        }) => failed,
+        Err(failed) => {
+            tell(shared, cluster, state, &failed).await?;
+            failed
+        }
+    };
+    state.failures = state.failures.saturating_add(1);
+    match failed {
+        Error::NameConflict { .. } | Error::InvalidSpec(_) => Ok(Action::requeue(LATER)),
+        failed => Err(failed),
+    }
+}
+
+/// Tells of what ended a round before there was a plan.
+async fn tell(
+    shared: &Shared,
+    cluster: &ChordCluster,
+    state: &mut State,
+    failed: &Error,
+) -> Result<(), Error> {
+    let Some(trouble) = failed.condition(state.failures) else {
+        return Ok(());
     };
     let previous = state.published.last(cluster).cloned();
-    let known = previous
-        .iter()
-        .flat_map(|s| &s.conditions)
-        .any(|c| c.type_ == trouble.kind && c.status == "True" && c.message == trouble.message);
-    if !known {
-        tracing::warn!("{}: {}", cluster.name_any(), trouble.message);
-        shared
-            .publisher
-            .event(cluster, true, &trouble.reason, &trouble.message)
-            .await;
-    }
+    shared
+        .publisher
+        .announce(cluster, previous.as_ref(), &trouble)
+        .await;
     let status = troubled(cluster, trouble, previous.as_ref(), now());
     shared
         .publisher
         .status(&shared.metrics, cluster, &mut state.published, status)
-        .await?;
-    Ok(Action::requeue(LATER))
+        .await
 }
 
 async fn round(
@@ -133,7 +149,7 @@ async fn round(
     caches: &Caches,
     cluster: &ChordCluster,
     state: &mut State,
-) -> Result<Action, Error> {
+) -> Result<Done, Error> {
     let names = Names::of(cluster);
     let owner = cluster
         .uid()
@@ -158,27 +174,17 @@ async fn steps(
     state: &mut State,
     names: &Names,
     applier: &mut Applier<'_>,
-) -> Result<Action, Error> {
+) -> Result<Done, Error> {
     // Observe: what is stored, and the StatefulSet.
     let kept = store::read(applier.find(&caches.config_maps, &names.view()).await?);
     let set = applier.find(&caches.stateful_sets, &names.own()).await?;
-    // The ConfigMap may have been lost; what the pods run with is the same.
-    let known = kept
-        .pinned
-        .clone()
-        .or(set.as_deref().map(pinned_in).unwrap_or_default());
-
-    let wanted = validated(cluster, &known, shared, state)?;
-    let pinned = Pinned {
-        image: Some(wanted.image.clone()),
-        cluster: Some(match known.cluster {
-            Some(uid) => uid,
-            None => cluster_uid(cluster)?,
-        }),
-    };
+    let settled = settled(&kept, set.as_deref());
+    let wanted = validated(cluster, &settled, shared, state)?;
 
     // Observe: the nodes.
-    let nodes = secret(applier, cluster, &wanted, state).await?;
+    // Pods may run with the secret that there was.
+    let in_use = kept.stored != plan::Stored::Missing || set.is_some();
+    let nodes = secret(applier, cluster, &wanted, state, in_use).await?;
     let set_replicas = set.as_ref().map(|s| replicas_of(s));
     let shown = state
         .published
@@ -192,7 +198,9 @@ async fn steps(
     );
     let seen = observe::look(caches, names, set_replicas, horizon);
     let targets = observe::targets(&seen);
-    let (observed, reports) = observe::observe(&nodes, &seen, &targets, kept.stored.clone()).await;
+    let heard = &mut state.heard;
+    let (observed, reports) =
+        observe::observe(&nodes, &seen, &targets, heard, kept.stored.clone()).await;
 
     // Plan.
     let time = now();
@@ -204,6 +212,15 @@ async fn steps(
     let (plan, memory) = plan::plan(&wanted.plan, &observed, &before, time);
 
     // Apply: the view and the memory first, then the view to the nodes.
+    // From when it is formed on, image and cluster are settled; until then they follow
+    // the resource, so that what keeps it from being formed can be put right.
+    let pinned = match plan.view.is_some() || kept.stored != plan::Stored::Missing {
+        true => Pinned {
+            image: Some(wanted.image.clone()),
+            cluster: Some(wanted.plan.cluster.clone()),
+        },
+        false => settled,
+    };
     let kept = keep(applier, caches, cluster, kept, &plan, &memory, &pinned).await?;
     state.memory = Some(memory);
     if let plan::Stored::View(view) = &kept.stored
@@ -217,7 +234,17 @@ async fn steps(
             );
         }
     }
-    let mut extra = Vec::new();
+    // Told as soon as they are remembered: what fails below must not lose them.
+    for event in &plan.events {
+        shared
+            .publisher
+            .event(cluster, event.warning, event.reason, &event.message)
+            .await;
+    }
+    let mut outcome = Outcome::default();
+    // Also while paused: who wants to keep the files must not lose them.
+    let owned = owners::changes(cluster, &seen, &observed, set.as_deref());
+    outcome.note(applier.own(&caches.claims, &seen, &owned).await);
     if !wanted.plan.paused {
         let round = Round {
             shared,
@@ -228,39 +255,47 @@ async fn steps(
             seen: &seen,
             observed: &observed,
         };
-        extra = round
+        round
             .objects(
                 applier,
                 &mut state.brought_about,
                 set.as_deref(),
                 &kept,
                 &plan,
+                &mut outcome,
             )
-            .await?;
-        round.restart(applier, &plan).await?;
+            .await;
+        let restarted = round.restart(applier, &plan).await;
+        outcome.note(restarted);
     }
 
     // Status.
-    for event in &plan.events {
+    let failure = outcome.failed.as_ref();
+    if let Some(condition) = failure.and_then(|e| e.condition(state.failures)) {
+        outcome.tell(condition);
+    }
+    let previous = state.published.last(cluster).cloned();
+    for condition in &outcome.conditions {
         shared
             .publisher
-            .event(cluster, event.warning, event.reason, &event.message)
+            .announce(cluster, previous.as_ref(), condition)
             .await;
     }
     let status = planned(
         cluster,
         &plan.status,
-        &extra,
-        state.published.last(cluster),
+        &outcome.conditions,
+        previous.as_ref(),
         time,
     );
     shared
         .publisher
         .status(&shared.metrics, cluster, &mut state.published, status)
         .await?;
-    Ok(Action::requeue(Duration::from_millis(
-        plan.again_ms.clamp(200, AGAIN_AT_MOST),
-    )))
+    Ok(Done {
+        again: Duration::from_millis(plan.again_ms.clamp(200, AGAIN_AT_MOST)),
+        failed: outcome.failed,
+    })
 }
 
 fn validated(
@@ -289,6 +324,7 @@ async fn secret(
     cluster: &ChordCluster,
     wanted: &Wanted,
     state: &mut State,
+    in_use: bool,
 ) -> Result<NodeClient, Error> {
     if let Some(nodes) = &state.nodes
         && nodes.read.elapsed() < SECRET_EVERY
@@ -297,7 +333,7 @@ async fn secret(
     }
     let known = state.nodes.as_ref().map(|n| n.secret.clone());
     let secret = applier
-        .secret(cluster, &wanted.image, known.as_deref())
+        .secret(cluster, &wanted.image, known.as_deref(), in_use)
         .await?;
     let client = NodeClient::new(secret.clone(), NODE_TIMEOUT)
         .map_err(|e| Error::Refused(format!("no client for the nodes can be made: {e}")))?;
@@ -347,6 +383,14 @@ fn gist(memory: &Memory) -> Memory {
     memory
 }
 
+/// What was settled when the cluster was formed. Where the ConfigMap was lost, that is
+/// what the pods run with; where it is there without a view, nothing is settled yet.
+fn settled(kept: &Kept, set: Option<&StatefulSet>) -> Pinned {
+    let formed_or_lost = kept.object.is_none() || kept.stored != plan::Stored::Missing;
+    let running = set.filter(|_| formed_or_lost).map(pinned_in);
+    kept.pinned.clone().or(running.unwrap_or_default())
+}
+
 /// What a StatefulSet's pods run with.
 fn pinned_in(set: &StatefulSet) -> Pinned {
     let pod = set.spec.as_ref().and_then(|s| s.template.spec.as_ref());
@@ -362,11 +406,6 @@ fn pinned_in(set: &StatefulSet) -> Pinned {
         image: container.image.clone(),
         cluster: uid.map(ClusterUid),
     }
-}
-
-fn replicas_of(set: &StatefulSet) -> u32 {
-    let replicas = set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
-    u32::try_from(replicas).unwrap_or(0)
 }
 
 /// When a failed round is tried again: twice as long each time, up to a minute.
@@ -413,15 +452,28 @@ mod tests {
             cluster: Some(ClusterUid("u7".into())),
         };
         assert_eq!(pinned_in(&set), pinned);
-        let kept = Pinned {
-            image: Some("r/n:2".into()),
-            cluster: None,
+        let mut kept = Kept {
+            pinned: Pinned {
+                image: Some("r/n:2".into()),
+                cluster: None,
+            },
+            ..Default::default()
         };
-        let both = kept.or(pinned_in(&set));
+        let both = settled(&kept, Some(&set));
         assert_eq!(
             (both.image.as_deref(), both.cluster.map(|c| c.0).as_deref()),
-            (Some("r/n:2"), Some("u7"))
+            (Some("r/n:2"), Some("u7")),
+            "the ConfigMap was lost"
         );
+        kept.object = Some(Arc::default());
+        kept.pinned = Pinned::default();
+        assert_eq!(
+            settled(&kept, Some(&set)),
+            Pinned::default(),
+            "not formed yet: another image, another cluster may still be asked for"
+        );
+        kept.stored = plan::Stored::Unreadable("damaged".into());
+        assert_eq!(settled(&kept, Some(&set)), pinned_in(&set));
     }
 
     #[test]

@@ -19,7 +19,9 @@ use rand::rngs::OsRng;
 use super::apply::Applier;
 use super::cache::Cache;
 use super::error::Error;
-use super::names::{MANAGER, Names, SECRET_KEY, is_owned, meta};
+use super::names::{
+    INSTANCE, MANAGED_BY, MANAGER, Names, SECRET_KEY, VERSION, is_labelled, is_owned, meta,
+};
 use super::validate::Pinned;
 use crate::crd::ChordCluster;
 use crate::plan::{Memory, Stored};
@@ -88,14 +90,21 @@ fn written(
 ) -> Result<ConfigMap, Error> {
     let mut map = match &kept.object {
         Some(object) => (**object).clone(),
-        None => ConfigMap {
-            metadata: meta(
+        None => {
+            let image = pinned.image.as_deref();
+            let mut metadata = meta(
                 cluster,
                 Names::of(cluster).view(),
-                pinned.image.as_deref().unwrap_or_default(),
-            ),
-            ..Default::default()
-        },
+                image.unwrap_or_default(),
+            );
+            if let (None, Some(labels)) = (image, &mut metadata.labels) {
+                labels.remove(VERSION);
+            }
+            ConfigMap {
+                metadata,
+                ..Default::default()
+            }
+        }
     };
     map.metadata.managed_fields = None;
     let memory = serde_json::to_string(memory)
@@ -199,11 +208,13 @@ impl Applier<'_> {
 
     /// The cluster's secret: read, or made where there is none. `known`: the one
     /// that nodes run with already; if the object was deleted it gets that back.
+    /// `in_use`: nodes may run with one; a new one would keep the operator from them.
     pub async fn secret(
         &self,
         cluster: &ChordCluster,
         image: &str,
         known: Option<&str>,
+        in_use: bool,
     ) -> Result<String, Error> {
         let name = Names::of(cluster).secret();
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
@@ -212,7 +223,9 @@ impl Applier<'_> {
             .await
             .map_err(Error::api(format!("reading Secret {name}")))?;
         if let Some(secret) = found {
-            if !is_owned(&secret.metadata, self.owner) {
+            let ours = is_owned(&secret.metadata, self.owner)
+                || is_labelled(&secret.metadata, &cluster.name_any());
+            if !ours {
                 return Err(Error::NameConflict {
                     kind: "Secret".into(),
                     name,
@@ -225,14 +238,12 @@ impl Applier<'_> {
                 .filter(|text| !text.is_empty())
                 .ok_or_else(|| {
                     Error::Refused(format!(
-                        "Secret {name} has no `{SECRET_KEY}`, which the nodes need: put it back, or delete the Secret to have a new one made"
+                        "Secret {name} has no `{SECRET_KEY}`, which the nodes run with: put it back"
                     ))
                 });
         }
-        let value = match known {
-            Some(known) => known.to_string(),
-            None => random_secret()?,
-        };
+        let value = to_make(known, in_use)?
+            .ok_or_else(|| Error::Refused(lost_secret(&name, &cluster.name_any())))?;
         let secret = Secret {
             metadata: meta(cluster, name.clone(), image),
             data: Some(BTreeMap::from([(
@@ -252,6 +263,25 @@ impl Applier<'_> {
         self.metrics.write("Secret", "create");
         Ok(value)
     }
+}
+
+/// The secret to make where there is none; `None`: none may be made.
+fn to_make(known: Option<&str>, in_use: bool) -> Result<Option<String>, Error> {
+    match known {
+        Some(known) => Ok(Some(known.to_string())),
+        None if in_use => Ok(None),
+        None => random_secret().map(Some),
+    }
+}
+
+/// How to go on when the secret that nodes run with is gone.
+fn lost_secret(name: &str, cluster: &str) -> String {
+    format!(
+        "Secret {name} is gone, and the nodes run with it; none is made in its place, since no node would answer to it. \
+         Put it back from a copy, with the labels {MANAGED_BY}={MANAGER} and {INSTANCE}={cluster}. \
+         If there is none: make one of that name and with those labels, with 32 random bytes in hex as `{SECRET_KEY}`, \
+         and delete all pods of the cluster at once; its files cannot be reached until they are back"
+    )
 }
 
 fn random_secret() -> Result<String, Error> {
@@ -371,6 +401,39 @@ mod tests {
             ..second
         };
         assert!(write(&kept(&first), &foreign).is_err());
+    }
+
+    #[test]
+    fn before_the_cluster_is_formed_no_image_is_settled() {
+        let none = Pinned::default();
+        let map = written(
+            &cluster(),
+            &Kept::default(),
+            None,
+            &Memory::default(),
+            &none,
+        )
+        .unwrap();
+        let labels = map.metadata.labels.clone().unwrap();
+        assert!(!labels.contains_key(VERSION) && labels.contains_key(INSTANCE));
+        let kept = read(Some(Arc::new(map)));
+        assert_eq!((kept.pinned, kept.stored), (none, Stored::Missing));
+    }
+
+    #[test]
+    fn a_secret_that_nodes_run_with_is_never_replaced_by_another() {
+        assert_eq!(to_make(None, true).unwrap(), None);
+        let known = Some("k".to_string());
+        for in_use in [true, false] {
+            assert_eq!(to_make(Some("k"), in_use).unwrap(), known);
+        }
+        assert!(to_make(None, false).unwrap().is_some());
+        let words = lost_secret("files-secret", "files");
+        let labels = [
+            "app.kubernetes.io/instance=files",
+            "managed-by=chord-operator",
+        ];
+        assert!(labels.iter().all(|l| words.contains(l)), "{words}");
     }
 
     #[test]

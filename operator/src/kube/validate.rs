@@ -56,7 +56,25 @@ pub fn wanted(
     }
     let settings = NodeSettings::new(&cluster.spec)?;
     let image = image(&cluster.spec.image, pinned.image.as_deref(), default_image);
-    plan.revision = revision(&settings, &image, &cluster.spec.image, &cluster.spec.pod);
+    let adopted = (cluster.metadata.uid.as_ref() != Some(&plan.cluster.0)).then_some(&plan.cluster);
+    plan.revision = revision_of(&Revision {
+        settings: &settings,
+        image: &image,
+        pull_policy: cluster
+            .spec
+            .image
+            .pull_policy
+            .map(crate::crd::PullPolicy::name),
+        pull_secrets: &cluster.spec.image.pull_secrets,
+        cluster: adopted,
+        resources: &cluster.spec.pod.resources,
+        // Labels and annotations matter to those who look at pods, not to the node.
+        pod: Pod {
+            labels: Default::default(),
+            annotations: Default::default(),
+            ..cluster.spec.pod.clone()
+        },
+    });
     Ok(Wanted {
         plan,
         settings,
@@ -74,24 +92,15 @@ struct Revision<'a> {
     settings: &'a NodeSettings,
     image: &'a str,
     pull_policy: Option<&'static str>,
+    // What came later is left out where it says nothing, so that earlier revisions
+    // stay what they were.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pull_secrets: &'a [String],
+    /// The cluster whose volumes are taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a ClusterUid>,
     resources: &'a Resources,
     pod: Pod,
-}
-
-fn revision(settings: &NodeSettings, image: &str, spec: &Image, pod: &Pod) -> String {
-    // Labels and annotations matter to those who look at pods, not to the node.
-    let inner = Pod {
-        labels: Default::default(),
-        annotations: Default::default(),
-        ..pod.clone()
-    };
-    revision_of(&Revision {
-        settings,
-        image,
-        pull_policy: spec.pull_policy.map(crate::crd::PullPolicy::name),
-        resources: &pod.resources,
-        pod: inner,
-    })
 }
 
 /// The image to run: what the spec says; what it leaves open, as it was pinned.
@@ -213,6 +222,10 @@ mod tests {
         assert_ne!(base, revision(&|s| s.image.tag = "3".into()));
         assert_ne!(
             base,
+            revision(&|s| s.image.pull_secrets = vec!["pull".into()])
+        );
+        assert_ne!(
+            base,
             revision(&|s| s.pod.priority_class_name = "high".into())
         );
         assert_ne!(base, revision(&|s| s.migrate_every.0 = "5m".into()));
@@ -221,6 +234,17 @@ mod tests {
             revision(&|s| s.pod.labels = [("a".into(), "b".into())].into())
         );
         assert_eq!(base, revision(&|s| s.nodes = 7));
+    }
+
+    #[test]
+    fn taking_over_volumes_restarts_nodes_that_run_for_another_cluster() {
+        let mut cluster = cluster();
+        let own = wanted(&cluster, &Pinned::default(), DEFAULT).unwrap();
+        cluster.metadata.annotations =
+            Some([("chord.storage/cluster-uid".to_string(), "u0".to_string())].into());
+        let adopted = wanted(&cluster, &Pinned::default(), DEFAULT).unwrap();
+        assert_eq!(adopted.plan.cluster.0, "u0");
+        assert_ne!(adopted.plan.revision, own.plan.revision);
     }
 
     #[test]

@@ -11,11 +11,13 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use chord_api::Ordinal;
 use chord_api::client::NodeClient;
 use kube::ResourceExt;
 
@@ -48,6 +50,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
         paths,
         client,
         wanted: None,
+        heard: BTreeSet::new(),
     };
     tokio::pin!(shutdown);
     loop {
@@ -73,6 +76,8 @@ struct Operator {
     client: NodeClient,
     /// The last manifest that was right, with its text.
     wanted: Option<Wanted>,
+    /// The nodes that answered in the last round.
+    heard: BTreeSet<Ordinal>,
 }
 
 struct Wanted {
@@ -129,7 +134,7 @@ impl Operator {
         let now = now();
 
         let targets = round::targets(&running);
-        let reports = nodes::observe_nodes(&self.client, &targets).await;
+        let reports = nodes::observe_nodes(&self.client, &targets, &mut self.heard).await;
         let known = stored.parse();
         let held = nodes::held_views(&self.client, &targets, &reports, &known).await;
         let observed = round::observed(known, &running, &slots, &reports, held);

@@ -9,7 +9,7 @@ use super::files::{DesiredSlot, EventLine, NodeLine, Nodes, Slots, StatusFile};
 use crate::crd::status::{ConditionNow, Context, time};
 use crate::crd::{ChordCluster, ChordClusterStatus};
 use crate::nodes::Reports;
-use crate::plan::{Event, Millis, Node, Observed, Plan, Slot, Stored};
+use crate::plan::{Event, Millis, Node, Observed, Plan, Slot, Stored, Trouble};
 
 /// Whom to ask, and where.
 pub fn targets(running: &Nodes) -> Vec<(Ordinal, String)> {
@@ -47,10 +47,10 @@ pub fn observed(
                     && matches!(slots.slots.get(&ordinal), Some(DesiredSlot::Absent { .. })),
                 zone: None,
                 report: answer.and_then(|a| a.as_ref().ok()).cloned(),
-                trouble: process.trouble.or_else(|| {
+                trouble: process.trouble.map(Trouble::Broken).or_else(|| {
                     answer
                         .and_then(|a| a.as_ref().err())
-                        .map(ToString::to_string)
+                        .map(|e| Trouble::Silent(e.to_string()))
                 }),
             };
             (ordinal, node)

@@ -266,3 +266,92 @@ fn figures_that_sway_do_not_grow_the_memory() {
     assert!(world.memory.recommendations.len() <= 64);
     assert_eq!(world.members().len(), 5);
 }
+
+#[test]
+fn lost_memory_keeps_the_members_also_after_the_autoscaler_was_taken_out() {
+    let mut world = filled(3, auto(3, 12), 80);
+    world.settle(8);
+    assert_eq!(world.members().len(), 4);
+    world.spec.autoscaling = None;
+    world.settle(2);
+    world.memory = Memory::default();
+    world.settle(8);
+    assert_eq!(world.members().len(), 4);
+    let limited = world.condition("ScalingLimited");
+    assert!(
+        limited.message.contains("nodes is 3, and the 4 nodes"),
+        "{limited:?}"
+    );
+    world.memory = Memory::default();
+    world.spec.nodes = 5;
+    world.settle(8);
+    assert_eq!(world.members().len(), 5, "more nodes cost nobody a file");
+    world.spec.nodes = 3;
+    world.settle(20);
+    assert_eq!(world.members().len(), 3);
+}
+
+#[test]
+fn draining_the_highest_node_does_not_stop_the_autoscaler() {
+    let mut world = filled(4, auto(3, 12), 50);
+    world.spec.drained = [Ordinal(3)].into();
+    world.settle(10);
+    assert_eq!(world.members(), [0, 1, 2]);
+    fill(&mut world, 50);
+    world.round();
+    assert_eq!(
+        scaling(&world).decision,
+        Decision::Hold,
+        "{:?}",
+        scaling(&world)
+    );
+    assert!(world.places[&Ordinal(3)].wanted, "its node stays");
+    fill(&mut world, 80);
+    world.settle(10);
+    assert_eq!(world.members(), [0, 1, 2, 4], "{:?}", world.plan().status);
+    // Also where nothing is remembered.
+    world.memory = Memory::default();
+    world.spec.drained = [Ordinal(4)].into();
+    world.settle(10);
+    assert_eq!(world.members(), [0, 1, 2, 3]);
+    world.memory = Memory::default();
+    world.settle(3);
+    assert!(world.places[&Ordinal(4)].wanted);
+}
+
+#[test]
+fn a_node_that_does_not_start_is_told_of_and_given_up_when_it_is_not_needed() {
+    let mut world = filled(3, auto(3, 12), 80);
+    world.unplaced = [Ordinal(3)].into();
+    world.settle(4);
+    assert_eq!(scaling(&world).decision, Decision::ScaleOut);
+    let blocked = scaling(&world).blocked_by.clone().unwrap();
+    assert!(blocked.contains("no machine has room"), "{blocked}");
+    fill(&mut world, 50);
+    world.settle(4);
+    assert_eq!(scaling(&world).decision, Decision::Hold);
+    assert_eq!(world.plan().status.desired_nodes, 3);
+    assert_eq!(world.plan().status.phase, Phase::Ready);
+}
+
+#[test]
+fn what_holds_the_autoscaler_is_named() {
+    let blocked = |world: &World| scaling(world).blocked_by.clone().unwrap();
+    let mut world = filled(3, auto(3, 12), 20);
+    world.settle(3);
+    assert_eq!(blocked(&world), "minNodes is 3");
+    let mut world = filled(3, auto(3, 12), 80);
+    world.spec.autoscaling.as_mut().unwrap().scale_up.select = Select::Disabled;
+    world.settle(3);
+    assert!(blocked(&world).contains("Disabled"), "{}", blocked(&world));
+    let mut world = filled(5, auto(3, 12), 20);
+    world.spec.autoscaling.as_mut().unwrap().scale_down.select = Select::Disabled;
+    world.settle(3);
+    world.now += 400_000;
+    world.settle(3);
+    assert!(blocked(&world).contains("Disabled"), "{}", blocked(&world));
+    fill(&mut world, 96);
+    world.round();
+    let ready = world.condition("Ready");
+    assert!(ready.message.contains("96 % full"), "{ready:?}");
+}

@@ -174,3 +174,16 @@ pub fn name_of(observed: &Observed, ordinal: Ordinal) -> String {
             |prefix| format!("{prefix}-{ordinal}"),
         )
 }
+
+/// A node that does not answer, with what is wrong with it, for people.
+pub fn awaited(observed: &Observed, ordinal: Ordinal) -> String {
+    let trouble = observed
+        .nodes
+        .get(&ordinal)
+        .and_then(|n| n.trouble.as_ref());
+    let name = name_of(observed, ordinal);
+    match trouble {
+        Some(trouble) => format!("{name} ({})", trouble.words()),
+        None => name,
+    }
+}

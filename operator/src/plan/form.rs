@@ -2,24 +2,26 @@
 
 use chord_api::{Member, Ordinal, Table, View};
 
-use super::facts::{name_of, report_at};
+use super::facts::{awaited, name_of, report_at};
 use super::types::{Observed, Spec};
 use crate::tokens;
 
 /// The first view with `nodes` ordinals, or why it cannot be made yet.
 pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String> {
+    // Beyond those that are wanted, who has no disk has nothing to say.
     let existing = observed
         .nodes
         .iter()
-        .filter(|(_, n)| n.running || n.disk_exists)
+        .filter(|(_, n)| n.disk_exists || n.report.is_some())
         .map(|(o, _)| *o);
     let mut ordinals: Vec<Ordinal> = (0..nodes).map(Ordinal).chain(existing).collect();
     ordinals.sort_unstable();
     ordinals.dedup();
+    let ordinals_known = ordinals.len();
     let silent: Vec<String> = ordinals
         .iter()
         .filter(|o| report_at(observed, **o).is_none())
-        .map(|o| name_of(observed, *o))
+        .map(|o| awaited(observed, *o))
         .collect();
     let mut members: Vec<Member> = Vec::new();
     let assigned = tokens::assign(spec.tokens_per_node, spec.replication, nodes as usize);
@@ -66,11 +68,11 @@ pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String
             .take(5)
             .cloned()
             .collect::<Vec<_>>()
-            .join(", ");
+            .join("; ");
         return Err(format!(
             "waiting for {} of {} nodes: {shown}",
             silent.len(),
-            nodes.max(silent.len() as u32)
+            ordinals_known
         ));
     }
     let table = Table {

@@ -43,6 +43,12 @@ const SOON_MS: u64 = 1_000;
 /// Look again for what may have happened unseen.
 const LATER_MS: u64 = 10_000;
 
+/// While somebody is silent, how often it is remembered that this was watched.
+const WATCHED_EVERY_MS: u64 = 60_000;
+
+/// Who was not watched for so long may have answered meanwhile.
+const AWAY_MS: u64 = 150_000;
+
 /// Decides what is to be done now, and what to remember.
 pub fn plan(spec: &Spec, observed: &Observed, memory: &Memory, now: Millis) -> (Plan, Memory) {
     let (mut plan, mut next) = match adopt::standing(spec, observed) {
@@ -263,7 +269,7 @@ fn in_force(
     };
     let mut events = Vec::new();
     let (view, progress) = match step {
-        Step::Keep => (None, staying.first().cloned()),
+        Step::Keep => (None, staying.first().cloned().or(wanted.awaited.clone())),
         Step::Wait(why) if joint => {
             let what = change::describe(&cluster, cluster.view.old(), cluster.view.new_table());
             (None, Some(format!("{what}: waits for {why}")))
@@ -306,8 +312,13 @@ fn in_force(
     (plan, memory)
 }
 
-/// Notes since when members have not answered with their disk.
+/// Notes since when members have not answered with their disk. Where nobody watched
+/// for a while, as while the operator was away, the time begins anew.
 fn watch_silence(cluster: &Cluster, memory: &mut Memory, now: Millis) {
+    let since_watched = memory.watched.map(|at| now.0.saturating_sub(at.0));
+    if since_watched.is_none_or(|away| away > AWAY_MS) {
+        memory.silent_since.clear();
+    }
     let mut silent = BTreeMap::new();
     for member in cluster.view.members() {
         let of_ordinal = |m: &&chord_api::Member| m.ordinal == member.ordinal;
@@ -328,5 +339,10 @@ fn watch_silence(cluster: &Cluster, memory: &mut Memory, now: Millis) {
             );
         }
     }
+    memory.watched = match memory.watched {
+        _ if silent.is_empty() => None,
+        Some(at) if now.0.saturating_sub(at.0) < WATCHED_EVERY_MS => Some(at),
+        _ => Some(now),
+    };
     memory.silent_since = silent;
 }

@@ -4,7 +4,7 @@ use chord_api::Ordinal;
 
 use super::change::is_joint;
 use super::facts::Cluster;
-use super::types::{Node, Observed, Spec};
+use super::types::{Node, Observed, Spec, Trouble};
 
 fn is_old(spec: &Spec, node: &Node) -> bool {
     node.running
@@ -31,13 +31,16 @@ pub fn rolling(cluster: &Cluster) -> Option<String> {
     })
 }
 
-/// A node of an old revision that does not work anyway: restarting it costs
-/// nothing and may be what heals it.
+/// A node of an old revision that is known not to work: restarting it costs nothing
+/// and may be what heals it. One that merely was not heard may work, and hold what a
+/// quorum needs.
 pub fn broken(spec: &Spec, observed: &Observed) -> Option<Ordinal> {
     if observed.nodes.values().any(|n| n.terminating) {
         return None;
     }
-    let broken = |n: &Node| is_old(spec, n) && n.report.is_none() && n.trouble.is_some();
+    let broken = |n: &Node| {
+        is_old(spec, n) && n.report.is_none() && matches!(n.trouble, Some(Trouble::Broken(_)))
+    };
     observed
         .nodes
         .iter()
@@ -45,34 +48,41 @@ pub fn broken(spec: &Spec, observed: &Observed) -> Option<Ordinal> {
         .map(|(o, _)| *o)
 }
 
-/// The next node to restart; one at a time, and a working one only while every
-/// range has all its copies.
+/// The next node to restart; one at a time, and one that may work only while every
+/// range has all its copies on the other members. Nodes outside the view own
+/// nothing: whether they answer stops nobody.
 pub fn next(cluster: &Cluster) -> Option<Ordinal> {
     let (spec, observed) = (cluster.spec, cluster.observed);
     if let Some(ordinal) = broken(spec, observed) {
         return Some(ordinal);
     }
-    if observed
-        .nodes
-        .values()
-        .any(|n| n.terminating || (n.running && n.report.is_none()))
-        || !whole(cluster)
-    {
+    if observed.nodes.values().any(|n| n.terminating) {
         return None;
     }
-    observed
-        .nodes
-        .iter()
-        .rev()
-        .find(|(_, n)| is_old(spec, n))
-        .map(|(o, _)| *o)
+    let old = |ordinal: Ordinal| cluster.node(ordinal).is_some_and(|node| is_old(spec, node));
+    match cluster.missing(cluster.view.old()).as_slice() {
+        [] if whole_but(cluster, None) => {
+            let ordinals = observed.nodes.keys().rev();
+            ordinals.copied().find(|o| old(*o))
+        }
+        // The only one that is not heard: it is as good as restarted already.
+        [silent] if old(*silent) && cluster.report(*silent).is_none() => {
+            whole_but(cluster, Some(*silent)).then_some(*silent)
+        }
+        _ => None,
+    }
 }
 
-/// Whether the view is stable, all members answer and are ready at it, and every
-/// range was found to have all its copies.
-fn whole(cluster: &Cluster) -> bool {
+/// Whether the view is stable, all members (but one) answer and are ready at it, and
+/// every range was found to have all its copies.
+fn whole_but(cluster: &Cluster, but: Option<Ordinal>) -> bool {
+    let mut others = cluster
+        .view
+        .old()
+        .live()
+        .filter(|member| Some(member.ordinal) != but);
     !is_joint(&cluster.view)
-        && cluster.view.old().live().all(|member| {
+        && others.all(|member| {
             cluster.here(member).is_some_and(|r| {
                 r.ready
                     && r.view == Some(cluster.reference)

@@ -4,27 +4,20 @@
 //! data of that step have settled, and only then looks again; what it cannot see
 //! it leaves as it is.
 
+mod rates;
+
 use chord_api::{Ordinal, Table};
 
 use super::change::is_joint;
-use super::facts::Cluster;
+use super::facts::{self, Cluster};
 use super::fit;
-use super::types::{
-    Amount, Autoscaling, AutoscalingStatus, Behavior, Decision, Memory, Millis, Select,
-};
+use super::types::{Autoscaling, AutoscalingStatus, Decision, Memory, Millis, Select, Trouble};
 
 /// Aim a little below the threshold, so that one step is enough.
 const AIM: f64 = 0.95;
 
 /// Redundant copies that are still there after this long are no reason to wait.
 const SETTLE_AT_MOST_MS: u64 = 30 * 60 * 1000;
-
-/// Recommendations kept, the oldest ones merged: usage that sways that often is
-/// as good as its highest.
-const RECOMMENDATIONS_AT_MOST: usize = 64;
-
-/// Scale events kept for the rates.
-const SCALED_AT_MOST: usize = 64;
 
 /// The number of ordinals that is wanted, and why.
 #[derive(Debug, PartialEq)]
@@ -45,6 +38,19 @@ pub fn ordinals_now(table: &Table) -> u32 {
         .unwrap_or(0)
 }
 
+/// Ordinals that there are, of `wanted`: up to the highest member's, and after it
+/// those that shall own nothing and are there all the same.
+fn present(cluster: &Cluster, wanted: u32) -> u32 {
+    let mut present = ordinals_now(cluster.view.new_table());
+    let runs = |o: Ordinal| cluster.node(o).is_some_and(|n| n.running);
+    while cluster.spec.drained.contains(&Ordinal(present))
+        && (present < wanted || runs(Ordinal(present)))
+    {
+        present += 1;
+    }
+    present
+}
+
 /// How many ordinals a new cluster begins with.
 pub fn at_forming(nodes: u32, autoscaling: Option<&Autoscaling>) -> u32 {
     autoscaling.map_or(nodes, |auto| clamp(nodes, auto))
@@ -58,14 +64,22 @@ fn clamp(nodes: u32, auto: &Autoscaling) -> u32 {
 pub fn target(cluster: &Cluster, memory: &mut Memory, now: Millis) -> Scaling {
     let spec = cluster.spec;
     let Some(auto) = &spec.autoscaling else {
+        let target = by_hand(cluster, memory);
+        let kept = (target != spec.nodes).then(|| {
+            format!(
+                "nodes is {}, and the {target} nodes that there are stay until it is changed: \
+                 the autoscaler was taken out, or what was obeyed before is not remembered",
+                spec.nodes
+            )
+        });
         return Scaling {
-            target: by_hand(cluster, memory),
+            target,
             status: None,
-            limited: None,
+            limited: kept,
         };
     };
     memory.nodes_obeyed = Some(spec.nodes);
-    let present = ordinals_now(cluster.view.new_table());
+    let present = present(cluster, memory.target.unwrap_or(0));
     if memory.target.is_none() || memory.recommendations.is_empty() {
         // Nothing is remembered: hold, for a whole window.
         memory.recommendations = vec![(now, present)];
@@ -106,15 +120,22 @@ pub fn target(cluster: &Cluster, memory: &mut Memory, now: Millis) -> Scaling {
     }
 }
 
-/// Without the autoscaler: `nodes`, unless the autoscaler was just taken out.
+/// Without the autoscaler: `nodes`, unless the autoscaler was just taken out, or may
+/// have been: where nothing is remembered, nobody leaves until `nodes` changes.
 fn by_hand(cluster: &Cluster, memory: &mut Memory) -> u32 {
     let nodes = cluster.spec.nodes;
     memory.recommendations.clear();
     memory.scaled.clear();
     memory.settled_members = None;
     memory.last_decision = None;
-    match memory.target {
-        Some(kept) if memory.nodes_obeyed == Some(nodes) => kept,
+    let present = present(cluster, 0);
+    match (memory.target, memory.nodes_obeyed) {
+        (Some(kept), Some(obeyed)) if obeyed == nodes => kept,
+        (_, None) if nodes < present => {
+            memory.target = Some(present);
+            memory.nodes_obeyed = Some(nodes);
+            present
+        }
         _ => {
             memory.target = None;
             memory.nodes_obeyed = Some(nodes);
@@ -179,6 +200,10 @@ impl Scaler<'_, '_> {
             // Planned to leave, not begun, and no longer wanted.
             *target = clamp(self.present, self.auto);
         }
+        if *target > self.present && fullest.percent < (out + low) / 2.0 {
+            // Planned to join, not begun, and no longer needed.
+            *target = clamp(self.present, self.auto);
+        }
         if *target != self.present {
             let (decision, what) = if *target > self.present {
                 (Decision::ScaleOut, "join")
@@ -191,7 +216,7 @@ impl Scaler<'_, '_> {
                     "{figures}; {} shall {what}",
                     count(target.abs_diff(self.present))
                 ),
-                None,
+                self.cannot_start(*target),
             );
         }
         let leftover = self
@@ -224,7 +249,9 @@ impl Scaler<'_, '_> {
         if stable < self.present {
             return self.inward(target, table, figures);
         }
-        let blocked = if recommended < self.present {
+        let blocked = if recommended < self.present && self.present <= self.auto.min_nodes {
+            Some(format!("minNodes is {}", self.auto.min_nodes))
+        } else if recommended < self.present {
             Some("the stabilisation window for scaling in has not passed".to_string())
         } else if recommended > self.present {
             Some("the stabilisation window for scaling out has not passed".to_string())
@@ -234,6 +261,17 @@ impl Scaler<'_, '_> {
             None
         };
         (Decision::Hold, format!("Hold: {figures}"), blocked)
+    }
+
+    /// Why nodes that shall join do not start.
+    fn cannot_start(&self, target: u32) -> Option<String> {
+        let observed = self.cluster.observed;
+        let stuck = (self.present..target).map(Ordinal).filter(|o| {
+            let trouble = self.cluster.node(*o).and_then(|n| n.trouble.as_ref());
+            matches!(trouble, Some(Trouble::Broken(_)))
+        });
+        let words: Vec<String> = stuck.take(5).map(|o| facts::awaited(observed, o)).collect();
+        (!words.is_empty()).then(|| format!("not started: {}", words.join("; ")))
     }
 
     /// How many members the usage asks for.
@@ -260,7 +298,12 @@ impl Scaler<'_, '_> {
             return (
                 Decision::Hold,
                 format!("Hold: {figures}"),
-                Some("the rate of scaling out is used up".into()),
+                Some(match self.auto.scale_up.select {
+                    Select::Disabled => {
+                        "scaling out is switched off (selectPolicy: Disabled)".into()
+                    }
+                    Select::Max | Select::Min => "the rate of scaling out is used up".into(),
+                }),
             );
         }
         if next > self.auto.max_nodes {
@@ -286,6 +329,9 @@ impl Scaler<'_, '_> {
     /// One node fewer, if that is allowed and safe.
     fn inward(&mut self, target: &mut u32, table: &Table, figures: String) -> Decided {
         let held = |blocked: String| (Decision::Hold, format!("Hold: {figures}"), Some(blocked));
+        if self.auto.scale_down.select == Select::Disabled {
+            return held("scaling in is switched off (selectPolicy: Disabled)".into());
+        }
         if self.allowed(&self.auto.scale_down, false) >= self.present {
             return held("the rate of scaling in is used up".into());
         }
@@ -422,113 +468,6 @@ impl Scaler<'_, '_> {
         let used: u64 = reports().map(|r| r.space.used).sum();
         let capacity: u64 = reports().map(|r| r.space.capacity).sum();
         Some(fit::percent(used, capacity) / (1.0 + f64::from(joined) / f64::from(members)))
-    }
-
-    /// Remembers a recommendation, if it is another than the last.
-    fn recommend(&mut self, nodes: u32) {
-        let kept = &mut self.memory.recommendations;
-        if kept.last().is_none_or(|(_, last)| *last != nodes) {
-            kept.push((self.now, nodes));
-        }
-        let window = self
-            .auto
-            .scale_up
-            .stabilization_ms
-            .max(self.auto.scale_down.stabilization_ms);
-        let start = self.now.0.saturating_sub(window);
-        // One that ended before the window began counts no more.
-        let gone = kept.windows(2).take_while(|w| w[1].0.0 <= start).count();
-        kept.drain(..gone);
-        while kept.len() > RECOMMENDATIONS_AT_MOST {
-            let (_, second) = kept.remove(1);
-            if let Some(first) = kept.first_mut() {
-                first.1 = first.1.max(second);
-            }
-        }
-    }
-
-    /// The recommendation after the windows: the lowest of the one for scaling
-    /// out, the highest of the one for scaling in.
-    fn stabilised(&self, recommended: u32) -> u32 {
-        let within = |window: u64| {
-            let start = self.now.0.saturating_sub(window);
-            let kept = &self.memory.recommendations;
-            let live = kept
-                .iter()
-                .enumerate()
-                .filter(move |(i, _)| kept.get(i + 1).is_none_or(|(next, _)| next.0 > start));
-            live.map(|(_, (_, nodes))| *nodes).collect::<Vec<_>>()
-        };
-        let up = within(self.auto.scale_up.stabilization_ms)
-            .into_iter()
-            .chain([recommended])
-            .min();
-        let down = within(self.auto.scale_down.stabilization_ms)
-            .into_iter()
-            .chain([recommended])
-            .max();
-        match (up, down) {
-            (Some(up), _) if up > self.present => up,
-            (_, Some(down)) if down < self.present => down,
-            _ => self.present,
-        }
-    }
-
-    /// How many nodes the policies allow at most (scaling out) or at least.
-    fn allowed(&self, behavior: &Behavior, out: bool) -> u32 {
-        let limits = behavior.policies.iter().map(|policy| {
-            let start = self.now.0.saturating_sub(policy.period_ms);
-            let recent = |sign: i32| -> u32 {
-                let events = self
-                    .memory
-                    .scaled
-                    .iter()
-                    .filter(|(at, by)| at.0 > start && by.signum() == sign);
-                events.map(|(_, by)| by.unsigned_abs()).sum()
-            };
-            if out {
-                let base = self.present.saturating_sub(recent(1));
-                match policy.amount {
-                    Amount::Nodes(n) => base.saturating_add(n),
-                    Amount::Percent(p) => {
-                        let grown = (u64::from(base) * (100 + u64::from(p))).div_ceil(100);
-                        u32::try_from(grown).unwrap_or(u32::MAX)
-                    }
-                }
-            } else {
-                let base = self.present.saturating_add(recent(-1));
-                match policy.amount {
-                    Amount::Nodes(n) => base.saturating_sub(n),
-                    Amount::Percent(p) => {
-                        let rest = u64::from(base) * (100 - u64::from(p.min(100))) / 100;
-                        u32::try_from(rest).unwrap_or(u32::MAX)
-                    }
-                }
-            }
-        });
-        // Most change: the highest limit on the way out, the lowest on the way in.
-        let chosen = match (behavior.select, out) {
-            (Select::Disabled, _) => Some(self.present),
-            (Select::Max, true) | (Select::Min, false) => limits.max(),
-            (Select::Min, true) | (Select::Max, false) => limits.min(),
-        };
-        chosen.unwrap_or(if out { u32::MAX } else { 0 })
-    }
-
-    fn remember_step(&mut self, by: i32) {
-        let longest = self
-            .auto
-            .scale_up
-            .policies
-            .iter()
-            .chain(&self.auto.scale_down.policies)
-            .map(|p| p.period_ms);
-        let longest = longest.max().unwrap_or(0).max(SETTLE_AT_MOST_MS);
-        let start = self.now.0.saturating_sub(longest);
-        self.memory.scaled.retain(|(at, _)| at.0 > start);
-        self.memory.scaled.push((self.now, by));
-        let excess = self.memory.scaled.len().saturating_sub(SCALED_AT_MOST);
-        self.memory.scaled.drain(..excess);
     }
 }
 

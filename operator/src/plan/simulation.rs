@@ -67,9 +67,14 @@ fn check(world: &World, plan: &Plan, seed: u64) {
             !up || (!joint && plan.view.is_none()),
             "seed {seed}: a working node restarted in a change"
         );
+        let member =
+            |o: &Ordinal| matches!(&world.stored, Stored::View(v) if v.old().member(*o).is_some());
         assert!(
-            !up || world.places.values().all(|p| p.up || !p.wanted),
-            "seed {seed}: another one is down"
+            !up || world
+                .places
+                .iter()
+                .all(|(o, p)| p.up || !p.wanted || !member(o)),
+            "seed {seed}: another member is down"
         );
     }
     if world.spec.paused {
@@ -217,6 +222,13 @@ fn fault(world: &mut World, rng: &mut StdRng, history: &[View]) {
         51..=52 => world.spec.paused = !world.spec.paused,
         53..=54 => world.spec.revision = format!("r{}", rng.random_range(0..5)),
         55..=57 => world.now += 70_000,
+        58..=62 => {
+            // It works, and the operator does not hear of it.
+            let ordinal = some(rng);
+            if !world.unheard.remove(&ordinal) {
+                world.unheard.insert(ordinal);
+            }
+        }
         _ => {}
     }
 }
@@ -246,6 +258,7 @@ fn simulate(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut world = World::formed(spec(rng.random_range(3..6), 3));
     let mut history: Vec<View> = Vec::new();
+    let mut asked = false;
     for round in 0..FAULTY_ROUNDS + QUIET_ROUNDS {
         let faulty = round < FAULTY_ROUNDS;
         if faulty {
@@ -254,10 +267,20 @@ fn simulate(seed: u64) {
             for place in world.places.values_mut() {
                 place.up = place.wanted;
             }
+            world.unheard.clear();
             world.spec.paused = false;
             world.spec.drained.retain(|o| o.0 == 0);
             world.spec.replication = 3;
+            world.spec.nodes = 7;
+        }
+        // Somebody asks for another number: one that nobody remembers to have been
+        // obeyed may be that of a time before.
+        if let (false, false, Some(obeyed)) = (faulty, asked, world.memory.nodes_obeyed) {
+            asked = true;
             world.spec.nodes = rng.random_range(4..8);
+            if world.spec.nodes == obeyed {
+                world.spec.nodes = 4 + (obeyed - 3) % 4;
+            }
         }
         let (plan, memory) = world.think();
 
@@ -301,7 +324,7 @@ fn simulate(seed: u64) {
             world.write(rng.random_range(0..KEYS));
         }
         check_data(&world, seed, round);
-        if round > FAULTY_ROUNDS && at_rest(&world) {
+        if asked && at_rest(&world) {
             break;
         }
     }

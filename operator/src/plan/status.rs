@@ -205,11 +205,12 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
         (Some("RepairBlocked"), repair)
     } else if !missing.is_empty() {
         let with_disk = missing.iter().map(|o| {
-            let trouble = cluster.node(*o).and_then(|n| n.trouble.clone());
+            let trouble = cluster.node(*o).and_then(|n| n.trouble.as_ref());
             match trouble {
                 Some(trouble) => format!(
-                    "{} does not answer with its disk ({trouble})",
-                    cluster.name(*o)
+                    "{} does not answer with its disk ({})",
+                    cluster.name(*o),
+                    trouble.words()
                 ),
                 None => format!("{} does not answer with its disk", cluster.name(*o)),
             }
@@ -260,14 +261,20 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
     };
     let reason = |bad: bool, name: &'static str| if bad { name } else { "AsExpected" };
     let conditions = vec![
-        match quorum {
-            true => condition(
+        match (quorum, full) {
+            (true, false) => condition(
                 "Ready",
                 true,
                 "Quorum",
                 "every file can be read and written",
             ),
-            false => condition(
+            (true, true) => condition(
+                "Ready",
+                true,
+                "Quorum",
+                format!("every file can be read; writes may be refused, since {full_message}"),
+            ),
+            (false, _) => condition(
                 "Ready",
                 false,
                 "NoQuorum",

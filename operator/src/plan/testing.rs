@@ -48,6 +48,12 @@ pub struct World {
     pub key_bytes: u64,
     pub capacity: u64,
     next_disk: u128,
+    /// Nodes that work, and whose answers the operator does not get.
+    pub unheard: BTreeSet<Ordinal>,
+    /// Nodes for which there is no machine, and so no disk.
+    pub unplaced: BTreeSet<Ordinal>,
+    /// Nodes that are being stopped.
+    pub terminating: BTreeSet<Ordinal>,
     pub last: Option<Plan>,
     pub events: Vec<Event>,
 }
@@ -98,6 +104,9 @@ impl World {
             key_bytes: 1 << 10,
             capacity: 1 << 30,
             next_disk: 1,
+            unheard: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
+            terminating: BTreeSet::new(),
             last: None,
             events: Vec::new(),
         }
@@ -238,18 +247,24 @@ impl World {
             .places
             .iter()
             .map(|(ordinal, place)| {
+                let unplaced = self.unplaced.contains(ordinal);
                 let report = place
                     .disk
                     .as_ref()
-                    .filter(|_| place.up)
+                    .filter(|_| place.up && !unplaced && !self.unheard.contains(ordinal))
                     .map(|d| self.report(*ordinal, d, whole));
                 let node = Node {
                     running: place.wanted,
                     revision: place.wanted.then(|| place.revision.clone()),
-                    disk_exists: place.disk.is_some(),
-                    terminating: false,
+                    disk_exists: place.disk.is_some() && !unplaced,
+                    terminating: self.terminating.contains(ordinal),
                     zone: None,
-                    trouble: report.is_none().then(|| "down".to_string()),
+                    trouble: match (&report, place.up) {
+                        (Some(_), _) => None,
+                        _ if unplaced => Some(Trouble::Broken("no machine has room".into())),
+                        (None, true) => Some(Trouble::Silent("no answer".into())),
+                        (None, false) => Some(Trouble::Broken("down".into())),
+                    },
                     report,
                 };
                 (*ordinal, node)

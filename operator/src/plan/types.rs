@@ -112,7 +112,7 @@ pub struct Node {
     pub running: bool,
     /// The revision it runs with, where the shell knows it.
     pub revision: Option<String>,
-    /// Its disk (claim, folder) exists.
+    /// Its disk (a claim's volume, a folder) exists.
     pub disk_exists: bool,
     /// When it is being removed already.
     pub terminating: bool,
@@ -120,8 +120,26 @@ pub struct Node {
     pub zone: Option<String>,
     /// Its answer; `None`: it did not answer.
     pub report: Option<NodeReport>,
-    /// Why it did not answer, or what is wrong with it (image, scheduling …).
-    pub trouble: Option<String>,
+    /// Why it did not answer, or what is wrong with it.
+    pub trouble: Option<Trouble>,
+}
+
+/// What is wrong with a node, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It did not answer; it may work all the same.
+    Silent(String),
+    /// Whoever runs it says that it does not work (image, scheduling, a process
+    /// that ends again and again).
+    Broken(String),
+}
+
+impl Trouble {
+    pub fn words(&self) -> &str {
+        match self {
+            Trouble::Silent(words) | Trouble::Broken(words) => words,
+        }
+    }
 }
 
 /// What the planner remembers between rounds; lost memory means hold.
@@ -140,6 +158,8 @@ pub struct Memory {
     pub scaled: Vec<(Millis, i32)>,
     /// Since when a member has not answered.
     pub silent_since: BTreeMap<Ordinal, Millis>,
+    /// When the silence of somebody was last watched, about; `None` while all answer.
+    pub watched: Option<Millis>,
     /// Since when the first of several new nodes has waited for the others.
     pub joiners_since: Option<Millis>,
     /// How many members there were when the data had last settled.

@@ -9,9 +9,9 @@
 use chord_api::{Member, Ordinal, Placement, Table};
 
 use super::change::{can_finish, is_joint};
-use super::facts::{Cluster, Seen};
+use super::facts::{self, Cluster, Seen};
 use super::fit::{self, FULL};
-use super::types::{Memory, Millis};
+use super::types::{Memory, Millis, Trouble};
 use crate::tokens;
 
 /// How long a new node that is there waits for the others that are wanted, so
@@ -50,6 +50,8 @@ pub struct Wanted {
     pub notes: Vec<Note>,
     /// A new node is there and waits for others.
     pub joiners_wait: bool,
+    /// New nodes that are not there yet, in words.
+    pub awaited: Option<String>,
 }
 
 struct Choice<'c, 'a> {
@@ -70,7 +72,11 @@ pub fn wanted(cluster: &Cluster, target: u32, memory: &Memory, now: Millis) -> W
         notes: Vec::new(),
     };
     let old = cluster.view.old();
-    let (joiners, joiners_wait) = choice.joiners(target);
+    let Joiners {
+        members: joiners,
+        awaited,
+        wait: joiners_wait,
+    } = choice.joiners(target);
     let mut table = choice.repaired(joiners);
     let joins = table
         .members
@@ -94,7 +100,23 @@ pub fn wanted(cluster: &Cluster, target: u32, memory: &Memory, now: Millis) -> W
         table,
         notes: choice.notes,
         joiners_wait,
+        awaited: (!awaited.is_empty()).then(|| {
+            let shown = awaited.iter().take(5);
+            let names = shown.map(|o| facts::awaited(cluster.observed, *o));
+            format!("waits for {}", names.collect::<Vec<_>>().join("; "))
+        }),
     }
+}
+
+/// New nodes.
+#[derive(Default)]
+struct Joiners {
+    /// Those that join now.
+    members: Vec<Member>,
+    /// Those that are not there yet.
+    awaited: Vec<Ordinal>,
+    /// Whether some that are there wait for others.
+    wait: bool,
 }
 
 impl Choice<'_, '_> {
@@ -113,8 +135,7 @@ impl Choice<'_, '_> {
         self.cluster.node(ordinal).and_then(|n| n.zone.clone())
     }
 
-    /// The new members, and whether some wait for others.
-    fn joiners(&mut self, target: u32) -> (Vec<Member>, bool) {
+    fn joiners(&mut self, target: u32) -> Joiners {
         let (cluster, spec) = (self.cluster, self.cluster.spec);
         let old = cluster.view.old();
         let stays_wanted =
@@ -139,7 +160,10 @@ impl Choice<'_, '_> {
                 }
                 joiners.push(member);
             }
-            return (joiners, false);
+            return Joiners {
+                members: joiners,
+                ..Joiners::default()
+            };
         }
         let (mut joiners, mut awaited): (Vec<Member>, Vec<Ordinal>) = (Vec::new(), Vec::new());
         let mut unfit = Vec::new();
@@ -162,15 +186,29 @@ impl Choice<'_, '_> {
         for why in unfit {
             self.note(Topic::Join, why);
         }
+        for ordinal in &awaited {
+            let trouble = cluster.node(*ordinal).and_then(|n| n.trouble.as_ref());
+            if let Some(Trouble::Broken(why)) = trouble {
+                let name = cluster.name(*ordinal);
+                self.note(Topic::Join, format!("{name} does not start: {why}"));
+            }
+        }
         if joiners.is_empty() {
-            return (joiners, false);
+            return Joiners {
+                awaited,
+                ..Joiners::default()
+            };
         }
         let waited = self
             .memory
             .joiners_since
             .map_or(0, |since| self.now.0.saturating_sub(since.0));
         if !awaited.is_empty() && waited < WAIT_FOR_JOINERS_MS {
-            return (Vec::new(), true);
+            return Joiners {
+                awaited,
+                wait: true,
+                ..Joiners::default()
+            };
         }
         // Tokens one after the other, each for a table with those before it.
         let mut with = old.clone();
@@ -184,7 +222,11 @@ impl Choice<'_, '_> {
             with.members.push(joiner.clone());
             with.members.sort_by_key(|m| m.ordinal);
         }
-        (joiners, !awaited.is_empty())
+        Joiners {
+            members: joiners,
+            wait: !awaited.is_empty(),
+            awaited,
+        }
     }
 
     /// The old table with those who join, with the disks that took the place of

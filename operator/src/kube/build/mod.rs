@@ -22,9 +22,6 @@ pub struct Shape {
     pub replicas: u32,
     /// Size in the StatefulSet's claim template, which cannot be changed.
     pub claim_size: String,
-    /// Keep the claims when the StatefulSet goes, whatever the spec says: while it
-    /// is made anew.
-    pub keep_claims: bool,
     /// How many pods may be evicted at once.
     pub disruptions_allowed: u32,
     /// The namespace that the operator runs in, where it is known.

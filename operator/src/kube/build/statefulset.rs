@@ -23,7 +23,7 @@ use super::super::names::{
 };
 use super::super::validate::Wanted;
 use super::Shape;
-use crate::crd::{ChordCluster, PullPolicy, RetentionPolicy};
+use crate::crd::{ChordCluster, PullPolicy};
 
 /// The user and group of the nodes, as in their image.
 const USER: i64 = 65532;
@@ -37,8 +37,6 @@ pub fn stateful_set(
     shape: &Shape,
     names: &Names,
 ) -> StatefulSet {
-    let deletes = cluster.spec.storage.retention.when_deleted == RetentionPolicy::Delete
-        && !shape.keep_claims;
     StatefulSet {
         metadata: meta(cluster, names.own(), &wanted.image),
         spec: Some(StatefulSetSpec {
@@ -52,11 +50,13 @@ pub fn stateful_set(
                 type_: Some("OnDelete".into()),
                 rolling_update: None,
             }),
-            // Never `Delete` when scaled: a stray `kubectl scale` must not take
-            // data along; the operator deletes a claim after its proof.
+            // Never `Delete`: a stray `kubectl scale` must not take data along (the
+            // operator deletes a claim after its proof), nor must the deletion of a
+            // StatefulSet that is to be made anew. What goes with the cluster is
+            // owned by the cluster.
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
-                    when_deleted: Some(if deletes { "Delete" } else { "Retain" }.into()),
+                    when_deleted: Some("Retain".into()),
                     when_scaled: Some("Retain".into()),
                 },
             ),
@@ -104,7 +104,12 @@ fn template(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> PodTempla
     } else {
         pod.service_account_name.clone()
     };
-    let spread = if pod.topology_spread_constraints.is_empty() && pod.affinity.is_none() {
+    // Affinity to machines says nothing of how pods are spread over them.
+    let spread_by_affinity = pod
+        .affinity
+        .as_ref()
+        .is_some_and(|a| a.pod_anti_affinity.is_some());
+    let spread = if pod.topology_spread_constraints.is_empty() && !spread_by_affinity {
         ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
             .map(|key| soft_spread(key, names))
             .to_vec()
@@ -283,8 +288,9 @@ fn args(wanted: &Wanted, names: &Names) -> Vec<String> {
         ("--name", "$(POD_NAME)".to_string()),
         ("--cluster-uid", wanted.plan.cluster.to_string()),
         ("--secret-file", format!("{SECRET_DIR}/{SECRET_KEY}")),
-        ("--client-listen", format!("0.0.0.0:{CLIENT_PORT}")),
-        ("--peer-listen", format!("0.0.0.0:{PEER_PORT}")),
+        // Of either family; where there is only IPv4 the node takes that.
+        ("--client-listen", format!("[::]:{CLIENT_PORT}")),
+        ("--peer-listen", format!("[::]:{PEER_PORT}")),
         ("--peer-url", format!("http://{host}:{PEER_PORT}")),
         ("--client-url", format!("http://{host}:{CLIENT_PORT}")),
     ]

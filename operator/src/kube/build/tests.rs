@@ -26,7 +26,6 @@ fn objects(spec: &str) -> Objects {
     let shape = Shape {
         replicas: 4,
         claim_size: cluster.spec.storage.size.0.clone(),
-        keep_claims: false,
         disruptions_allowed: 1,
         operator_namespace: Some("chord-system".into()),
     };
@@ -45,25 +44,21 @@ fn the_stateful_set_never_takes_data_along() {
     assert_eq!(set["spec"]["podManagementPolicy"], "Parallel");
     assert_eq!(set["spec"]["updateStrategy"]["type"], "OnDelete");
     assert_eq!(set["spec"]["serviceName"], "files-nodes");
-    let policy = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
-    assert_eq!(
-        (
-            policy["whenScaled"].as_str(),
-            policy["whenDeleted"].as_str()
-        ),
-        (Some("Retain"), Some("Retain"))
-    );
-    let set = json(
-        &objects("{storage: {retention: {whenDeleted: Delete, whenScaled: Delete}}}").stateful_set,
-    );
-    let policy = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
-    assert_eq!(
-        (
-            policy["whenScaled"].as_str(),
-            policy["whenDeleted"].as_str()
-        ),
-        (Some("Retain"), Some("Delete"))
-    );
+    for retention in [
+        "{}",
+        "{storage: {retention: {whenDeleted: Delete, whenScaled: Delete}}}",
+    ] {
+        let set = json(&objects(retention).stateful_set);
+        let policy = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
+        assert_eq!(
+            (
+                policy["whenScaled"].as_str(),
+                policy["whenDeleted"].as_str()
+            ),
+            (Some("Retain"), Some("Retain")),
+            "{retention}"
+        );
+    }
     assert_eq!(
         set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"],
         "data"
@@ -119,8 +114,8 @@ fn the_command_line_is_the_nodes() {
         ("--cluster-uid", "uid-1"),
         ("--capacity", "1073741824"),
         ("--secret-file", "/etc/chord/secret"),
-        ("--client-listen", "0.0.0.0:8080"),
-        ("--peer-listen", "0.0.0.0:8081"),
+        ("--client-listen", "[::]:8080"),
+        ("--peer-listen", "[::]:8081"),
         (
             "--peer-url",
             "http://files-{ordinal}.files-nodes.data.svc:8081",
@@ -243,4 +238,26 @@ fn pods_get_what_the_spec_asks_for() {
         set["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"],
         "fast"
     );
+}
+
+#[test]
+fn pods_are_spread_unless_the_spec_says_how() {
+    let spread = |pod: &str| {
+        let set = json(&objects(&format!("{{pod: {{{pod}}}}}")).stateful_set);
+        let constraints = &set["spec"]["template"]["spec"]["topologySpreadConstraints"];
+        constraints.as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(spread(""), 2);
+    let machines = "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: \
+         [{matchExpressions: [{key: disk, operator: In, values: [ssd]}]}]}}}";
+    assert_eq!(
+        spread(machines),
+        2,
+        "which machines is not how many on each"
+    );
+    let apart = "affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: \
+         [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {a: b}}}]}}";
+    assert_eq!(spread(apart), 0);
+    let one = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: rack, whenUnsatisfiable: DoNotSchedule}]";
+    assert_eq!(spread(one), 1);
 }
