@@ -21,7 +21,7 @@ pub struct NodeReport {
     /// Grows with every start of this disk.
     pub boot: u64,
     pub view: Option<ViewRef>,
-    /// Disk open, and this name with this disk in the current or next table.
+    /// Disk open and sound, and this name with this disk in the current or next table.
     pub ready: bool,
     pub space: Space,
     /// Files of which this node is the primary.
@@ -32,6 +32,10 @@ pub struct NodeReport {
     /// Views that were refused for their content: `what, why`.
     #[serde(default)]
     pub refused_view: Option<String>,
+    /// Why its disk takes nothing any more, damaged or broken: it votes on nothing,
+    /// and what it held has to be brought elsewhere.
+    #[serde(default)]
+    pub failure: Option<String>,
 }
 
 /// Disk space, in bytes.

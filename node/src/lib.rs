@@ -17,4 +17,6 @@ pub mod peer;
 pub mod register;
 pub mod ring;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod workers;

@@ -56,7 +56,7 @@ fn whole_names(
     let mut names = BTreeSet::new();
     let mut from = after.cloned();
     loop {
-        let page = txn.list("", from.as_ref(), limit)?;
+        let page = txn.list("", from.as_ref().map(FileName::as_str), limit)?;
         for listed in page.items {
             if listed.current.is_some() {
                 names.insert(listed.name.as_str().to_string());
@@ -93,7 +93,11 @@ impl Local for Own {
     ) -> Result<Vec<String>, Problem> {
         let limit = limit.clamp(1, 1000);
         let store = &self.node.store;
-        let from = after.clone().and_then(|a| FileName::new(a).ok());
+        // The name of a part may be longer than that of any whole file.
+        let from = after.as_deref().and_then(|after| {
+            let most = after.floor_char_boundary(chord_api::name::MAX_NAME_BYTES);
+            FileName::new(&after[..most]).ok()
+        });
         let whole = store
             .read(move |txn| whole_names(txn, from.as_ref(), limit))
             .await
@@ -283,6 +287,9 @@ impl Local for Own {
     }
 
     fn ready(&self) -> Result<(), String> {
+        if let Some(failure) = self.node.store.failure() {
+            return Err(failure.to_string());
+        }
         if self.node.is_member() {
             return Ok(());
         }

@@ -23,6 +23,9 @@ use crate::workers::Workers;
 
 /// Bytes of chunks that uploads may hold in memory together.
 const UPLOAD_MEMORY: usize = 192 << 20;
+/// Of these, bytes of copies that are under way behind their acknowledgement: an
+/// owner that hangs must not keep the memory of all.
+const STRAGGLER_MEMORY: usize = 64 << 20;
 /// Names with a missing copy that are remembered; past it a full pass finds them.
 const MAX_DEBTS: usize = 10_000;
 
@@ -68,6 +71,7 @@ pub struct Node {
     /// Uploads that this process streams.
     pub uploads: Mutex<HashSet<UploadId>>,
     pub upload_memory: Arc<Semaphore>,
+    pub straggler_memory: Arc<Semaphore>,
     debts: Mutex<Debts>,
     pub debts_changed: Notify,
     /// Uploads whose chunks may be garbage, by name.
@@ -141,6 +145,7 @@ impl Node {
             operations: AtomicU64::new(0),
             uploads: Mutex::new(HashSet::new()),
             upload_memory: Arc::new(Semaphore::new(UPLOAD_MEMORY)),
+            straggler_memory: Arc::new(Semaphore::new(STRAGGLER_MEMORY)),
             debts: Mutex::new(Debts::default()),
             debts_changed: Notify::new(),
             reap: Mutex::new(BTreeMap::new()),
@@ -229,6 +234,8 @@ impl Node {
             .as_ref()
             .is_some_and(|h| h.reference.epoch.0 + 1 == given.epoch.0);
         let (before, after) = (held.clone(), next.clone());
+        // Promises stay: ballots of this view are above all of them, and to take
+        // them all out at once would need room that a full disk does not have.
         // Rule 3: a range that is lost, or that is gained anew, votes with nothing
         // of what lies here from before; the old contents become hints.
         let keeps = move |key: &chord_api::Id| {
@@ -245,9 +252,8 @@ impl Node {
         };
         let stored = next.view.clone();
         self.store
-            .transact(move |txn| {
+            .transact_alone(move |txn| {
                 txn.move_to_hints(|key| !keeps(key))?;
-                txn.clear_promises()?;
                 txn.set_view(&stored)
             })
             .await
@@ -369,7 +375,11 @@ impl Node {
 
     /// What is on the disk; an error counts as something, never as nothing.
     fn inventory(&self) -> Inventory {
-        match self.store.counts() {
+        let counts = match self.store.failure() {
+            Some(failure) => Err(failure),
+            None => self.store.counts(),
+        };
+        match counts {
             Ok(c) => Inventory {
                 registers: c.registers,
                 // Leftover chunks count too: while there are any, or may be some,
@@ -410,6 +420,9 @@ impl Node {
             .unwrap_or_else(|p| p.into_inner())
             .clone();
         let (debts, overflowed) = self.debts();
+        // A disk that takes nothing holds no copy that counts, and proves nothing.
+        let failure = self.store.failure().map(|e| e.to_string());
+        let sound = failure.is_none();
         NodeReport {
             name: self.name.clone(),
             ordinal: self.ordinal,
@@ -418,18 +431,18 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_string(),
             boot: self.store.boot(),
             view: reference,
-            ready: self.is_member(),
+            ready: sound && self.is_member(),
             space: self.store.space(),
             files: self.primary_files.load(Ordering::Relaxed),
             inventory: self.inventory(),
             sync: sync
-                .filter(|s| s.epoch == at.epoch && s.hash == at.hash)
-                .unwrap_or(Sync {
+                .filter(|s| sound && s.epoch == at.epoch && s.hash == at.hash)
+                .unwrap_or_else(|| Sync {
                     epoch: at.epoch,
                     hash: at.hash,
                     settled: false,
                     pending: 0,
-                    waiting: Some("it has just started".into()),
+                    waiting: Some(failure.clone().unwrap_or("it has just started".into())),
                 }),
             copies: copies.map_or(
                 Copies {
@@ -438,7 +451,7 @@ impl Node {
                     missing: 0,
                 },
                 |c| Copies {
-                    complete: c.complete && debts == 0 && !overflowed,
+                    complete: sound && c.complete && debts == 0 && !overflowed,
                     missing: c.missing.max(debts as u64),
                     ..c
                 },
@@ -448,6 +461,7 @@ impl Node {
                 .lock()
                 .unwrap_or_else(|p| p.into_inner())
                 .clone(),
+            failure,
         }
     }
 }
@@ -457,4 +471,64 @@ pub fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+    use crate::testing::Nodes;
+
+    #[tokio::test]
+    async fn a_view_is_taken_on_a_disk_that_is_nearly_full_of_small_files() {
+        let all = Nodes::start(2).await;
+        let view = all.form(1).await;
+        let node = &all.nodes[0];
+        let many = 3000u64;
+        let at = |counter| crate::register::Ballot {
+            epoch: view.epoch,
+            counter,
+            member: node.ordinal,
+            boot: 1,
+        };
+        let (promised, accepted) = (at(9), at(8));
+        let name = |n: u64| FileName::new(format!("file-{n}")).unwrap();
+        let filled = node.store.transact_alone(move |txn| {
+            for n in 0..many {
+                txn.set_promise(&name(n), promised)?;
+                txn.set_register(&name(n), accepted, &crate::register::Value::default())?;
+            }
+            Ok(())
+        });
+        filled.await.unwrap();
+        node.store.pretend_room(Some(4 << 20));
+        // All its registers are lost, each a change of four tables.
+        let joint = view.change_to(all.table(1, &[1])).unwrap();
+        all.give(&[0], &joint).await;
+        all.give(&[0], &joint.complete().unwrap()).await;
+        let counts = node.store.counts().unwrap();
+        assert_eq!((counts.registers, counts.hints), (0, many));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_disk_says_so_and_proves_nothing_any_more() {
+        let all = Nodes::start(1).await;
+        all.form(1).await;
+        let node = &all.nodes[0];
+        *node.copies.lock().unwrap() = Some(Copies {
+            epoch: chord_api::Epoch(1),
+            complete: true,
+            missing: 0,
+        });
+        let sound = node.report();
+        assert!(sound.ready && sound.copies.complete && sound.sync.settled);
+        assert_eq!(sound.failure, None);
+        let torn = || StoreError::Damaged("a record is torn".into());
+        let failed = node.store.transact(move |_| Err::<(), _>(torn())).await;
+        assert!(failed.is_err());
+        let report = node.report();
+        assert!(report.failure.unwrap().contains("a record is torn"));
+        assert!(!report.ready && !report.copies.complete && !report.sync.settled);
+        assert!(!report.inventory.is_empty(), "nor that it is empty");
+    }
 }

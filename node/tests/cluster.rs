@@ -199,8 +199,17 @@ async fn a_node_joins_takes_its_share_and_leaves_empty() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_disk_is_refilled() {
+    loses_a_disk(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_copies_one_is_enough_to_refill_a_lost_disk() {
+    loses_a_disk(2).await;
+}
+
+async fn loses_a_disk(replication: u8) {
     let mut cluster = Cluster::start(3);
-    let first = cluster.form(3).await;
+    let first = cluster.form(replication).await;
     for n in 0..6u8 {
         assert_eq!(
             cluster
@@ -213,7 +222,7 @@ async fn a_lost_disk_is_refilled() {
     cluster.kill(1);
     std::fs::remove_dir_all(cluster.disk(1)).unwrap();
     cluster.run(1);
-    let table = cluster.table(3, &[0, 1, 2]).await;
+    let table = cluster.table(replication, &[0, 1, 2]).await;
     assert_ne!(table.members[1].disk, first.old().members[1].disk);
     let joint = first.change_to(table).unwrap();
     cluster.push(&joint).await;
@@ -238,6 +247,10 @@ async fn a_lost_disk_is_refilled() {
                     .then_some(())
             })
             .await;
+        assert_eq!(
+            cluster.get(1, &format!("file-{n}")).await,
+            Some(contents(1_000_000, n))
+        );
     }
 }
 

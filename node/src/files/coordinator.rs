@@ -73,25 +73,23 @@ pub fn finished(name: &FileName, end: End) -> Result<(Value, Outcome), Problem> 
     }
 }
 
-impl Coordinator {
-    /// Whether this node can take writes at all.
-    pub fn check_member(&self) -> Result<(), Problem> {
-        if self.node.is_member() {
-            return Ok(());
-        }
-        Err(Problem::new(
-            Kind::NoQuorum,
-            format!(
-                "{} is not a member of the cluster's view; ask another node",
-                self.node.name
-            ),
-        ))
+/// Whether a node can take writes at all.
+pub fn check_member(node: &Node) -> Result<(), Problem> {
+    if node.is_member() {
+        return Ok(());
     }
+    Err(Problem::new(
+        Kind::NoQuorum,
+        format!(
+            "{} is not a member of the cluster's view; ask another node",
+            node.name
+        ),
+    ))
 }
 
 impl Files for Coordinator {
     async fn stat(&self, name: &FileName) -> Result<Option<Manifest>, Problem> {
-        self.check_member()?;
+        check_member(&self.node)?;
         Ok(drive::read(&self.node, name)
             .await?
             .and_then(|value| value.current))
@@ -102,7 +100,7 @@ impl Files for Coordinator {
     }
 
     async fn admit(&self, put: &Put) -> Result<(), Problem> {
-        self.check_member()?;
+        check_member(&self.node)?;
         if !put.condition.is_empty() {
             let current = self.stat(&put.name).await?;
             let tag = current
@@ -119,12 +117,12 @@ impl Files for Coordinator {
     }
 
     async fn put(&self, put: Put, body: Body) -> Result<PutDone, Problem> {
-        self.check_member()?;
+        check_member(&self.node)?;
         super::put::put(&self.node, put, body).await
     }
 
     async fn delete(&self, name: &FileName, condition: Condition) -> Result<u64, Problem> {
-        self.check_member()?;
+        check_member(&self.node)?;
         let before = drive::read(&self.node, name).await?;
         let change = Change::Delete {
             op: self.node.next_operation(),
@@ -142,7 +140,7 @@ impl Files for Coordinator {
     }
 
     async fn list(&self, query: ListQuery) -> Result<FileList, Problem> {
-        self.check_member()?;
+        check_member(&self.node)?;
         super::list::list(&self.node, query).await
     }
 

@@ -35,7 +35,7 @@ pub async fn list(node: &Arc<Node>, query: ListQuery) -> Result<FileList, Proble
         if let Some(delimiter) = &query.delimiter
             && let Some(prefix) = common_prefix(&after, &query.prefix, delimiter)
         {
-            after = past(&prefix);
+            after = after.max(past(&prefix));
         }
         let (names, upto) = merged(node, &query.prefix, &after).await?;
         for (name, file) in names {
@@ -229,6 +229,57 @@ async fn resolve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::register::Value;
+    use crate::testing::{Nodes, file};
+
+    /// Names that collapse into one prefix, more than one page of a member.
+    async fn collapses(stem: String) {
+        let all = Nodes::start(1).await;
+        let view = all.form(1).await;
+        let node = &all.nodes[0];
+        let names = (0..(BATCH + 10) as usize).map(|n| {
+            let c = |at: usize| char::from(b'0' + (n / 60usize.pow(at as u32) % 60) as u8);
+            file(&format!("{stem}{}{}", c(1), c(0)))
+        });
+        let names: Vec<FileName> = names.collect();
+        let ballot = Ballot {
+            epoch: view.epoch,
+            counter: 1,
+            member: node.ordinal,
+            boot: 1,
+        };
+        all.put(0, "one", "x").await.unwrap();
+        let one = drive::read(node, &file("one")).await.unwrap().unwrap();
+        let value = Value::clone(&one);
+        let stored = node.store.transact_alone(move |txn| {
+            names
+                .iter()
+                .try_for_each(|name| txn.set_register(name, ballot, &value))
+        });
+        stored.await.unwrap();
+        let query = ListQuery {
+            limit: 10,
+            delimiter: Some("/".into()),
+            ..ListQuery::default()
+        };
+        let listed = list(node, query);
+        let page = tokio::time::timeout(std::time::Duration::from_secs(60), listed).await;
+        let page = page.expect("a listing ends").unwrap();
+        let files: Vec<&str> = page.files.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(files, ["one"]);
+        assert_eq!(page.prefixes.len(), 1);
+        assert_eq!(page.next, None);
+    }
+
+    #[tokio::test]
+    async fn names_behind_a_very_long_prefix_are_passed_over() {
+        collapses("p".repeat(1021) + "/").await;
+    }
+
+    #[tokio::test]
+    async fn names_with_the_greatest_code_point_are_passed_over() {
+        collapses(format!("p/{}", char::MAX)).await;
+    }
 
     #[test]
     fn dates_are_rfc_3339() {

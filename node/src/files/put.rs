@@ -12,24 +12,24 @@ use bytes::Bytes;
 use chord_api::manifest::{Body as Contents, ChunkRef, PlacedChunk, chunk_key};
 use chord_api::problem::{Kind, Problem};
 use chord_api::view::ViewRef;
-use chord_api::{ChunkId, DiskId, FileName, Manifest, UploadId};
+use chord_api::{ChunkId, DiskId, FileName, Id, Manifest, UploadId, View};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::coordinator::finished;
+use super::coordinator::{check_member, finished};
 use super::pieces::Pieces;
 use super::{Body, Put, PutDone};
 use crate::node::{Current, Node, now_ms};
 use crate::peer::client::PeerError;
 use crate::peer::handle::{meta_of, root_of, store_chunk};
 use crate::peer::wire::{ChunkHeader, Header, Refusal, Request};
-use crate::register::drive;
+use crate::register::drive::{self, Ready};
 use crate::register::proposer::Proposer;
 use crate::register::{Change, Electorate, NewFile, Outcome, Pending, Voter};
-use crate::store::Tier;
+use crate::store::{StoreError, Tier};
 
 /// Files up to this many bytes live in their register.
 pub const INLINE_BYTES: usize = 32 * 1024;
@@ -43,29 +43,39 @@ pub fn admit_space(node: &Node, put: &Put) -> Result<(), Problem> {
     let Some(current) = node.current() else {
         return Ok(());
     };
+    let available = |ordinal, disk| {
+        if disk == node.disk() {
+            return Some(node.store.space().available);
+        }
+        let heard = node.peers.heard(ordinal).filter(|h| h.disk == disk);
+        heard.map(|h| h.available)
+    };
     let known: Vec<Option<u64>> = current
         .view
         .new_table()
         .live()
-        .map(|m| {
-            if m.disk == node.disk() {
-                return Some(node.store.space().available);
-            }
-            node.peers
-                .heard(m.ordinal)
-                .filter(|h| h.disk == m.disk)
-                .map(|h| h.available)
-        })
+        .map(|m| available(m.ordinal, m.disk))
         .collect();
-    let quorum = current.view.new_table().quorum();
-    let least = if put.length == Some(0) { 0 } else { 1 };
-    let usable = known.iter().filter(|a| a.is_none_or(|a| a > least)).count();
+    // The register needs a quorum of its owners; where chunks will lie is not
+    // known before.
+    let least = match put.length {
+        Some(0) => 0,
+        Some(length) if length <= INLINE_BYTES as u64 => length,
+        _ => 1,
+    };
+    let owners = Electorate::new(&current.placements, &Id::of_file(&put.name));
+    let usable: BTreeSet<DiskId> = owners
+        .voters()
+        .iter()
+        .filter(|v| available(v.ordinal, v.disk).is_none_or(|a| a > least))
+        .map(|v| v.disk)
+        .collect();
     let total: Option<u64> = known.iter().copied().sum();
     let needed = put
         .length
         .unwrap_or(0)
         .saturating_mul(u64::from(current.view.new_table().replication));
-    if usable < quorum || total.is_some_and(|total| needed > total) {
+    if !owners.decides(&usable) || total.is_some_and(|total| needed > total) {
         return Err(Problem::new(
             Kind::Full,
             format!(
@@ -233,7 +243,7 @@ async fn commit(
         file,
         condition: put.condition.clone(),
     };
-    let confirm = |current: Arc<Current>| -> BoxFuture<'_, Result<(), Problem>> {
+    let confirm = |current: Arc<Current>| -> BoxFuture<'_, Result<Ready, Problem>> {
         Box::pin(confirm_chunks(node, &put.name, &chunks, current))
     };
     let end = drive::run(node, &put.name, Proposer::new(change), Some(&confirm)).await?;
@@ -275,7 +285,7 @@ async fn confirm_chunks(
     name: &FileName,
     chunks: &[(PlacedChunk, Acks)],
     current: Arc<Current>,
-) -> Result<(), Problem> {
+) -> Result<Ready, Problem> {
     for (chunk, acks) in chunks {
         if acks.view == current.reference {
             continue;
@@ -313,21 +323,24 @@ async fn confirm_chunks(
                 }
             }
         }
-        // Where the view has changed again the next try asks its owners.
+        if electorate.decides(&yes) {
+            continue;
+        }
         let moved_on = node
             .current()
             .is_some_and(|now| now.reference != current.reference);
-        if !electorate.decides(&yes) && !moved_on {
-            return Err(Problem::new(
-                Kind::NoQuorum,
-                format!(
-                    "part {} of {name:?} is not on enough of its owners after the view changed; nothing was changed; send it again",
-                    chunk.id.part
-                ),
-            ));
+        if moved_on {
+            return Ok(Ready::ViewChanged);
         }
+        return Err(Problem::new(
+            Kind::NoQuorum,
+            format!(
+                "part {} of {name:?} is not on enough of its owners after the view changed; nothing was changed; send it again",
+                chunk.id.part
+            ),
+        ));
     }
-    Ok(())
+    Ok(Ready::Yes)
 }
 
 /// Brings one chunk to a quorum of its owners in every table; the others get it
@@ -369,7 +382,7 @@ async fn place(
                     yes.insert(voter.disk);
                     if electorate.decides(&yes) {
                         let missing: BTreeSet<DiskId> = no;
-                        finish_copies(&node, &name, chunk.id, sent, !missing.is_empty());
+                        finish_copies(&node, &name, &chunk, sent, !missing.is_empty());
                         return Ok((
                             chunk,
                             Acks {
@@ -412,19 +425,29 @@ async fn place(
     ))
 }
 
-/// The copies beyond the quorum: finished behind the answer, or owed.
+/// The copies beyond the quorum: finished behind the answer, or owed. They share a
+/// part of the memory of uploads; past it a copy is given up, and owed.
 fn finish_copies(
     node: &Arc<Node>,
     name: &FileName,
-    chunk: ChunkId,
+    chunk: &PlacedChunk,
     mut sent: FuturesUnordered<BoxFuture<'static, (Voter, Result<(), PeerError>)>>,
     mut owed: bool,
 ) {
-    let (node, name) = (node.clone(), name.clone());
-    node.clone().workers.background(async move {
+    let memory = node.straggler_memory.clone();
+    let share = memory.try_acquire_many_owned(chunk.size);
+    if share.is_err() && !sent.is_empty() {
+        sent.clear();
+        owed = true;
+    }
+    let chunk = chunk.id;
+    let (copy, of) = (node.clone(), name.clone());
+    let taken = node.workers.background(async move {
+        let (node, name) = (copy, of);
         while let Some((_, result)) = sent.next().await {
             owed |= result.is_err();
         }
+        drop(share);
         if owed {
             node.owe(&name);
         }
@@ -441,6 +464,9 @@ fn finish_copies(
             .await;
         }
     });
+    if !taken {
+        node.owe(name);
+    }
 }
 
 async fn send_chunk(
@@ -459,7 +485,7 @@ async fn send_chunk(
             .current()
             .is_some_and(|c| c.reference == current.reference)
         {
-            store_chunk(&node, meta, Tier::Clients, body).await
+            store_chunk(&node, &current, meta, Tier::Clients, body).await
         } else {
             Err(Refusal::OtherView(None))
         };
@@ -569,10 +595,12 @@ fn tell_committed(node: &Arc<Node>, chunks: &[(PlacedChunk, Acks)]) {
     });
 }
 
-/// Keeps a body on this node.
+/// Keeps a body on this node, which has to be a member until the file is there:
+/// once its disk has left the view and is empty it may be taken away.
 pub async fn drop_here(node: &Arc<Node>, put: Put, mut body: Body) -> Result<(), Problem> {
-    let failed = |e: crate::store::StoreError| match e {
-        crate::store::StoreError::Full(_) => Problem::new(
+    check_member(node)?;
+    let failed = |e: StoreError| match e {
+        StoreError::Full(_) => Problem::new(
             Kind::Full,
             format!("this node has no space for {:?}: {e}", put.name),
         ),
@@ -593,7 +621,92 @@ pub async fn drop_here(node: &Arc<Node>, put: Put, mut body: Body) -> Result<(),
     while let Some(piece) = body.next().await {
         writer.write(piece?).await.map_err(failed)?;
     }
-    writer.finish().await.map_err(failed)?;
+    let (ordinal, disk) = (node.ordinal, node.disk());
+    let member = move |view: Option<&View>| match view {
+        Some(view) if view.has(ordinal, disk) => Ok(()),
+        _ => Err(StoreError::Refused("the node has left the view".into())),
+    };
+    if let Err(error) = writer.finish_if(Box::new(member)).await {
+        check_member(node)?;
+        return Err(failed(error));
+    }
     node.workers.migrate_now.notify_one();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Files;
+    use crate::files::coordinator::Coordinator;
+    use crate::register::Condition;
+    use crate::testing::{Nodes, file, request};
+
+    #[tokio::test]
+    async fn an_owner_that_hangs_does_not_keep_the_memory_of_uploads() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        let node = &all.nodes[0];
+        let chunk = node.args.chunk_size;
+        let whole = node.upload_memory.available_permits();
+        // Room for one copy that is late.
+        let late = node.straggler_memory.available_permits() as u32 - chunk;
+        let _held = node.straggler_memory.acquire_many(late).await.unwrap();
+        all.hang(2, true);
+        all.put(0, "a", vec![1; 10 * chunk as usize]).await.unwrap();
+        let kept = whole - node.upload_memory.available_permits();
+        assert!(kept <= chunk as usize, "{kept} bytes are kept");
+        assert_eq!(
+            node.next_debt(),
+            Some(file("a")),
+            "what is given up is owed"
+        );
+        all.hang(2, false);
+    }
+
+    #[tokio::test]
+    async fn small_files_leave_the_reserve_too_and_a_full_disk_still_deletes() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        all.put(0, "old", "here before").await.unwrap();
+        let mut full = all.fill(1);
+        all.put(0, "two", vec![1; 20_000]).await.unwrap();
+        let held = all.nodes[1].store.counts().unwrap();
+        assert_eq!(held.registers, 1, "the full one takes no new file");
+        full.extend(all.fill(2));
+        let refused = all.put(0, "one", vec![1; 20_000]).await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Full);
+        let value = drive::read(&all.nodes[0], &file("one")).await.unwrap();
+        assert!(value.is_none_or(|v| v.current.is_none()));
+        let files = Coordinator {
+            node: all.nodes[0].clone(),
+        };
+        let gone = files.delete(&file("old"), Condition::default()).await;
+        gone.unwrap();
+        drop(full);
+        all.put(0, "one", vec![1; 20_000]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_node_outside_the_view_keeps_nothing_that_is_dropped_on_it() {
+        let all = Nodes::start(3).await;
+        assert!(all.drop_on(2, "early", b"x").await.is_err(), "no view yet");
+        let view = all.form(1).await;
+        let joint = view.change_to(all.table(1, &[0, 1])).unwrap();
+        let done = joint.complete().unwrap();
+        // It leaves while the body comes: what it says then must stay true.
+        let node = all.nodes[2].clone();
+        let body = futures::stream::once(async move {
+            node.adopt(joint).await.unwrap();
+            node.adopt(done).await.unwrap();
+            assert!(node.report().inventory.is_empty());
+            Ok(Bytes::from_static(b"x"))
+        });
+        let late = drop_here(&all.nodes[2], request("a", Some(1)), Box::pin(body)).await;
+        assert_eq!(late.unwrap_err().kind, Kind::NoQuorum);
+        assert!(all.drop_on(2, "late", b"x").await.is_err());
+        assert!(all.nodes[2].report().inventory.is_empty());
+        assert!(all.drop_on(1, "a", b"x").await.is_ok());
+        assert_eq!(all.nodes[1].report().inventory.dropped, 1);
+    }
 }

@@ -20,6 +20,7 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Condition, Problem> {
         if_unmodified_since: date(headers, &IF_UNMODIFIED_SINCE),
         if_none_match: tags(headers, &IF_NONE_MATCH)?,
         if_modified_since: date(headers, &IF_MODIFIED_SINCE),
+        version: None,
     })
 }
 

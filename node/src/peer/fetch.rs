@@ -10,9 +10,9 @@ use chord_api::{DiskId, Ordinal};
 use tokio::sync::Semaphore;
 
 use super::client::verify_blocks;
-use super::handle::chunk_failed;
+use super::handle::{chunk_failed, finish_chunk};
 use super::wire::Refusal;
-use crate::node::Node;
+use crate::node::{Current, Node};
 use crate::store::{ChunkMeta, Tier};
 
 /// Blocks that are fetched at a time: 1 MiB.
@@ -53,7 +53,12 @@ pub async fn span(
 }
 
 /// Brings a chunk onto this disk from the first of `sources` that has it whole.
-pub async fn pull(node: &Arc<Node>, meta: ChunkMeta, sources: &[Ordinal]) -> Result<(), Refusal> {
+pub async fn pull(
+    node: &Arc<Node>,
+    current: &Current,
+    meta: ChunkMeta,
+    sources: &[Ordinal],
+) -> Result<(), Refusal> {
     let _turn = PULLS
         .acquire()
         .await
@@ -74,9 +79,9 @@ pub async fn pull(node: &Arc<Node>, meta: ChunkMeta, sources: &[Ordinal]) -> Res
     };
     let mut why = Refusal::Failed("no node was named that holds it".into());
     for source in sources.iter().filter(|source| **source != node.ordinal) {
-        match pull_from(node, &meta, &chunk, *source).await {
+        match pull_from(node, current, &meta, &chunk, *source).await {
             Ok(()) => return Ok(()),
-            Err(Refusal::Full) => return Err(Refusal::Full),
+            Err(refusal @ (Refusal::Full | Refusal::OtherView(_))) => return Err(refusal),
             Err(refusal) => why = refusal,
         }
     }
@@ -85,6 +90,7 @@ pub async fn pull(node: &Arc<Node>, meta: ChunkMeta, sources: &[Ordinal]) -> Res
 
 async fn pull_from(
     node: &Arc<Node>,
+    current: &Current,
     meta: &ChunkMeta,
     chunk: &PlacedChunk,
     source: Ordinal,
@@ -102,5 +108,5 @@ async fn pull_from(
         writer.write(data).await.map_err(chunk_failed)?;
         from = upto;
     }
-    writer.finish().await.map_err(chunk_failed)
+    finish_chunk(node, current, writer).await
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chord_api::manifest::{PlacedChunk, Root};
-use chord_api::{ChunkId, FileName, Id, Ordinal};
+use chord_api::{ChunkId, FileName, Id, Ordinal, View};
 
 use super::wire::{
     Answer, Call, ChunkState, NameEntry, NameFile, NamesPage, Refusal, Reply, Request,
@@ -12,7 +12,7 @@ use super::wire::{
 use crate::node::{Current, Node};
 use crate::register::acceptor::{Promise, Vote, accepts, grants};
 use crate::register::{Ballot, Value};
-use crate::store::{ChunkError, ChunkMeta, StoreError, Tier};
+use crate::store::{ChunkError, ChunkMeta, ChunkWriter, MayEnter, StoreError, Tier};
 
 /// The most names or chunks in one request.
 const MAX_BATCH: usize = 4096;
@@ -35,17 +35,23 @@ pub async fn handle(node: &Arc<Node>, call: Call) -> Reply {
         other => other,
     };
     match (request, current) {
-        (Request::Prepare { name, ballot }, Some(current)) => {
-            prepare(node, &current, name, ballot).await
-        }
+        (
+            Request::Prepare {
+                name,
+                ballot,
+                bytes,
+            },
+            Some(current),
+        ) => prepare(node, &current, name, ballot, bytes).await,
         (
             Request::Accept {
                 name,
                 ballot,
                 value,
+                client,
             },
             Some(current),
-        ) => accept(node, &current, name, ballot, value).await,
+        ) => accept(node, &current, name, ballot, value, client).await,
         (Request::Read { name, with_value }, Some(current)) => {
             read(node, &current, name, with_value).await
         }
@@ -126,11 +132,18 @@ fn check_owner(node: &Node, current: &Current, name: &FileName) -> Result<(), Re
 
 /// The view may have changed between the check and the writer's turn: what is
 /// written is written under the view that the request names, or not at all.
-fn same_view(held: Option<Arc<chord_api::View>>, current: &Current) -> Result<(), StoreError> {
-    match held {
-        Some(view) if view.epoch == current.reference.epoch => Ok(()),
+fn same_view(held: Option<Arc<View>>, current: &Current) -> Result<(), StoreError> {
+    entered_under(current)(held.as_deref())
+}
+
+/// Lets something in only while this view is in force: what came late is neither
+/// part of what was proved of the view, nor of what a drained node has reported.
+pub fn entered_under(current: &Current) -> MayEnter {
+    let epoch = current.reference.epoch;
+    Box::new(move |held| match held {
+        Some(view) if view.epoch == epoch => Ok(()),
         _ => Err(StoreError::Refused("the view has changed".into())),
-    }
+    })
 }
 
 async fn stale(node: &Node, error: StoreError) -> Refusal {
@@ -145,10 +158,14 @@ async fn prepare(
     current: &Arc<Current>,
     name: FileName,
     ballot: Ballot,
+    bytes: u64,
 ) -> Reply {
     check_owner(node, current, &name)?;
     if ballot.epoch != current.reference.epoch {
         return Err(Refusal::OtherView(Some(current.reference)));
+    }
+    if bytes > 0 {
+        node.store.admit(bytes, Tier::Clients).map_err(failed)?;
     }
     let view = current.clone();
     let promise = node
@@ -180,20 +197,29 @@ async fn accept(
     name: FileName,
     ballot: Ballot,
     value: Value,
+    client: bool,
 ) -> Reply {
     check_owner(node, current, &name)?;
     if ballot.epoch != current.reference.epoch {
         return Err(Refusal::OtherView(Some(current.reference)));
     }
     let view = current.clone();
+    // What grows leaves the room that deletions and votes need.
+    let tier = if client { Tier::Clients } else { Tier::Moves };
+    let space = node.store.clone();
     let vote = node
         .store
         .transact(move |txn| {
             same_view(txn.view(), &view)?;
-            let accepted = txn.register(&name)?.map(|(b, _)| b);
+            let held = txn.register(&name)?;
+            let accepted = held.as_ref().map(|(b, _)| *b);
             let promised = txn.promise(&name)?;
             Ok(match accepts(promised, accepted, ballot) {
                 Ok(()) => {
+                    let bytes = value.brings(held.as_ref().map(|(_, v)| v));
+                    if bytes > 0 {
+                        space.admit(bytes, tier)?;
+                    }
                     txn.set_promise(&name, ballot)?;
                     txn.set_register(&name, ballot, &value)?;
                     Vote::Accepted
@@ -262,13 +288,12 @@ async fn names(
     limit: u32,
 ) -> Reply {
     let limit = (limit as usize).min(MAX_BATCH);
-    let after = FileName::new(after).ok();
     let view = current.clone();
     let page = node
         .store
         .read(move |txn| {
             same_view(txn.view(), &view)?;
-            txn.list(&prefix, after.as_ref(), limit)
+            txn.list(&prefix, Some(&after), limit)
         })
         .await;
     match page {
@@ -336,7 +361,7 @@ async fn ensure(
         return Ok(Answer::Done);
     }
     let meta = meta_of(name, &chunk, committed);
-    super::fetch::pull(node, meta, &sources).await?;
+    super::fetch::pull(node, current, meta, &sources).await?;
     Ok(Answer::Done)
 }
 
@@ -352,9 +377,10 @@ pub fn meta_of(name: FileName, chunk: &PlacedChunk, committed: bool) -> ChunkMet
     }
 }
 
-/// Takes a chunk's payload piece by piece; `Ok` is a receipt.
+/// Takes a chunk's payload piece by piece; `Ok` is a receipt of this view.
 pub async fn store_chunk<E: std::fmt::Display>(
     node: &Arc<Node>,
+    current: &Current,
     meta: ChunkMeta,
     tier: Tier,
     mut body: impl futures::Stream<Item = Result<bytes::Bytes, E>> + Unpin,
@@ -365,7 +391,22 @@ pub async fn store_chunk<E: std::fmt::Display>(
         let piece = piece.map_err(|e| Refusal::Failed(format!("the chunk broke off: {e}")))?;
         writer.write(piece).await.map_err(chunk_failed)?;
     }
-    writer.finish().await.map_err(chunk_failed)
+    finish_chunk(node, current, writer).await
+}
+
+/// Enters a chunk whose bytes are all there, if the view is still the same.
+pub async fn finish_chunk(
+    node: &Node,
+    current: &Current,
+    writer: ChunkWriter,
+) -> Result<(), Refusal> {
+    match writer.finish_if(entered_under(current)).await {
+        Ok(()) => Ok(()),
+        Err(error) => match node.current() {
+            Some(now) if now.reference == current.reference => Err(chunk_failed(error)),
+            other => Err(Refusal::OtherView(other.map(|c| c.reference))),
+        },
+    }
 }
 
 /// Tells the sender what was wrong with a chunk.
@@ -406,6 +447,48 @@ pub fn root_of(pieces: &[bytes::Bytes]) -> Root {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use chord_api::manifest::chunk_key;
+    use chord_api::{ChunkId, UploadId};
+
+    use crate::testing::{Nodes, file};
+
+    #[tokio::test]
+    async fn a_chunk_that_comes_while_the_view_changes_is_not_entered() {
+        let all = Nodes::start(3).await;
+        let view = all.form(1).await;
+        let node = &all.nodes[2];
+        let held = node.current().unwrap();
+        let payload = Bytes::from_static(b"the only copy");
+        let name = file("a");
+        let meta = (1..)
+            .map(|part| {
+                let upload = UploadId::from_bytes([7; 16]);
+                let id = ChunkId { upload, part };
+                ChunkMeta {
+                    id,
+                    name: name.clone(),
+                    key: chunk_key(&name, id, false),
+                    size: payload.len() as u32,
+                    root: Root::of(&payload).0,
+                    committed: false,
+                }
+            })
+            .find(|meta| owns(node, &held, &meta.key))
+            .unwrap();
+        let joint = view.change_to(all.table(1, &[0, 1])).unwrap();
+        let done = joint.complete().unwrap();
+        // The body is on its way when the node is drained.
+        let (drained, reference) = (node.clone(), done.reference());
+        let body = futures::stream::once(async move {
+            drained.adopt(joint).await.unwrap();
+            drained.adopt(done).await.unwrap();
+            Ok::<_, std::convert::Infallible>(payload)
+        });
+        let stored = store_chunk(node, &held, meta.clone(), Tier::Clients, Box::pin(body)).await;
+        assert_eq!(stored, Err(Refusal::OtherView(Some(reference))));
+        assert!(node.report().inventory.is_empty());
+        assert!(node.store.chunk_has(meta.id).await.unwrap().is_none());
+    }
 
     #[test]
     fn a_root_does_not_depend_on_how_the_payload_is_cut() {

@@ -182,6 +182,7 @@ async fn take_chunk(node: &Arc<Node>, head: ChunkHeader, body: Body) -> Result<(
     let meta = handle::meta_of(head.name, &head.chunk, head.committed);
     handle::store_chunk(
         node,
+        current,
         meta,
         Tier::Clients,
         body.into_data_stream().map_err(|e| e.to_string()),

@@ -33,13 +33,22 @@ pub struct Call {
 /// What one node asks another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// First phase. Needs the view.
-    Prepare { name: FileName, ballot: Ballot },
+    /// First phase. Needs the view. `bytes` that a client's version would bring
+    /// are admitted here, before anything of it can have been accepted.
+    Prepare {
+        name: FileName,
+        ballot: Ballot,
+        #[serde(default)]
+        bytes: u64,
+    },
     /// Second phase. Needs the view.
     Accept {
         name: FileName,
         ballot: Ballot,
         value: Value,
+        /// A client's new version, not one that is confirmed or brought over.
+        #[serde(default)]
+        client: bool,
     },
     /// The accepted ballot, with the value if asked for. Needs the view.
     Read { name: FileName, with_value: bool },

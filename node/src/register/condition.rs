@@ -28,6 +28,10 @@ pub struct Condition {
     pub if_unmodified_since: Option<u64>,
     pub if_none_match: Option<Tags>,
     pub if_modified_since: Option<u64>,
+    /// Ours, of no header: the register's version must be this one. Deletions
+    /// count in it, so that it never comes back.
+    #[serde(default)]
+    pub version: Option<u64>,
 }
 
 /// What the preconditions say of the current version.

@@ -26,14 +26,33 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// What has to hold in a view before a value may be proposed in it. Asked again
 /// whenever the view changes between two tries (rule 6).
-pub type Precondition<'a> =
-    &'a (dyn Fn(Arc<Current>) -> futures::future::BoxFuture<'a, Result<(), Problem>> + Send + Sync);
+pub type Precondition<'a> = &'a (
+        dyn Fn(Arc<Current>) -> futures::future::BoxFuture<'a, Result<Ready, Problem>> + Send + Sync
+    );
+
+/// What a [`Precondition`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// It holds in the view that was given.
+    Yes,
+    /// That view is not in force any more; ask again in the new one.
+    ViewChanged,
+}
 
 fn no_quorum(name: &FileName, why: &str) -> Problem {
     Problem::new(
         Kind::NoQuorum,
         format!(
             "too few owners of {name:?} could be reached ({why}); nothing was changed; try again"
+        ),
+    )
+}
+
+fn full(name: &FileName) -> Problem {
+    Problem::new(
+        Kind::Full,
+        format!(
+            "there is no space for {name:?} on its owners; nothing was changed; delete some files, or let the cluster grow"
         ),
     )
 }
@@ -74,7 +93,15 @@ pub async fn run(
             && ready_at != Some(current.reference)
         {
             match before(current.clone()).await {
-                Ok(()) => ready_at = Some(current.reference),
+                Ok(Ready::Yes) => ready_at = Some(current.reference),
+                Ok(Ready::ViewChanged) => {
+                    why = "the view keeps changing".into();
+                    if dead_line(end) {
+                        break;
+                    }
+                    back_off(attempt).await;
+                    continue;
+                }
                 Err(problem) if proposer.has_left() => {
                     tracing::debug!(%problem, "an operation cannot go on");
                     return Ok(End::Unknown);
@@ -82,10 +109,12 @@ pub async fn run(
                 Err(problem) => return Err(problem),
             }
         }
-        let electorate = Electorate::new(&current.placements, &key);
+        let electorate = proposer.electorate(&current.placements, &key);
         match round(node, &current, name, &mut proposer, electorate).await {
             Ok(end) => return Ok(end),
-            Err(failed) => why = failed,
+            Err(Failed::Full) if !proposer.has_left() => return Err(full(name)),
+            Err(Failed::Full) => why = "their disks are full".into(),
+            Err(Failed::Again(failed)) => why = failed,
         }
         if dead_line(end) {
             break;
@@ -99,14 +128,22 @@ pub async fn run(
     }
 }
 
-/// One round: prepare, then accept. `Err` says why it failed.
+/// Why a round failed.
+enum Failed {
+    Again(String),
+    /// Too many of the owners have no room for it.
+    Full,
+}
+
+/// One round: prepare, then accept.
 async fn round(
     node: &Arc<Node>,
     current: &Arc<Current>,
     name: &FileName,
     proposer: &mut Proposer,
     electorate: Electorate,
-) -> Result<End, String> {
+) -> Result<End, Failed> {
+    let bytes = proposer.brings();
     let ballot = Ballot {
         epoch: current.reference.epoch,
         counter: proposer.next_counter(),
@@ -119,10 +156,12 @@ async fn round(
         let mut asked = ask_all(node, current, electorate.voters(), |_| Request::Prepare {
             name: name.clone(),
             ballot,
+            bytes,
         });
+        let mut full = false;
         loop {
             let Some((voter, answer)) = asked.next().await else {
-                return Err(why);
+                return Err(Failed::Again(why));
             };
             let step = match answer {
                 Ok(Answer::Promise(Promise::Promised { accepted })) => {
@@ -133,6 +172,7 @@ async fn round(
                     proposer.rejected(voter.disk, promised)
                 }
                 other => {
+                    full |= matches!(other, Err(PeerError::Refused(_, Refusal::Full)));
                     why = failure(other);
                     proposer.failed(voter.disk)
                 }
@@ -140,7 +180,8 @@ async fn round(
             match step {
                 Step::Wait => {}
                 Step::Accept(ballot, value) => break (ballot, value),
-                Step::Retry { .. } => return Err(why),
+                Step::Retry { .. } if full => return Err(Failed::Full),
+                Step::Retry { .. } => return Err(Failed::Again(why)),
                 Step::End(end) => return Ok(end),
             }
         }
@@ -149,6 +190,7 @@ async fn round(
         name: name.clone(),
         ballot,
         value: (*value).clone(),
+        client: bytes > 0,
     });
     let mut heard = BTreeSet::new();
     while let Some((voter, answer)) = asked.next().await {
@@ -167,14 +209,14 @@ async fn round(
         };
         match step {
             Step::Wait | Step::Accept(..) => {}
-            Step::Retry { .. } => return Err(why),
+            Step::Retry { .. } => return Err(Failed::Again(why)),
             Step::End(end) => {
                 finish_in_background(node, name, electorate.voters().len(), heard, asked);
                 return Ok(end);
             }
         }
     }
-    Err(why)
+    Err(Failed::Again(why))
 }
 
 type Asked<'a> =
@@ -214,15 +256,18 @@ fn finish_in_background(
     if heard.len() == voters {
         return;
     }
-    let (node, name) = (node.clone(), name.clone());
-    node.clone().workers.background(async move {
+    let (debtor, of) = (node.clone(), name.clone());
+    let taken = node.workers.background(async move {
         while let Some((voter, answer)) = asked.next().await {
             heard.insert(voter.disk);
             if !matches!(answer, Ok(Answer::Vote(Vote::Accepted))) {
-                node.owe(&name);
+                debtor.owe(&of);
             }
         }
     });
+    if !taken {
+        node.owe(name);
+    }
 }
 
 fn failure(answer: Result<Answer, PeerError>) -> String {
@@ -371,14 +416,25 @@ async fn fetch_value(
 }
 
 /// Confirms a name's value at the owners of the present view: after `Ok`, a
-/// quorum of every table holds it. `holder` is this disk when it has a vote of
-/// its own that must be heard. Answers the value, `None` where there is none.
-pub async fn reconcile(
-    node: &Arc<Node>,
-    name: &FileName,
-    holder: Option<DiskId>,
-) -> Result<Option<Value>, Problem> {
-    match run(node, name, Proposer::reconcile(holder), None).await? {
+/// quorum of every table holds it. Answers the value, `None` where there is none.
+pub async fn reconcile(node: &Arc<Node>, name: &FileName) -> Result<Option<Value>, Problem> {
+    confirmed(
+        name,
+        run(node, name, Proposer::new(Change::Identity), None).await?,
+    )
+}
+
+/// Brings what this disk holds of a name into the table to come: after `Ok`, a
+/// quorum of that table holds it, or what came after it.
+pub async fn settle(node: &Arc<Node>, name: &FileName) -> Result<Option<Value>, Problem> {
+    confirmed(
+        name,
+        run(node, name, Proposer::settle(node.disk()), None).await?,
+    )
+}
+
+fn confirmed(name: &FileName, end: End) -> Result<Option<Value>, Problem> {
+    match end {
         End::Done(value, _) => Ok(Some(*value)),
         End::Absent => Ok(None),
         End::Refused(_) | End::Unknown => Err(Problem::new(
@@ -391,4 +447,66 @@ pub async fn reconcile(
 /// What the owners' ballots say of a name, for those that only compare.
 pub fn refused_for_view(error: &PeerError) -> bool {
     matches!(error, PeerError::Refused(_, Refusal::OtherView(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use chord_api::manifest::Body;
+
+    use super::*;
+    use crate::register::{Condition, NewFile};
+    use crate::testing::{Nodes, file};
+
+    #[tokio::test]
+    async fn nothing_is_proposed_in_a_view_that_the_precondition_did_not_hold_in() {
+        let all = Nodes::start(2).await;
+        let view = all.form(1).await;
+        let (owner, node) = (&all.nodes[0], &all.nodes[1]);
+        let joint = view.change_to(all.table(1, &[0, 1])).unwrap();
+        let placements = node.current().unwrap();
+        let name = (0..)
+            .map(|n| file(&format!("n{n}")))
+            .find(|name| {
+                let owners = placements.placements.owners(&Id::of_file(name));
+                owners.iter().all(|m| m.disk == owner.disk())
+            })
+            .unwrap();
+        let commit = Change::Commit {
+            op: node.next_operation(),
+            file: NewFile {
+                size: 0,
+                modified_ms: 0,
+                content_type: None,
+                meta: vec![],
+                fingerprint: String::new(),
+                body: Body::Inline(Bytes::new()),
+            },
+            condition: Condition::default(),
+        };
+        let asked = Mutex::new(Vec::new());
+        let before = |current: Arc<Current>| {
+            let (joint, asked) = (joint.clone(), &asked);
+            let confirm: futures::future::BoxFuture<'_, Result<Ready, Problem>> =
+                Box::pin(async move {
+                    asked.lock().unwrap().push(current.reference.epoch);
+                    if current.reference == joint.reference() {
+                        return Ok(Ready::Yes);
+                    }
+                    // The view moves while chunks are confirmed; the owner of the
+                    // register has not heard of it.
+                    node.adopt(joint).await.unwrap();
+                    Ok(Ready::ViewChanged)
+                });
+            confirm
+        };
+        let end = run(node, &name, Proposer::new(commit), Some(&before)).await;
+        assert!(matches!(end, Ok(End::Done(..))), "{end:?}");
+        assert_eq!(*asked.lock().unwrap(), [view.epoch, joint.epoch]);
+        let held = owner.store.read(move |txn| txn.register(&name)).await;
+        let (ballot, _) = held.unwrap().unwrap();
+        assert_eq!(ballot.epoch, joint.epoch);
+    }
 }

@@ -1,4 +1,12 @@
 //! Who votes on a key, and counting: a quorum is needed in every table in force.
+//!
+//! One proposal needs less: the one by which an owner settles its own register in
+//! a joint view. Of the old table it has to hear so many owners that every quorum
+//! is met (R − q + 1, one less than a quorum where R is even): then it takes over
+//! whatever may have been decided there, and the new table's quorum keeps it. So
+//! a change can be completed where half of an even number of copies are lost. It
+//! decides nothing for the old table: all else, reads too, goes by quorums, and
+//! a change given up loses no decision.
 
 use std::collections::BTreeSet;
 
@@ -24,6 +32,7 @@ impl From<&Member> for Voter {
 /// The owners of a key in each table, with the quorum of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Electorate {
+    /// How many of the owners are needed in each table.
     tables: Vec<(usize, Vec<DiskId>)>,
     voters: Vec<Voter>,
 }
@@ -43,6 +52,15 @@ impl Electorate {
         Electorate { tables, voters }
     }
 
+    /// The same for settling a register of the old table in the new one.
+    pub fn settling(placements: &Placements, key: &Id) -> Electorate {
+        let mut electorate = Electorate::new(placements, key);
+        if let (Some(_), Some((needed, _))) = (&placements.new, electorate.tables.first_mut()) {
+            *needed = placements.old.table().blocking();
+        }
+        electorate
+    }
+
     /// Every voter once, the primary of the old table first.
     pub fn voters(&self) -> &[Voter] {
         &self.voters
@@ -53,14 +71,14 @@ impl Electorate {
         self.voters.iter().any(|v| v.disk == disk)
     }
 
-    /// Whether `yes` holds a quorum of every table.
+    /// Whether `yes` holds enough of every table.
     pub fn decides(&self, yes: &BTreeSet<DiskId>) -> bool {
         self.tables
             .iter()
             .all(|(quorum, owners)| owners.iter().filter(|d| yes.contains(d)).count() >= *quorum)
     }
 
-    /// Whether a quorum of every table is still possible once `no` have refused.
+    /// Whether enough of every table are left once `no` have refused.
     pub fn possible_without(&self, no: &BTreeSet<DiskId>) -> bool {
         self.tables
             .iter()

@@ -9,7 +9,8 @@
 
 use std::collections::BTreeSet;
 
-use chord_api::DiskId;
+use chord_api::placement::Placements;
+use chord_api::{DiskId, Id};
 
 use super::ballot::Ballot;
 use super::electorate::Electorate;
@@ -46,7 +47,8 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Proposer {
     change: Change,
-    /// The register's `seq` when an accept of this change first left.
+    /// The lowest `seq` of the register on which an accept of this change left:
+    /// any of these accepts may be the one that is applied.
     left_at: Option<u64>,
     highest_counter: u64,
     round: Option<Round>,
@@ -80,11 +82,20 @@ impl Proposer {
         }
     }
 
-    /// The identity change by a holder of a copy, which has to be heard itself.
-    pub fn reconcile(holder: Option<DiskId>) -> Proposer {
+    /// The identity change by a holder of a copy that brings it into the table to
+    /// come: the holder has to be heard itself.
+    pub fn settle(holder: DiskId) -> Proposer {
         Proposer {
-            must_hear: holder,
+            must_hear: Some(holder),
             ..Proposer::new(Change::Identity)
+        }
+    }
+
+    /// Who has to take part in this operation on `key`.
+    pub fn electorate(&self, placements: &Placements, key: &Id) -> Electorate {
+        match self.must_hear {
+            Some(_) => Electorate::settling(placements, key),
+            None => Electorate::new(placements, key),
         }
     }
 
@@ -96,6 +107,15 @@ impl Proposer {
     /// Whether an accept of this change has ever left.
     pub fn has_left(&self) -> bool {
         self.left_at.is_some()
+    }
+
+    /// Bytes that a client brings: nothing once an accept has left, since then it
+    /// has to be found out what became of it.
+    pub fn brings(&self) -> u64 {
+        match self.left_at {
+            None => self.change.brings(),
+            Some(_) => 0,
+        }
     }
 
     /// Begins a round: prepare at every voter of `electorate` with `ballot`.
@@ -205,7 +225,8 @@ impl Proposer {
         let (next, end) = match value.apply(&self.change) {
             Applied::Next(next, outcome) => {
                 if self.change != Change::Identity {
-                    self.left_at.get_or_insert(value.seq);
+                    let base = self.left_at.map_or(value.seq, |seq| seq.min(value.seq));
+                    self.left_at = Some(base);
                 }
                 (next.clone(), End::Done(Box::new(next), outcome))
             }
@@ -219,7 +240,9 @@ impl Proposer {
                     .filter(|(_, b)| *b == best)
                     .map(|(d, _)| *d)
                     .collect();
-                if round.electorate.decides(&holders) {
+                // Once an accept of this change has left, one voter may hold it
+                // unseen: then the refusal counts when the value stands above it.
+                if self.left_at.is_none() && round.electorate.decides(&holders) {
                     return Step::End(End::Refused(refusal));
                 }
                 (value, End::Refused(refusal))
@@ -229,5 +252,127 @@ impl Proposer {
         round.yes.clear();
         round.no.clear();
         Step::Accept(round.ballot, Box::new(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use chord_api::manifest::Body;
+    use chord_api::{ClusterUid, Epoch, Member, Ordinal, Table, Token, View};
+
+    use super::*;
+    use crate::register::condition::Tags;
+    use crate::register::{Condition, NewFile};
+
+    fn disk(n: u32) -> DiskId {
+        DiskId(uuid::Uuid::from_u128(u128::from(n) + 1))
+    }
+
+    fn electorate() -> Electorate {
+        let members = (0..3).map(|n| Member {
+            ordinal: Ordinal(n),
+            disk: disk(n),
+            tokens: vec![Token(u64::from(n) * 1000 + 1)],
+            zone: None,
+            out: false,
+        });
+        let table = Table {
+            replication: 3,
+            members: members.collect(),
+        };
+        let view = View::first(ClusterUid("test".into()), table).unwrap();
+        Electorate::new(&Placements::new(&view), &Id([0; 20]))
+    }
+
+    fn ballot(counter: u64) -> Ballot {
+        Ballot {
+            epoch: Epoch(1),
+            counter,
+            member: Ordinal(0),
+            boot: 1,
+        }
+    }
+
+    fn commit(counter: u64, condition: Condition) -> Change {
+        Change::Commit {
+            op: OpId {
+                disk: disk(9),
+                boot: 1,
+                counter,
+            },
+            file: NewFile {
+                size: 0,
+                modified_ms: 0,
+                content_type: None,
+                meta: vec![],
+                fingerprint: String::new(),
+                body: Body::Inline(Bytes::new()),
+            },
+            condition,
+        }
+    }
+
+    /// A value after so many commits of others.
+    fn after(commits: u64) -> Value {
+        (0..commits).fold(Value::default(), |value, n| {
+            match value.apply(&commit(1_000 + n, Condition::default())) {
+                Applied::Next(next, _) => next,
+                other => panic!("{other:?}"),
+            }
+        })
+    }
+
+    #[test]
+    fn a_refusal_after_an_accept_has_left_is_written_over_it_first() {
+        let create = Condition {
+            if_none_match: Some(Tags::Any),
+            ..Condition::default()
+        };
+        let delete = Change::Delete {
+            op: OpId {
+                disk: disk(8),
+                boot: 1,
+                counter: 1,
+            },
+            condition: Condition::default(),
+        };
+        let there = after(1);
+        let Applied::Next(gone, _) = there.apply(&delete) else {
+            panic!("the file is there");
+        };
+        let mut put = Proposer::new(commit(1, create));
+        put.begin(electorate(), ballot(3));
+        put.promised(disk(0), Some((ballot(2), gone)));
+        let left = put.promised(disk(1), Some((ballot(1), there.clone())));
+        assert!(matches!(left, Step::Accept(..)), "{left:?}");
+        // The first voter took it and fell silent; the others still agree.
+        put.failed(disk(1));
+        put.failed(disk(2));
+        put.begin(electorate(), ballot(4));
+        put.promised(disk(1), Some((ballot(1), there.clone())));
+        let step = put.promised(disk(2), Some((ballot(1), there.clone())));
+        assert_eq!(step, Step::Accept(ballot(4), Box::new(there)));
+        put.accepted(disk(1));
+        let end = put.accepted(disk(2));
+        assert!(matches!(end, Step::End(End::Refused(_))), "{end:?}");
+    }
+
+    #[test]
+    fn what_a_register_must_remember_counts_from_the_lowest_base() {
+        let mut put = Proposer::new(commit(1, Condition::default()));
+        for (counter, base) in [(1, 10), (2, 5)] {
+            put.begin(electorate(), ballot(counter));
+            put.promised(disk(0), Some((ballot(0), after(base))));
+            let step = put.promised(disk(1), Some((ballot(0), after(base))));
+            assert!(matches!(step, Step::Accept(..)), "{step:?}");
+            put.failed(disk(0));
+            put.failed(disk(1));
+        }
+        // Applied on the lower base it would be forgotten by now.
+        put.begin(electorate(), ballot(30));
+        put.promised(disk(0), Some((ballot(29), after(22))));
+        let step = put.promised(disk(1), Some((ballot(29), after(22))));
+        assert_eq!(step, Step::End(End::Unknown));
     }
 }

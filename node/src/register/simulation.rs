@@ -15,7 +15,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::acceptor::{Promise, Vote, accepts, grants};
+use super::condition::Tags;
 use super::proposer::{End, Proposer, Step};
+use super::value::{Applied, Refusal};
 use super::{Ballot, Change, Condition, Electorate, NewFile, OpId, Outcome, Value};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,27 @@ enum Mutant {
     ForgetsOperation,
     /// Acceptors take requests of an older epoch.
     AnyEpoch,
+    /// A quorum that agrees is enough to refuse, also when an accept has left.
+    RefusesAtOnce,
+}
+
+/// What the cluster goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Story {
+    /// Three copies; two of the owners are replaced.
+    Moves,
+    /// Two copies; the disk of one owner is lost, and others take their place.
+    Loses,
+}
+
+impl Story {
+    /// Copies, the old owners, and the new.
+    fn tables(self) -> (u8, &'static [u32], &'static [u32]) {
+        match self {
+            Story::Moves => (3, &[0, 1, 2], &[2, 3, 4]),
+            Story::Loses => (2, &[0, 1], &[2, 3]),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +73,10 @@ struct Acceptor {
 
 struct Operation {
     op: OpId,
+    change: Change,
     proposer: Proposer,
+    /// What acceptors reported in this round.
+    reported: BTreeMap<DiskId, Option<(Ballot, Value)>>,
     ballot: Option<Ballot>,
     sent_to: Vec<DiskId>,
     began: u64,
@@ -61,6 +87,9 @@ struct Operation {
 struct World {
     rng: StdRng,
     mutant: Mutant,
+    story: Story,
+    /// Answers nothing any more.
+    lost: Option<DiskId>,
     now: u64,
     views: Vec<View>,
     acceptors: BTreeMap<DiskId, Acceptor>,
@@ -74,7 +103,7 @@ fn disk(n: u32) -> DiskId {
     DiskId(uuid::Uuid::from_u128(u128::from(n) + 1))
 }
 
-fn table(ordinals: &[u32]) -> Table {
+fn table(replication: u8, ordinals: &[u32]) -> Table {
     let members = ordinals
         .iter()
         .map(|n| Member {
@@ -86,7 +115,7 @@ fn table(ordinals: &[u32]) -> Table {
         })
         .collect();
     Table {
-        replication: 3,
+        replication,
         members,
     }
 }
@@ -103,11 +132,12 @@ fn file() -> NewFile {
 }
 
 impl World {
-    fn new(seed: u64, mutant: Mutant) -> World {
-        let first = View::first(ClusterUid("sim".into()), table(&[0, 1, 2])).unwrap();
-        let joint = first.change_to(table(&[2, 3, 4])).unwrap();
+    fn new(seed: u64, mutant: Mutant, story: Story) -> World {
+        let (copies, old, new) = story.tables();
+        let first = View::first(ClusterUid("sim".into()), table(copies, old)).unwrap();
+        let joint = first.change_to(table(copies, new)).unwrap();
         let done = joint.complete().unwrap();
-        let acceptors = (0..5)
+        let acceptors = (0..=new.iter().copied().max().unwrap_or(0))
             .map(|n| {
                 (
                     disk(n),
@@ -121,6 +151,8 @@ impl World {
         World {
             rng: StdRng::seed_from_u64(seed),
             mutant,
+            story,
+            lost: None,
             now: 0,
             views: vec![first, joint, done],
             acceptors,
@@ -135,12 +167,16 @@ impl World {
         self.acceptors.values().map(|a| a.epoch).max().unwrap_or(1)
     }
 
-    fn electorate(&self, epoch: u64) -> Electorate {
+    fn placements(&self, epoch: u64) -> Placements {
         let mut view = self.views[epoch as usize - 1].clone();
         if self.mutant == Mutant::NewTableOnly {
             view.tables = chord_api::Tables::Stable(view.new_table().clone());
         }
-        Electorate::new(&Placements::new(&view), &Id([0; 20]))
+        Placements::new(&view)
+    }
+
+    fn electorate(&self, epoch: u64) -> Electorate {
+        Electorate::new(&self.placements(epoch), &Id([0; 20]))
     }
 
     fn start(&mut self, settles: Option<DiskId>) {
@@ -150,18 +186,20 @@ impl World {
             boot: 1,
             counter: self.counter,
         };
+        let change = match settles {
+            Some(_) => Change::Identity,
+            None => self.random_change(op),
+        };
         let proposer = match settles {
-            Some(holder) => Proposer::reconcile(Some(holder)),
-            None => Proposer::new(Change::Commit {
-                op,
-                file: file(),
-                condition: Condition::default(),
-            }),
+            Some(holder) => Proposer::settle(holder),
+            None => Proposer::new(change.clone()),
         };
         let began = self.now;
         self.operations.push(Operation {
             op,
+            change,
             proposer,
+            reported: BTreeMap::new(),
             ballot: None,
             sent_to: vec![],
             began,
@@ -170,20 +208,44 @@ impl World {
         });
     }
 
+    /// PUTs, some of them only where there is a file or where there is none, and
+    /// DELETEs.
+    fn random_change(&mut self, op: OpId) -> Change {
+        let any = Some(Tags::Any);
+        let condition = match self.rng.random_range(0..4) {
+            0 => Condition {
+                if_none_match: any,
+                ..Condition::default()
+            },
+            1 => Condition {
+                if_match: any,
+                ..Condition::default()
+            },
+            _ => Condition::default(),
+        };
+        if self.rng.random_bool(0.3) {
+            return Change::Delete { op, condition };
+        }
+        Change::Commit {
+            op,
+            file: file(),
+            condition,
+        }
+    }
+
     fn begin_round(&mut self, index: usize) {
         let epoch = self.epoch();
-        let electorate = self.electorate(epoch);
+        let placements = self.placements(epoch);
         if self.mutant == Mutant::ForgetsOperation && self.operations[index].proposer.has_left() {
             self.counter += 1;
             let op = OpId {
                 counter: self.counter,
                 ..self.operations[index].op
             };
-            let change = Change::Commit {
-                op,
-                file: file(),
-                condition: Condition::default(),
-            };
+            let mut change = self.operations[index].change.clone();
+            if let Change::Commit { op: id, .. } | Change::Delete { op: id, .. } = &mut change {
+                *id = op;
+            }
             let counter = self.operations[index].proposer.next_counter();
             self.operations[index].proposer = Proposer::new(change);
             for _ in 0..counter {
@@ -195,6 +257,7 @@ impl World {
             }
         }
         let operation = &mut self.operations[index];
+        let electorate = operation.proposer.electorate(&placements, &Id([0; 20]));
         let ballot = Ballot {
             epoch: Epoch(epoch),
             counter: operation.proposer.next_counter(),
@@ -202,6 +265,7 @@ impl World {
             boot: 1,
         };
         operation.ballot = Some(ballot);
+        operation.reported.clear();
         operation.sent_to = electorate.voters().iter().map(|v| v.disk).collect();
         operation.proposer.begin(electorate, ballot);
         for to in operation.sent_to.clone() {
@@ -231,7 +295,7 @@ impl World {
         if self.rng.random_bool(0.05) {
             self.wire.push((index, peer, to_acceptor, message.clone()));
         }
-        if self.rng.random_bool(0.08) {
+        if self.rng.random_bool(0.08) || to_acceptor && self.lost == Some(peer) {
             return;
         }
         if to_acceptor {
@@ -277,7 +341,10 @@ impl World {
         let step = match message {
             Message::Promise(ballot, promise) if operation.ballot == Some(ballot) => {
                 match promise {
-                    Promise::Promised { accepted } => operation.proposer.promised(peer, accepted),
+                    Promise::Promised { accepted } => {
+                        operation.reported.insert(peer, accepted.clone());
+                        operation.proposer.promised(peer, accepted)
+                    }
                     Promise::Rejected { promised } => operation.proposer.rejected(peer, promised),
                 }
             }
@@ -287,7 +354,35 @@ impl World {
             },
             _ => return,
         };
+        let step = match self.refuses_at_once(index) {
+            Some(refused) => refused,
+            None => step,
+        };
         self.handle_step(index, step);
+    }
+
+    /// The mutant of that name: what the proposer must not say.
+    fn refuses_at_once(&self, index: usize) -> Option<Step> {
+        let operation = &self.operations[index];
+        if self.mutant != Mutant::RefusesAtOnce {
+            return None;
+        }
+        let epoch = operation.ballot?.epoch.0;
+        let best = operation.reported.values().flatten().map(|(b, _)| *b).max();
+        let (holders, values): (BTreeSet<DiskId>, Vec<_>) = operation
+            .reported
+            .iter()
+            .filter(|(_, r)| r.as_ref().map(|(b, _)| *b) == best)
+            .map(|(disk, r)| (*disk, r.as_ref().map(|(_, v)| v.clone())))
+            .unzip();
+        if !self.electorate(epoch).decides(&holders) {
+            return None;
+        }
+        let value = values.into_iter().next().flatten().unwrap_or_default();
+        match value.apply(&operation.change) {
+            Applied::Refused(refusal) => Some(Step::End(End::Refused(refusal))),
+            Applied::Next(..) | Applied::Already(_) => None,
+        }
     }
 
     fn take_view(&mut self, peer: DiskId, epoch: u64) {
@@ -295,7 +390,7 @@ impl World {
         let Some(acceptor) = self.acceptors.get_mut(&peer) else {
             return;
         };
-        if acceptor.epoch >= epoch {
+        if acceptor.epoch >= epoch || self.lost == Some(peer) {
             return;
         }
         acceptor.epoch = epoch;
@@ -336,7 +431,7 @@ impl World {
                     }
                 }
                 90..92 if self.mutant == Mutant::ForgetsPromises => {
-                    let n = self.rng.random_range(0..5);
+                    let n = self.rng.random_range(0..self.acceptors.len() as u32);
                     if let Some(acceptor) = self.acceptors.get_mut(&disk(n)) {
                         acceptor.promised = None;
                     }
@@ -356,7 +451,10 @@ impl World {
     /// First the joint view spreads; then the old owners settle; when enough have,
     /// the new view spreads.
     fn change_view(&mut self, change_at: &mut u64, settling: &mut Vec<usize>) {
-        let n = self.rng.random_range(0..5);
+        let n = self.rng.random_range(0..self.acceptors.len() as u32);
+        if self.story == Story::Loses {
+            self.lost = Some(disk(0));
+        }
         let newest = self.epoch();
         if newest < 2
             || self
@@ -371,7 +469,8 @@ impl World {
             return;
         }
         if self.mutant != Mutant::NoSettling {
-            for holder in [0, 1, 2].map(disk) {
+            let (_, old, _) = self.story.tables();
+            for holder in old.iter().map(|n| disk(*n)) {
                 let at_joint = self.acceptors[&holder].epoch == 2;
                 let begun = settling
                     .iter()
@@ -385,12 +484,13 @@ impl World {
                 .iter()
                 .filter(|i| self.operations[**i].end.is_some())
                 .count();
-            if settled < 2 {
+            if settled < self.views[0].old().blocking() {
                 return;
             }
         }
         *change_at = self.now;
-        let first = self.rng.random_range(2..5);
+        let (_, _, new) = self.story.tables();
+        let first = new[self.rng.random_range(0..new.len())];
         self.take_view(disk(first), 3);
     }
 
@@ -409,7 +509,11 @@ impl World {
         let mut versions: BTreeMap<u64, u64> = BTreeMap::new();
         let mut done = Vec::new();
         for operation in self.operations.iter().filter(|o| o.settles.is_none()) {
-            if let Some((at, End::Done(_, Outcome::Committed { version, .. }))) = &operation.end {
+            if let Some((
+                at,
+                End::Done(_, Outcome::Committed { version, .. } | Outcome::Deleted { version }),
+            )) = &operation.end
+            {
                 if let Some(other) = versions.insert(*version, operation.op.counter) {
                     return Err(format!(
                         "operations {other} and {} both made version {version}",
@@ -436,6 +540,27 @@ impl World {
                 }
             }
         }
+        for operation in &self.operations {
+            let Some((_, End::Refused(refusal))) = &operation.end else {
+                continue;
+            };
+            let op = operation.op;
+            if found.remembers(&op).is_some() {
+                return Err(format!("operation {} was refused and applied", op.counter));
+            }
+            if let Refusal::Precondition {
+                current: Some((_, refused_at)),
+            } = refusal
+                && let Some((_, _, newer)) = done
+                    .iter()
+                    .find(|(_, at, version)| *at < operation.began && version > refused_at)
+            {
+                return Err(format!(
+                    "operation {} was refused for version {refused_at} after version {newer} had been acknowledged",
+                    op.counter
+                ));
+            }
+        }
         let left = self
             .operations
             .iter()
@@ -451,14 +576,14 @@ impl World {
     }
 }
 
-fn run(seed: u64, mutant: Mutant) -> Result<usize, String> {
-    let mut world = World::new(seed, mutant);
+fn run(seed: u64, mutant: Mutant, story: Story) -> Result<usize, String> {
+    let mut world = World::new(seed, mutant, story);
     world.run();
     world.judge()?;
     Ok(world
         .operations
         .iter()
-        .filter(|o| matches!(o.end, Some((_, End::Done(..)))))
+        .filter(|o| matches!(o.end, Some((_, End::Done(..) | End::Refused(_)))))
         .count())
 }
 
@@ -469,17 +594,16 @@ fn seeds(short: u64) -> u64 {
         .unwrap_or(short)
 }
 
-#[test]
-fn sim_every_acknowledged_operation_is_applied_exactly_once() {
+fn every_seed(story: Story) {
     let mut done = 0;
     let seeds = seeds(300);
     for seed in 0..seeds {
-        match run(seed, Mutant::None) {
+        match run(seed, Mutant::None, story) {
             Ok(finished) => done += finished,
-            Err(why) => panic!("seed {seed}: {why}"),
+            Err(why) => panic!("{story:?}, seed {seed}: {why}"),
         }
     }
-    println!("register simulation: {seeds} seeds, {done} operations finished");
+    println!("register simulation, {story:?}: {seeds} seeds, {done} operations finished");
     assert!(
         done as u64 > seeds * 6,
         "most operations must finish, or nothing was tested: {done}"
@@ -487,18 +611,38 @@ fn sim_every_acknowledged_operation_is_applied_exactly_once() {
 }
 
 #[test]
+fn sim_every_acknowledged_operation_is_applied_exactly_once() {
+    every_seed(Story::Moves);
+}
+
+#[test]
+fn sim_two_copies_survive_the_loss_of_one_and_take_writes_again() {
+    every_seed(Story::Loses);
+    let finishes = (0..50).filter(|seed| {
+        let mut world = World::new(*seed, Mutant::None, Story::Loses);
+        world.run();
+        world.epoch() == 3
+    });
+    let finishes = finishes.count();
+    assert!(finishes >= 45, "the change is completed: {finishes} of 50");
+}
+
+#[test]
 fn sim_every_mutant_is_found() {
-    for mutant in [
-        Mutant::ForgetsPromises,
-        Mutant::NewTableOnly,
-        Mutant::NoSettling,
-        Mutant::ForgetsOperation,
-        Mutant::AnyEpoch,
+    for (mutant, story) in [
+        (Mutant::ForgetsPromises, Story::Moves),
+        (Mutant::NewTableOnly, Story::Moves),
+        (Mutant::NoSettling, Story::Moves),
+        (Mutant::NoSettling, Story::Loses),
+        (Mutant::ForgetsOperation, Story::Moves),
+        (Mutant::AnyEpoch, Story::Moves),
+        (Mutant::RefusesAtOnce, Story::Moves),
     ] {
-        let found = (0..20_000).find_map(|seed| run(seed, mutant).err().map(|why| (seed, why)));
+        let found =
+            (0..20_000).find_map(|seed| run(seed, mutant, story).err().map(|why| (seed, why)));
         match found {
-            Some((seed, why)) => println!("{mutant:?}: seed {seed}: {why}"),
-            None => panic!("{mutant:?} was not found"),
+            Some((seed, why)) => println!("{mutant:?}, {story:?}: seed {seed}: {why}"),
+            None => panic!("{mutant:?} was not found in {story:?}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use chord_api::manifest::Body;
+use chord_api::manifest::{Body, ChunkRef};
 use chord_api::{DiskId, Manifest, UploadId};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,29 @@ pub struct NewFile {
     /// Distinguishes the contents: part of the entity tag.
     pub fingerprint: String,
     pub body: Body,
+}
+
+/// What an entry takes beside its contents, about.
+const ENTRY_BYTES: u64 = 1024;
+
+fn weight(body: &Body) -> u64 {
+    let contents = match body {
+        Body::Inline(bytes) => bytes.len(),
+        Body::Chunks { chunks, .. } => chunks.len() * size_of::<ChunkRef>(),
+    };
+    ENTRY_BYTES + contents as u64
+}
+
+impl Change {
+    /// Bytes, about, that a client brings with it; nothing for what confirms,
+    /// deletes or tidies up.
+    pub fn brings(&self) -> u64 {
+        match self {
+            Change::Commit { file, .. } => weight(&file.body),
+            Change::Begin { .. } => ENTRY_BYTES,
+            Change::Identity | Change::Delete { .. } | Change::Expire { .. } => 0,
+        }
+    }
 }
 
 /// A change of a register.
@@ -148,11 +171,26 @@ impl Value {
             || matches!(&self.current, Some(Manifest { body: Body::Chunks { upload: u, .. }, .. }) if u == upload)
     }
 
+    /// Bytes, about, that a disk which holds `held` needs for this value beside
+    /// them: nothing where the contents are the same, or are gone.
+    pub fn brings(&self, held: Option<&Value>) -> u64 {
+        let held = held.and_then(|v| v.current.as_ref()).map(|m| &m.body);
+        match &self.current {
+            Some(manifest) if held != Some(&manifest.body) => weight(&manifest.body),
+            _ => 0,
+        }
+    }
+
     fn tag(&self) -> Option<(String, u64)> {
         self.current.as_ref().map(|m| (m.etag.clone(), m.version))
     }
 
     fn check(&self, condition: &Condition) -> Result<(), Refusal> {
+        if condition.version.is_some_and(|v| v != self.version) {
+            return Err(Refusal::Precondition {
+                current: self.tag(),
+            });
+        }
         let current = self
             .current
             .as_ref()

@@ -18,7 +18,7 @@ use super::file::{Pipe, Sink, TmpFile, failed, joined, remove};
 use super::meta::{Source, T};
 use super::records;
 use super::space::Reservation;
-use super::types::{Dropped, DroppedId, Page, StoreError, Tier};
+use super::types::{Dropped, DroppedId, MayEnter, Page, StoreError, Tier};
 use super::writer::Manner;
 
 /// Bytes read at a time.
@@ -150,6 +150,22 @@ impl Store {
         Ok(Some((dropped, unfold(Some(bytes), Reading::next).boxed())))
     }
 
+    /// Notes the version of its name before a dropped file is offered to its
+    /// owners; on the disk when this returns.
+    pub async fn dropped_observe(&self, id: DroppedId, version: u64) -> Result<(), StoreError> {
+        self.submit(Manner::Frees, move |txn| {
+            let key = id.0.to_be_bytes();
+            let Some(mut dropped) = txn.record::<Dropped>(T::Dropped, &key)? else {
+                return Err(StoreError::Refused(format!(
+                    "there is no dropped file {id}"
+                )));
+            };
+            dropped.observed = Some(version);
+            txn.put_dropped(&dropped)
+        })
+        .await
+    }
+
     /// Deletes a dropped file; whether it was there.
     pub async fn dropped_remove(&self, id: DroppedId) -> Result<bool, StoreError> {
         let store = self.clone();
@@ -171,8 +187,9 @@ impl DroppedWriter {
         self.pipe.write(bytes).await
     }
 
-    /// Ends it. `Ok`: it is here, and stays after a power failure.
-    pub async fn finish(self) -> Result<DroppedId, StoreError> {
+    /// Ends it, if it may still be entered. `Ok`: it is here, and stays after a
+    /// power failure.
+    pub async fn finish_if(self, may_enter: MayEnter) -> Result<DroppedId, StoreError> {
         let DroppedWriter {
             store,
             name,
@@ -195,6 +212,7 @@ impl DroppedWriter {
                 content_type,
                 meta,
                 hash: *incoming.hash.finalize().as_bytes(),
+                observed: None,
             };
             incoming.tmp()?.append(&seal_trailer(&dropped)?)?;
             incoming.tmp()?.sync()?;
@@ -205,8 +223,10 @@ impl DroppedWriter {
             };
             let to = path(&store.shared().dir, id);
             tmp.place(&to)?;
-            let entered =
-                store.submit_blocking(Manner::Grouped, move |txn| txn.put_dropped(&dropped));
+            let entered = store.submit_blocking(Manner::Grouped, move |txn| {
+                may_enter(txn.view().as_deref())?;
+                txn.put_dropped(&dropped)
+            });
             if entered.is_err()
                 && store.shared().failure().is_none()
                 && let Err(e) = remove(store.shared(), &to)
@@ -216,6 +236,12 @@ impl DroppedWriter {
             entered.map(|()| id)
         })
         .await
+    }
+
+    /// The same whatever the view says.
+    #[cfg(test)]
+    pub async fn finish(self) -> Result<DroppedId, StoreError> {
+        self.finish_if(Box::new(|_| Ok(()))).await
     }
 }
 

@@ -84,6 +84,9 @@ struct Shared {
     turns: [Mutex<()>; TURNS],
     tmp: AtomicU64,
     drops: AtomicU32,
+    /// What the file system is made to look like in a test.
+    #[cfg(test)]
+    pretended_room: Mutex<Option<u64>>,
     /// Let go last, after the database.
     _lock: File,
 }
@@ -153,6 +156,10 @@ impl Shared {
 
     /// What the file system has left; a great deal if it does not say.
     fn room(&self) -> u64 {
+        #[cfg(test)]
+        if let Some(room) = *self.pretended_room.lock().unwrap() {
+            return room;
+        }
         self.space.device_free().unwrap_or(u64::MAX)
     }
 
@@ -225,6 +232,8 @@ impl Store {
             turns: std::array::from_fn(|_| Mutex::new(())),
             tmp: AtomicU64::new(0),
             drops: AtomicU32::new(0),
+            #[cfg(test)]
+            pretended_room: Mutex::new(None),
             _lock: opened.lock,
             dir: options.dir.clone(),
         });
@@ -265,6 +274,12 @@ impl Store {
         self.shared().cached().view
     }
 
+    /// Makes the metadata see so much room on the file system.
+    #[cfg(test)]
+    pub(crate) fn pretend_room(&self, room: Option<u64>) {
+        *self.shared().pretended_room.lock().unwrap() = room;
+    }
+
     /// Why the disk takes nothing any more: damaged, failed or closed.
     pub fn failure(&self) -> Option<StoreError> {
         self.shared().failure()
@@ -298,13 +313,23 @@ impl Store {
     }
 
     /// The same in a database transaction of its own, which needs no memory for
-    /// taking its writes back: for big changes, as of the view.
+    /// taking its writes back, and no more room than the tables that it changes
+    /// take as a whole: for big changes, as of the view.
     pub async fn transact_alone<R, F>(&self, f: F) -> Result<R, StoreError>
     where
         F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
         R: Send + 'static,
     {
         self.submit(Manner::Alone, f).await
+    }
+
+    /// The same for what gives room back, a little at a time: on a full disk too.
+    pub async fn transact_freeing<R, F>(&self, f: F) -> Result<R, StoreError>
+    where
+        F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+        R: Send + 'static,
+    {
+        self.submit(Manner::Frees, f).await
     }
 
     async fn submit<R, F>(&self, manner: Manner, f: F) -> Result<R, StoreError>

@@ -89,11 +89,11 @@ impl ReadTxn {
         records::by_name(self, T::Registers, prefix, after, limit)
     }
 
-    /// The same in short: without bodies and chunks.
+    /// The same in short: without bodies and chunks. `after` may be any text.
     pub fn list(
         &self,
         prefix: &str,
-        after: Option<&FileName>,
+        after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Listed, FileName>, StoreError> {
         records::list(self, prefix, after, limit)

@@ -278,15 +278,11 @@ pub(super) fn by_name(
 pub(super) fn list(
     source: &impl Source,
     prefix: &str,
-    after: Option<&FileName>,
+    after: Option<&str>,
     limit: usize,
 ) -> Result<Page<Listed, FileName>, StoreError> {
     let end = prefix_end(prefix.as_bytes());
-    let range = with_prefix(
-        prefix.as_bytes(),
-        after.map(|n| n.as_str().as_bytes()),
-        end.as_deref(),
-    );
+    let range = with_prefix(prefix.as_bytes(), after.map(str::as_bytes), end.as_deref());
     let item = |key: &[u8], record: &[u8]| {
         let head: Head = unseal(T::Registers, key, record)?;
         let current = head.value.current.map(|manifest| ListedFile {

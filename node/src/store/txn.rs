@@ -14,8 +14,8 @@ use redb::{ReadableTableMetadata, Table, WriteTransaction};
 use serde::de::DeserializeOwned;
 
 use super::meta::{
-    Source, Span, T, Visit, chunk_key, chunk_name_key, seal, seal_bytes, storage, table_get,
-    table_scan, unseal,
+    Source, Span, T, Visit, chunk_key, chunk_name_key, name_of, seal, seal_bytes, storage,
+    table_get, table_scan, unseal,
 };
 use super::records::{self, BodyRef, ChunkEntry, Head, key_row, of_key_row};
 use super::types::{ChunkMeta, Counts, Dropped, DroppedId, KeyCursor, Page, Register, StoreError};
@@ -39,6 +39,8 @@ pub struct Txn<'t> {
     written: (u64, u64),
     /// The same of the closure that runs.
     writing: (u64, u64),
+    /// Tables that somebody has written to.
+    changed: [bool; T::ALL.len()],
     view: Option<Arc<View>>,
     cluster: Option<ClusterUid>,
     /// What the view and cluster were when this closure began.
@@ -90,6 +92,7 @@ impl<'t> Txn<'t> {
             undo: if alone { None } else { Some(Vec::new()) },
             written: (0, 0),
             writing: (0, 0),
+            changed: [false; T::ALL.len()],
             before: (cached.view.clone(), cached.cluster.clone()),
             view: cached.view,
             cluster: cached.cluster,
@@ -136,6 +139,17 @@ impl<'t> Txn<'t> {
         self.written
     }
 
+    /// What the tables that were written to take, all their pages. Looks at every
+    /// one of them.
+    pub(super) fn changed_tables_bytes(&self) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        for (table, _) in self.tables.iter().zip(self.changed).filter(|(_, c)| *c) {
+            let stats = table.stats().map_err(storage)?;
+            bytes += stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes();
+        }
+        Ok(bytes)
+    }
+
     /// Why nothing may be committed.
     pub(super) fn broken(&self) -> Option<StoreError> {
         self.broken.borrow().clone()
@@ -172,6 +186,7 @@ impl<'t> Txn<'t> {
         let old = self.note(old)?;
         self.writing.0 += (key.len() + record.len()) as u64;
         self.writing.1 += 1;
+        self.changed[table as usize] = true;
         if let Some(undo) = &mut self.undo {
             undo.push((table, key.to_vec(), old));
         }
@@ -187,6 +202,7 @@ impl<'t> Txn<'t> {
         let old = self.note(old)?;
         if old.is_some() {
             self.writing.1 += 1;
+            self.changed[table as usize] = true;
             if let Some(undo) = &mut self.undo {
                 undo.push((table, key.to_vec(), old.clone()));
             }
@@ -378,9 +394,40 @@ impl Txn<'_> {
         self.put(T::Promises, key, &seal(T::Promises, key, &ballot)?)
     }
 
-    /// Promises end with the epoch in which they were made.
-    pub fn clear_promises(&mut self) -> Result<(), StoreError> {
-        self.clear(T::Promises)
+    /// Takes out promises of epochs before that of the view on the disk, of a few
+    /// names after `after`; the last name looked at, `None` at the end. They bind
+    /// nobody any more, since ballots are ordered by their epochs first, but
+    /// there is one for each name.
+    pub fn forget_promises(
+        &mut self,
+        after: Option<&FileName>,
+    ) -> Result<Option<FileName>, StoreError> {
+        let Some(epoch) = self.view.as_ref().map(|view| view.epoch) else {
+            return Ok(None);
+        };
+        let start = after.map_or(Bound::Unbounded, |name| {
+            Bound::Excluded(name.as_str().as_bytes())
+        });
+        let (mut old, mut last, mut looked) = (Vec::new(), None, 0);
+        self.scan(
+            T::Promises,
+            (start, Bound::Unbounded),
+            &mut |key, record| {
+                let promised: Ballot = unseal(T::Promises, key, record)?;
+                if promised.epoch < epoch {
+                    old.push(key.to_vec());
+                }
+                looked += 1;
+                if looked == STEP {
+                    last = Some(name_of(key)?);
+                }
+                Ok(looked < STEP)
+            },
+        )?;
+        for key in old {
+            self.take(T::Promises, &key)?;
+        }
+        Ok(last)
     }
 
     /// What was accepted for a name, and under which ballot.

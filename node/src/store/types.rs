@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chord_api::manifest::Root;
-use chord_api::{ChunkId, ClusterUid, FileName, Id, UploadId};
+use chord_api::{ChunkId, ClusterUid, FileName, Id, UploadId, View};
 use serde::{Deserialize, Serialize};
 
 use crate::register::{Ballot, Value};
@@ -114,6 +114,10 @@ pub enum ChunkError {
     Store(#[from] StoreError),
 }
 
+/// Asked in the very transaction that enters something new, with the view that
+/// is on the disk then: whether it may still be entered.
+pub type MayEnter = Box<dyn FnOnce(Option<&View>) -> Result<(), StoreError> + Send>;
+
 /// Who wants space: each tier may go further than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
@@ -223,6 +227,10 @@ pub struct Dropped {
     /// BLAKE3 of its bytes.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
+    /// The version of the name before this was first offered to its owners, once
+    /// it has been. A greater one means that they have it, or something newer.
+    #[serde(default)]
+    pub observed: Option<u64>,
 }
 
 /// How many of each are on the disk; kept, not scanned.

@@ -232,8 +232,9 @@ impl Writer {
     ) -> Result<(), Failure> {
         let mut wtx = self.begin()?;
         let before = self.shared.cached();
+        let room = self.shared.room();
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            run_jobs(&wtx, jobs, before.clone(), alone)
+            run_jobs(&wtx, jobs, before.clone(), alone, room)
         }));
         let (after, written) = match ran {
             Ok(Ok(done)) => done,
@@ -256,7 +257,6 @@ impl Writer {
                 return Err(Failure::Group(StoreError::Io(why.into())));
             }
         };
-        let room = self.shared.room();
         let full = written > 0 && !frees && room < written + FLOOR;
         if written == 0 || full {
             wtx.abort().map_err(|e| Failure::Fatal(storage(e)))?;
@@ -331,6 +331,7 @@ fn run_jobs(
     jobs: &mut [Box<dyn Job>],
     cached: Cached,
     alone: bool,
+    room: u64,
 ) -> Result<(Cached, u64), StoreError> {
     let mut txn = Txn::new(wtx, cached, alone)?;
     for job in jobs {
@@ -346,5 +347,10 @@ fn run_jobs(
         }
     }
     let (bytes, records) = txn.written();
-    Ok((txn.cached(), 2 * bytes + PAGE * records))
+    let mut needed = 2 * bytes + PAGE * records;
+    if alone && room < needed + FLOOR {
+        // Many records lie in one page, and no page is written twice.
+        needed = needed.min(txn.changed_tables_bytes()?);
+    }
+    Ok((txn.cached(), needed))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chord_api::Id;
+use chord_api::{FileName, Id};
 
 use crate::node::{Current, Node};
 
@@ -33,7 +33,7 @@ async fn count(node: &Arc<Node>, current: &Arc<Current>) -> Result<u64, crate::s
         let from = after.clone();
         let page = node
             .store
-            .read(move |txn| txn.list("", from.as_ref(), BATCH))
+            .read(move |txn| txn.list("", from.as_ref().map(FileName::as_str), BATCH))
             .await?;
         let target = current.placements.target();
         files += page

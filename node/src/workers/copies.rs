@@ -226,12 +226,8 @@ impl Agreement {
 }
 
 /// Brings one name into order: its register to all owners, its chunks to all
-/// theirs. `holder` when this disk's own copy has to be heard.
-pub async fn repair(
-    node: &Arc<Node>,
-    name: &FileName,
-    holder: Option<DiskId>,
-) -> Result<Repaired, Problem> {
+/// theirs.
+pub async fn repair(node: &Arc<Node>, name: &FileName) -> Result<Repaired, Problem> {
     let Some(current) = node.current() else {
         return Ok(Repaired::default());
     };
@@ -239,7 +235,7 @@ pub async fn repair(
     let value = match agreement.first() {
         Some(Agreement::All(Some(_))) => drive::read(node, name).await?,
         Some(Agreement::All(None)) => None,
-        _ => drive::reconcile(node, name, holder).await?,
+        _ => drive::reconcile(node, name).await?,
     };
     let mut repaired = Repaired::default();
     // The proposal may have missed an owner again: that is still a debt.

@@ -17,6 +17,8 @@ use crate::peer::handle::owns;
 use crate::register::drive;
 
 const BATCH: usize = 128;
+/// Between two steps of what is in no hurry.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long this process has known the view in force.
 fn held_for(node: &Node, current: &Current) -> Duration {
@@ -54,6 +56,23 @@ fn still(node: &Node, current: &Current) -> bool {
         .is_some_and(|c| c.reference == current.reference)
 }
 
+/// Takes out promises of earlier views, which nobody is bound by any more.
+pub async fn forget_promises(node: &Node, current: &Arc<Current>) -> Result<(), String> {
+    let mut after: Option<FileName> = None;
+    while still(node, current) {
+        after = node
+            .store
+            .transact_freeing(move |txn| txn.forget_promises(after.as_ref()))
+            .await
+            .map_err(|e| e.to_string())?;
+        if after.is_none() {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
 /// A hint goes when every owner holds a decided value that is not older.
 async fn clear_hints(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
     let mut after: Option<FileName> = None;
@@ -73,7 +92,7 @@ async fn clear_hints(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), Str
                 // Rule 2: a hint never becomes a value by itself; it starts a
                 // reconciliation of what the owners hold, with a ballot of this view.
                 Agreement::All(_) | Agreement::Differ => {
-                    if let Err(problem) = drive::reconcile(node, &hint.name, None).await {
+                    if let Err(problem) = drive::reconcile(node, &hint.name).await {
                         tracing::debug!(name = %hint.name, %problem, "a hint has to stay");
                     }
                 }

@@ -33,10 +33,21 @@ const RETRY: Duration = Duration::from_millis(500);
 pub async fn run(node: Arc<Node>) {
     let mut view = node.watch_view();
     let every = Duration::from_millis(node.args.migrate_every_ms.max(100));
+    let mut tidied = None;
     loop {
         view.mark_unchanged();
         let wait = match node.current() {
-            Some(current) => round(&node, &current).await.min(every),
+            Some(current) => {
+                let wait = round(&node, &current).await;
+                // Once a view, behind all that somebody waits for.
+                if wait > Duration::ZERO && tidied != Some(current.reference) {
+                    match super::leftovers::forget_promises(&node, &current).await {
+                        Ok(()) => tidied = Some(current.reference),
+                        Err(why) => tracing::debug!(why, "cannot forget old promises"),
+                    }
+                }
+                wait.min(every)
+            }
             None => {
                 node.workers.say(NAME, "waiting", "for a view");
                 every
@@ -67,7 +78,7 @@ async fn round(node: &Arc<Node>, current: &Arc<Current>) -> Duration {
         return Duration::ZERO;
     }
     if current.view.stable().is_some() {
-        super::dropped::take_over(node).await;
+        super::dropped::take_over(node, current).await;
         super::leftovers::clear(node, current).await;
     }
     node.workers.say(
@@ -162,12 +173,7 @@ async fn settle_registers(node: &Arc<Node>, current: &Arc<Current>) -> Left {
             .map(|(name, _)| name)
             .collect();
         let results: Vec<Result<_, String>> = futures::stream::iter(open)
-            .map(|name| async move {
-                let holder = Some(node.disk());
-                drive::reconcile(node, &name, holder)
-                    .await
-                    .map_err(|e| e.to_string())
-            })
+            .map(|name| async move { drive::settle(node, &name).await.map_err(|e| e.to_string()) })
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;

@@ -72,14 +72,17 @@ impl Workers {
     }
 
     /// Finishes something small after its answer was given. When too much is left
-    /// to do it is dropped: everything left here is found again by a full pass.
-    pub fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if let Ok(turn) = self.turns.clone().try_acquire_owned() {
-            self.spawn(async move {
-                work.await;
-                drop(turn);
-            });
-        }
+    /// to do it is dropped, and the answer is false: a full pass finds it again,
+    /// and a copy that goes missing by it is better owed at once.
+    pub fn background(&self, work: impl Future<Output = ()> + Send + 'static) -> bool {
+        let Ok(turn) = self.turns.clone().try_acquire_owned() else {
+            return false;
+        };
+        self.spawn(async move {
+            work.await;
+            drop(turn);
+        });
+        true
     }
 
     /// Stops the workers and waits for them.

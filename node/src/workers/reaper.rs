@@ -42,9 +42,7 @@ pub async fn run(node: Arc<Node>) {
         if last_pass.elapsed() >= every {
             last_pass = Instant::now();
             find_uncommitted(&node).await;
-            if let Some(current) = node.current() {
-                expire_abandoned(&node, &current).await;
-            }
+            expire_abandoned(&node, BATCH).await;
             node.workers.count(NAME, 0, 0);
         }
     }
@@ -176,8 +174,9 @@ async fn find_uncommitted(node: &Arc<Node>) {
     }
 }
 
-/// Pending uploads whose coordinator is gone are taken out of their registers.
-async fn expire_abandoned(node: &Arc<Node>, current: &Arc<Current>) {
+/// Pending uploads whose coordinator is gone are taken out of their registers, of
+/// which so many are read at a time.
+async fn expire_abandoned(node: &Arc<Node>, batch: usize) {
     let whole = Range {
         after: Id([0; 20]),
         upto: Id([0; 20]),
@@ -187,14 +186,18 @@ async fn expire_abandoned(node: &Arc<Node>, current: &Arc<Current>) {
         let from = after.clone();
         let Ok(page) = node
             .store
-            .read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH))
+            .read(move |txn| txn.registers_in(&whole, from.as_ref(), batch))
             .await
         else {
             return;
         };
         for register in page.items {
             for pending in &register.value.pending {
-                if abandoned(node, current, pending).await {
+                // The view of now: it is not older than the one this was entered in.
+                let Some(current) = node.current() else {
+                    return;
+                };
+                if abandoned(node, &current, pending).await {
                     let change = Change::Expire {
                         upload: pending.upload,
                     };
@@ -232,4 +235,75 @@ async fn abandoned(node: &Arc<Node>, current: &Arc<Current>, pending: &Pending) 
             .await,
         Ok(Answer::Active(false))
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::Condition;
+    use crate::testing::{Nodes, file};
+
+    /// Enters an upload that a node streams.
+    async fn begin(node: &Arc<Node>, name: &FileName, upload: UploadId) {
+        node.uploads.lock().unwrap().insert(upload);
+        let pending = Pending {
+            upload,
+            disk: node.disk(),
+            boot: node.store.boot(),
+            since_ms: 0,
+        };
+        let change = Change::Begin {
+            pending,
+            condition: Condition::default(),
+        };
+        let began = drive::run(node, name, Proposer::new(change), None).await;
+        began.unwrap();
+    }
+
+    async fn is_pending(node: &Arc<Node>, name: &FileName, upload: UploadId) -> bool {
+        let value = drive::read(node, name).await.unwrap().unwrap();
+        value.pending.iter().any(|p| p.upload == upload)
+    }
+
+    #[tokio::test]
+    async fn an_upload_through_a_node_that_joined_during_the_pass_is_not_expired() {
+        let all = Nodes::start(3).await;
+        let uid = all.nodes[0].cluster.clone();
+        let first = chord_api::View::first(uid, all.table(1, &[0, 1])).unwrap();
+        let joint = first.change_to(all.table(1, &[0, 1, 2])).unwrap();
+        let after = Current::new(joint.clone());
+        let (old, slow, new) = (&all.nodes[0], &all.nodes[1], &all.nodes[2]);
+        all.give(&[0, 1], &first).await;
+        // Two names of the first node, in the order in which the pass sees them.
+        let mut names: Vec<FileName> = (0..)
+            .map(|n| file(&format!("n{n}")))
+            .filter(|name| {
+                let owners = after.placements.owners(&Id::of_file(name));
+                owners.iter().all(|m| m.disk == old.disk())
+            })
+            .take(2)
+            .collect();
+        names.sort_by_key(Id::of_file);
+        let [one, two] = [1, 2].map(|n| UploadId::from_bytes([n; 16]));
+        begin(slow, &names[0], one).await;
+        all.put(0, names[1].as_str(), "x").await.unwrap();
+        // The pass waits for the first coordinator's answer; meanwhile another
+        // node joins and streams the second name.
+        all.hang(1, true);
+        let pass = tokio::spawn({
+            let old = old.clone();
+            async move { expire_abandoned(&old, 1).await }
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        all.give(&[0, 2], &joint).await;
+        begin(new, &names[1], two).await;
+        all.hang(1, false);
+        pass.await.unwrap();
+        assert!(is_pending(new, &names[0], one).await);
+        assert!(is_pending(new, &names[1], two).await);
+        // What nobody streams any more goes.
+        new.uploads.lock().unwrap().clear();
+        expire_abandoned(old, 1).await;
+        assert!(!is_pending(new, &names[1], two).await);
+    }
 }

@@ -2,20 +2,22 @@
 //! at once, and compares with the other owners on a schedule.
 //!
 //! Of the owners of a name the first that is alive does the comparing, so that
-//! work is done once; when it falls silent the next one takes over.
+//! work is done once; when it falls silent the next one takes over. What that one
+//! lacks it cannot find: each owner asks for that, and compares it itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chord_api::manifest::PlacedChunk;
 use chord_api::placement::Range;
 use chord_api::report::Copies;
-use chord_api::{FileName, Id};
+use chord_api::{DiskId, FileName, Id, Ordinal};
 use futures::StreamExt;
 
 use super::copies::{Agreement, ballots_agree, repair, target_owners, who_has};
 use crate::node::{Current, Node};
+use crate::peer::wire::{Answer, Request};
 use crate::register::Value;
 use crate::store::Register;
 
@@ -62,7 +64,7 @@ pub async fn pay_debts(node: Arc<Node>) {
             "working",
             format!("completing the copies of {name:?}"),
         );
-        match repair(&node, &name, None).await {
+        match repair(&node, &name).await {
             Ok(repaired) if repaired.missing == 0 => node.workers.count(DEBTS, 1, 0),
             result => {
                 node.workers.count(DEBTS, 0, 1);
@@ -78,17 +80,50 @@ pub async fn pay_debts(node: Arc<Node>) {
     }
 }
 
-/// Whether this node is the one that looks after a key: the first owner in the
-/// target table that is alive.
-fn looks_after(node: &Node, current: &Current, key: &Id) -> bool {
+/// The one that looks after a key: the first owner in the target table that is
+/// alive; `None` where this node is no owner of it.
+fn looker(node: &Node, current: &Current, key: &Id) -> Option<(Ordinal, DiskId)> {
     let me = node.disk();
+    let target = current.placements.target();
+    if !target.owners(key).any(|m| m.disk == me) {
+        return None;
+    }
     let ring = node.ring.lock().unwrap_or_else(|p| p.into_inner());
-    current
-        .placements
-        .target()
+    target
         .owners(key)
         .find(|m| m.disk == me || ring.alive(m.ordinal))
-        .is_some_and(|m| m.disk == me)
+        .map(|m| (m.ordinal, m.disk))
+}
+
+/// Those of `registers` that this node is to compare, and how many there are of
+/// which that could not be found out.
+async fn to_compare<'r>(
+    node: &Arc<Node>,
+    current: &Arc<Current>,
+    registers: &'r [Register],
+) -> (Vec<&'r Register>, u64) {
+    let mut mine = Vec::new();
+    let mut others: BTreeMap<(Ordinal, DiskId), Vec<&Register>> = BTreeMap::new();
+    for register in registers {
+        match looker(node, current, &register.key) {
+            Some((_, disk)) if disk == node.disk() => mine.push(register),
+            Some(other) => others.entry(other).or_default().push(register),
+            None => {}
+        }
+    }
+    let mut unknown = 0;
+    for ((ordinal, disk), theirs) in others {
+        let names = theirs.iter().map(|r| r.name.clone()).collect();
+        let request = Request::Ballots { names };
+        match node.ask(current, ordinal, disk, request).await {
+            Ok(Answer::Ballots(ballots)) if ballots.len() == theirs.len() => {
+                let lacks = theirs.iter().zip(&ballots).filter(|(_, b)| b.is_none());
+                mine.extend(lacks.map(|(register, _)| *register));
+            }
+            _ => unknown += theirs.len() as u64,
+        }
+    }
+    (mine, unknown)
 }
 
 /// One pass over all registers of this node.
@@ -101,7 +136,7 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
         upto: Id([0; 20]),
     };
     let mut after: Option<(Id, FileName)> = None;
-    let (mut missing, mut repaired) = (0u64, 0u64);
+    let (mut missing, mut repaired, mut unknown) = (0u64, 0u64, 0u64);
     loop {
         let from = after.clone();
         let page = node
@@ -109,14 +144,11 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
             .read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH))
             .await
             .map_err(|e| e.to_string())?;
-        let mine: Vec<&Register> = page
-            .items
-            .iter()
-            .filter(|r| looks_after(node, current, &r.key))
-            .collect();
+        let (mine, unheard) = to_compare(node, current, &page.items).await;
+        unknown += unheard;
         let broken = incomplete(node, current, &mine).await;
         let results: Vec<_> = futures::stream::iter(broken)
-            .map(|name| async move { (repair(node, &name, None).await, name) })
+            .map(|name| async move { (repair(node, &name).await, name) })
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
@@ -153,10 +185,13 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
     };
     *node.copies.lock().unwrap_or_else(|p| p.into_inner()) = Some(Copies {
         epoch: current.reference.epoch,
-        complete: same && missing == 0 && all_alive,
+        complete: same && missing == 0 && unknown == 0 && all_alive,
         missing,
     });
-    if missing == 0 {
+    if missing == 0 && unknown > 0 {
+        let why = format!("the copies of {unknown} names are not known: an owner does not answer");
+        node.workers.say(NAME, "waiting", why);
+    } else if missing == 0 {
         node.workers.say(NAME, "idle", "all copies are there");
     } else {
         node.workers
@@ -210,4 +245,38 @@ fn current_chunks(name: &FileName, value: &Value) -> Option<Vec<(FileName, Place
             .map(|chunk| (name.clone(), chunk))
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Nodes, file};
+
+    #[tokio::test]
+    async fn a_name_that_its_first_owner_lacks_is_found() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        let current = all.nodes[0].current().unwrap();
+        let name = file("a");
+        let key = Id::of_file(&name);
+        let first = current.placements.target().owners(&key).next().unwrap();
+        let first = first.ordinal.0 as usize;
+        let other = (first + 1) % 3;
+        all.silence(first, true);
+        all.put(other, "a", vec![7; 100_000]).await.unwrap();
+        // No debt is paid here: who owed the copies has been restarted.
+        all.silence(first, false);
+        let node = &all.nodes[first];
+        let lacks = node.store.counts().unwrap();
+        assert_eq!((lacks.registers, lacks.chunks), (0, 0));
+        for node in &all.nodes {
+            pass(node, &current).await.unwrap();
+        }
+        let has = node.store.counts().unwrap();
+        assert_eq!(
+            (has.registers, has.chunks),
+            (1, 2),
+            "100 000 bytes are two chunks"
+        );
+    }
 }

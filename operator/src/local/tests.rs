@@ -72,6 +72,7 @@ impl Fake {
                 missing: 0,
             },
             refused_view: None,
+            failure: None,
         }
     }
 }

@@ -237,6 +237,7 @@ impl World {
                 missing: u64::from(!whole),
             },
             refused_view: None,
+            failure: None,
         }
     }
 

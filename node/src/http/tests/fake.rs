@@ -331,6 +331,7 @@ impl Local for Fake {
                     missing: 0,
                 },
                 refused_view: None,
+                failure: None,
             },
             workers: vec![],
             members: vec![],

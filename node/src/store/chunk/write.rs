@@ -10,7 +10,7 @@ use crate::store::file::{Pipe, Sink, TmpFile};
 use crate::store::meta::T;
 use crate::store::records::{self, ChunkEntry};
 use crate::store::space::Reservation;
-use crate::store::types::{ChunkError, ChunkMeta, MAX_CHUNK_BYTES, StoreError, Tier};
+use crate::store::types::{ChunkError, ChunkMeta, MAX_CHUNK_BYTES, MayEnter, StoreError, Tier};
 use crate::store::writer::Manner;
 
 /// Takes the bytes of one chunk. Dropped before its end it leaves nothing.
@@ -100,9 +100,9 @@ impl ChunkWriter {
         Ok(self.pipe.write(bytes).await?)
     }
 
-    /// Ends it. `Ok`: it is here, whole, and stays after a power failure; also
-    /// if it was here before.
-    pub async fn finish(self) -> Result<(), ChunkError> {
+    /// Ends it, if it may still be entered. `Ok`: it is here, whole, and stays
+    /// after a power failure; also if it was here before.
+    pub async fn finish_if(self, may_enter: MayEnter) -> Result<(), ChunkError> {
         if self.received != u64::from(self.meta.size) {
             let why = format!(
                 "{} bytes were announced, {} came",
@@ -110,12 +110,20 @@ impl ChunkWriter {
             );
             return Err(ChunkError::Mismatch(why));
         }
-        self.pipe.finish(finish).await
+        self.pipe
+            .finish(move |incoming| finish(incoming, may_enter))
+            .await
+    }
+
+    /// The same whatever the view says.
+    #[cfg(test)]
+    pub async fn finish(self) -> Result<(), ChunkError> {
+        self.finish_if(Box::new(|_| Ok(()))).await
     }
 }
 
 /// The rest of the work, on a thread that may block.
-fn finish(mut incoming: Incoming) -> Result<(), ChunkError> {
+fn finish(mut incoming: Incoming, may_enter: MayEnter) -> Result<(), ChunkError> {
     let meta = incoming.meta.clone();
     let hashes = std::mem::take(&mut incoming.blocks).finish();
     let root = Root::of_blocks(&hashes);
@@ -139,12 +147,17 @@ fn finish(mut incoming: Incoming) -> Result<(), ChunkError> {
         return Err(StoreError::Refused("writing this chunk has failed before".into()).into());
     };
     let _turn = store.shared().turn(meta.id);
-    place(&store, tmp, meta)
+    place(&store, tmp, meta, may_enter)
 }
 
 /// Puts a file that is written and synced into its place and into the index.
 /// The caller has the turn for this chunk.
-fn place(store: &Store, tmp: TmpFile, mut meta: ChunkMeta) -> Result<(), ChunkError> {
+fn place(
+    store: &Store,
+    tmp: TmpFile,
+    mut meta: ChunkMeta,
+    may_enter: MayEnter,
+) -> Result<(), ChunkError> {
     let shared = store.shared();
     let known = shared.snapshot()?;
     let known = records::chunk(&known, T::Chunks, meta.id)?;
@@ -158,6 +171,7 @@ fn place(store: &Store, tmp: TmpFile, mut meta: ChunkMeta) -> Result<(), ChunkEr
     let id = meta.id;
     let length = tmp.place(&to)?;
     let entered = store.submit_blocking(Manner::Grouped, move |txn| {
+        may_enter(txn.view().as_deref())?;
         txn.put_chunk(&ChunkEntry { meta, length })
     });
     if entered.is_err() && known.is_none() && shared.failure().is_none() {
@@ -198,7 +212,7 @@ pub(super) fn rewrite(
     tmp.append(&end)?;
     tmp.sync()?;
     match incoming.tmp {
-        Some(tmp) => place(store, tmp, meta.clone()),
+        Some(tmp) => place(store, tmp, meta.clone(), Box::new(|_| Ok(()))),
         None => Err(StoreError::Refused("rewriting this chunk has failed".into()).into()),
     }
 }

@@ -110,7 +110,7 @@ async fn a_closure_that_gives_up_leaves_nothing_and_harms_nobody() {
         txn.set_view(&view(1, "c"))?;
         txn.move_to_hints(|_| true)?;
         txn.remove_hint(&name("a"))?;
-        txn.clear_promises()?;
+        txn.forget_promises(None)?;
         Err::<(), _>(StoreError::Refused("no".into()))
     });
     let last = store.transact(|txn| {
@@ -434,7 +434,7 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
         .read(move |txn| {
             let (mut found, mut after) = (Vec::new(), None);
             loop {
-                let page = txn.list("", after.as_ref(), 999)?;
+                let page = txn.list("", after.as_ref().map(FileName::as_str), 999)?;
                 assert!(page.items.len() <= 999);
                 assert!(
                     page.items
@@ -466,6 +466,9 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
                 only_b[101]
             );
             assert!(txn.list("zz", None, 10)?.items.is_empty());
+            let behind = "b/".to_string() + &"z".repeat(2000);
+            assert!(txn.list("b/", Some(&behind), 10)?.items.is_empty());
+            assert!(txn.list("b/", Some("zzz"), 10)?.items.is_empty());
             Ok(())
         })
         .await
@@ -620,4 +623,36 @@ async fn a_relaxed_disk_that_was_not_closed_comes_back_as_another_without_regist
         "chunks that prove whole may be reused"
     );
     assert_eq!(crashed.chunk_verify(meta.id).await.unwrap().root, meta.root);
+}
+
+#[tokio::test]
+async fn promises_of_earlier_views_go_and_those_of_this_one_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let promise = |epoch| Ballot {
+        epoch: Epoch(epoch),
+        ..ballot(1)
+    };
+    store
+        .transact_alone(move |txn| {
+            for n in 0..1500 {
+                txn.set_promise(&name(&format!("n{n}")), promise(1 + n % 2))?;
+            }
+            txn.set_view(&view(2, "c"))
+        })
+        .await
+        .unwrap();
+    store.pretend_room(Some(0));
+    let mut after: Option<FileName> = None;
+    for _ in 0..100 {
+        let from = after.take();
+        let step = store.transact_freeing(move |txn| txn.forget_promises(from.as_ref()));
+        after = step.await.unwrap();
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(store.counts().unwrap().promises, 750);
+    let kept = store.transact(move |txn| txn.promise(&name("n1"))).await;
+    assert_eq!(kept, Ok(promise(2)));
 }

@@ -1,0 +1,231 @@
+//! Nodes in one process, for tests: real disks and real peer ports on loopback.
+//! No worker runs but what a test calls, and a node's port can fall silent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chord_api::manifest::{Root, chunk_key};
+use chord_api::problem::Problem;
+use chord_api::{ChunkId, ClusterUid, FileName, Member, Table, Token, UploadId, View};
+use clap::Parser;
+
+use crate::config::Args;
+use crate::files::{Put, PutDone};
+use crate::node::Node;
+use crate::peer::address::AddressBook;
+use crate::peer::client::PeerClient;
+use crate::register::Condition;
+use crate::ring;
+use crate::store::{ChunkMeta, ChunkWriter, Durability, Options, Store, Tier};
+
+const SECRET: &str = "a secret of the tests";
+const UID: &str = "0b0c6a1e-1111-4222-8333-444444444444";
+
+/// Nodes, and where they live.
+pub struct Nodes {
+    dir: tempfile::TempDir,
+    pub nodes: Vec<Arc<Node>>,
+    silent: Vec<Arc<AtomicBool>>,
+    hanging: Vec<Arc<AtomicBool>>,
+}
+
+impl Nodes {
+    /// Starts nodes that no view knows yet.
+    pub async fn start(count: u32) -> Nodes {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ports = Vec::new();
+        for _ in 0..count {
+            ports.push(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        let listed: serde_json::Map<String, serde_json::Value> = ports
+            .iter()
+            .enumerate()
+            .map(|(n, port)| {
+                let url = format!("http://{}", port.local_addr().unwrap());
+                let urls = serde_json::json!({"clientUrl": url, "peerUrl": url});
+                (n.to_string(), urls)
+            })
+            .collect();
+        let text = serde_json::json!({ "nodes": listed }).to_string();
+        std::fs::write(dir.path().join("nodes.json"), text).unwrap();
+        let mut all = Nodes {
+            dir,
+            nodes: Vec::new(),
+            silent: Vec::new(),
+            hanging: Vec::new(),
+        };
+        for (n, port) in ports.into_iter().enumerate() {
+            let node = all.open(n);
+            let silent = Arc::new(AtomicBool::new(false));
+            let router = crate::peer::server::router(node.clone());
+            let hanging = Arc::new(AtomicBool::new(false));
+            let (deaf, slow) = (silent.clone(), hanging.clone());
+            let router = router.layer(axum::middleware::from_fn(
+                move |request: axum::extract::Request, next: axum::middleware::Next| {
+                    let (deaf, slow) = (deaf.clone(), slow.clone());
+                    async move {
+                        while slow.load(Ordering::SeqCst) {
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                        }
+                        if deaf.load(Ordering::SeqCst) {
+                            return axum::response::IntoResponse::into_response(
+                                axum::http::StatusCode::BAD_GATEWAY,
+                            );
+                        }
+                        next.run(request).await
+                    }
+                },
+            ));
+            tokio::spawn(async move { axum::serve(port, router).await });
+            all.nodes.push(node);
+            all.silent.push(silent);
+            all.hanging.push(hanging);
+        }
+        all
+    }
+
+    fn open(&self, n: usize) -> Arc<Node> {
+        let data = self.dir.path().join(format!("disk-{n}"));
+        let book = self.dir.path().join("nodes.json");
+        let name = format!("files-{n}");
+        let args = Args::try_parse_from([
+            "chord-node",
+            "--data",
+            data.to_str().unwrap(),
+            "--name",
+            &name,
+            "--ordinal-from-name",
+            "--cluster-uid",
+            UID,
+            "--secret-file",
+            "unused",
+            "--addresses",
+            book.to_str().unwrap(),
+            "--chunk-size",
+            "65536",
+        ])
+        .unwrap();
+        let store = Store::open_with(
+            Options {
+                dir: data,
+                capacity: Some(256 << 20),
+                cluster: None,
+                durability: Durability::Durable,
+            },
+            Arc::new(|e| panic!("the process would end: {e}")),
+        )
+        .unwrap();
+        let ordinal = args.ordinal().unwrap();
+        let peers = PeerClient::new(SECRET.into(), AddressBook::file(book)).unwrap();
+        let host = ring::Host::new(ring::Config::new(1, 1000), ordinal);
+        Node::new(args, ordinal, SECRET.into(), store, peers, host)
+    }
+
+    /// A table of some of them.
+    pub fn table(&self, replication: u8, nodes: &[usize]) -> Table {
+        let member = |n: &usize| Member {
+            ordinal: self.nodes[*n].ordinal,
+            disk: self.nodes[*n].disk(),
+            tokens: (0..8u64)
+                .map(|t| Token((t << 61) | ((*n as u64 + 1) << 40)))
+                .collect(),
+            zone: None,
+            out: false,
+        };
+        Table {
+            replication,
+            members: nodes.iter().map(member).collect(),
+        }
+    }
+
+    /// Gives the first view, with all of them, to all of them.
+    pub async fn form(&self, replication: u8) -> View {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        let table = self.table(replication, &all);
+        let view = View::first(ClusterUid(UID.into()), table).unwrap();
+        self.give(&all, &view).await;
+        view
+    }
+
+    /// Gives a view to some.
+    pub async fn give(&self, nodes: &[usize], view: &View) {
+        for n in nodes {
+            self.nodes[*n].adopt(view.clone()).await.unwrap();
+        }
+    }
+
+    /// Whether a node's port says nothing that anybody could use.
+    pub fn silence(&self, n: usize, silent: bool) {
+        self.silent[n].store(silent, Ordering::SeqCst);
+    }
+
+    /// Whether what a node is asked waits until this is over.
+    pub fn hang(&self, n: usize, hanging: bool) {
+        self.hanging[n].store(hanging, Ordering::SeqCst);
+    }
+
+    /// Takes all the room that clients may take on a node's disk, until the answer
+    /// is dropped.
+    pub fn fill(&self, n: usize) -> Vec<ChunkWriter> {
+        let name = file("fills the disk");
+        let mut held = Vec::new();
+        let mut size = 64 << 20;
+        while size > 0 {
+            let id = ChunkId {
+                upload: UploadId::random(),
+                part: 1,
+            };
+            let meta = ChunkMeta {
+                id,
+                key: chunk_key(&name, id, true),
+                name: name.clone(),
+                size,
+                root: Root::of(&[]).0,
+                committed: false,
+            };
+            match self.nodes[n].store.chunk_writer(meta, Tier::Clients) {
+                Ok(writer) => held.push(writer),
+                Err(_) => size /= 2,
+            }
+        }
+        held
+    }
+
+    /// Stores a file through a node.
+    pub async fn put(
+        &self,
+        n: usize,
+        name: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<PutDone, Problem> {
+        let body = body.into();
+        let put = request(name, Some(body.len() as u64));
+        let pieces = futures::stream::iter([Ok(body)]);
+        crate::files::put::put(&self.nodes[n], put, Box::pin(pieces)).await
+    }
+
+    /// Drops a file on a node.
+    pub async fn drop_on(&self, n: usize, name: &str, body: &'static [u8]) -> Result<(), Problem> {
+        let put = request(name, Some(body.len() as u64));
+        let pieces = futures::stream::iter([Ok(Bytes::from_static(body))]);
+        crate::files::put::drop_here(&self.nodes[n], put, Box::pin(pieces)).await
+    }
+}
+
+/// An unconditional PUT.
+pub fn request(name: &str, length: Option<u64>) -> Put {
+    Put {
+        name: file(name),
+        content_type: None,
+        meta: vec![],
+        length,
+        condition: Condition::default(),
+    }
+}
+
+/// A file's name.
+pub fn file(name: &str) -> FileName {
+    name.parse().unwrap()
+}
