@@ -68,8 +68,8 @@ pub enum Command {
     Status,
     /// The nodes, one a line
     Nodes,
-    /// Draw the ring: the share of each node, and its tokens
-    Ring,
+    /// Draw the ring: its nodes and their shares, and where a name lands
+    Ring(Ring),
     /// Check every copy against its checksum: of one file, or of all
     Verify(Verify),
     /// Set the number of nodes; refused while autoscaling decides
@@ -172,6 +172,16 @@ pub struct Rm {
 #[derive(Debug, Args)]
 pub struct Find {
     pub name: FileName,
+}
+
+#[derive(Debug, Args)]
+pub struct Ring {
+    /// Show where this name lands, who holds it, and the path of a look-up
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<FileName>,
+    /// Draw an SVG image into this file; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

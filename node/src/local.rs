@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
-use chord_api::http::{PlacedPiece, RingState, Successor, Where};
+use chord_api::http::{PlacedPiece, RingPeer, RingState, Successor, Where};
 use chord_api::problem::{Kind, Problem};
 use chord_api::report::{MemberStatus, NodeStatus};
 use chord_api::{FileName, Id, Ordinal, View};
@@ -166,9 +166,20 @@ impl Local for Own {
             ));
         };
         let mut path: Vec<Ordinal> = vec![self.node.ordinal];
+        let mut hops = Vec::new();
         let successor = match lookup(&self.node, id).await {
             Ok(found) => {
                 path.extend(found.path.iter().map(|p| p.ordinal));
+                hops.extend(
+                    found
+                        .path
+                        .iter()
+                        .chain([&found.successor])
+                        .map(|p| RingPeer {
+                            id: p.id.to_string(),
+                            node: self.node.name_of(p.ordinal),
+                        }),
+                );
                 found.successor.ordinal
             }
             // A node that is in no ring (yet) still has the view, which names it.
@@ -192,6 +203,7 @@ impl Local for Own {
                 .map(|m| self.node.name_of(m.ordinal))
                 .collect(),
             path: path.into_iter().map(|o| self.node.name_of(o)).collect(),
+            hops,
             epoch: current.reference.epoch,
         })
     }
@@ -387,6 +399,7 @@ impl Local for Own {
                 let _ = writeln!(out, "{name}{{worker=\"{}\"}} {value}", worker.name);
             }
         }
+        out.push_str(&self.node.ring_guard.metrics());
         out
     }
 

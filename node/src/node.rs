@@ -15,6 +15,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::config::Args;
 use crate::http::Metrics;
 use crate::peer::client::{PeerClient, PeerError};
+use crate::peer::ring::{Guard, Roll};
 use crate::peer::wire::{Answer, Call, Header, Refusal, Request};
 use crate::register::OpId;
 use crate::ring;
@@ -38,6 +39,8 @@ pub struct Current {
     pub view: View,
     pub reference: ViewRef,
     pub placements: Placements,
+    /// Who may speak on the ring.
+    pub roll: Roll,
 }
 
 impl Current {
@@ -46,6 +49,7 @@ impl Current {
         Current {
             reference: view.reference(),
             placements: Placements::new(&view),
+            roll: Roll::of(&view),
             view,
         }
     }
@@ -60,6 +64,7 @@ pub struct Node {
     pub store: Store,
     pub peers: PeerClient,
     pub ring: Mutex<ring::Host>,
+    pub ring_guard: Guard,
     pub workers: Workers,
     pub metrics: Metrics,
     pub secret: String,
@@ -136,6 +141,7 @@ impl Node {
             store,
             peers,
             ring: Mutex::new(ring),
+            ring_guard: Guard::default(),
             workers: Workers::default(),
             metrics: Metrics::default(),
             secret,

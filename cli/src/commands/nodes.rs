@@ -41,7 +41,7 @@ fn members(status: &NodeStatus) -> Vec<NodeLine> {
     all.into_values().map(|(_, line)| line).collect()
 }
 
-fn state(member: &MemberStatus) -> &'static str {
+pub(super) fn state(member: &MemberStatus) -> &'static str {
     let ready = member.report.as_ref().is_none_or(|r| r.ready);
     match member {
         MemberStatus { out: true, .. } => "Out",

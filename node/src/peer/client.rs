@@ -156,14 +156,15 @@ impl PeerClient {
             .map_err(|refusal| PeerError::Refused(to, refusal))
     }
 
-    /// One exchange of ring messages.
-    pub async fn ring(
-        &self,
-        to: Ordinal,
-        exchange: &RingExchange,
-    ) -> Result<RingExchange, PeerError> {
+    /// One exchange of ring messages: what came back, neither read nor believed.
+    pub async fn ring(&self, to: Ordinal, exchange: &RingExchange) -> Result<Bytes, PeerError> {
         let body = encode(to, exchange)?;
-        self.exchange(to, "/peer/ring", body).await
+        let request = self.http.post(self.url(to, "/peer/ring")?);
+        let response = self
+            .send(to, request.timeout(CALL_LIMIT).body(body))
+            .await?;
+        let said = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(0);
+        collect(to, response.bytes_stream(), said, super::ring::MAX_BODY).await
     }
 
     /// The view that a node holds.
@@ -240,7 +241,7 @@ impl PeerClient {
             .send(holder, self.http.get(url).timeout(CHUNK_LIMIT))
             .await?;
         let limit = hashes * 32 + blocks.len() * chord_api::manifest::BLOCK_BYTES;
-        let mut body = collect(holder, response.bytes_stream(), limit).await?;
+        let mut body = collect(holder, response.bytes_stream(), limit, limit).await?;
         if body.len() < hashes * 32 {
             return Err(PeerError::Unreadable(
                 holder,
@@ -290,9 +291,10 @@ pub fn verify_blocks(
 async fn collect(
     from: Ordinal,
     mut body: impl Stream<Item = reqwest::Result<Bytes>> + Unpin,
+    expected: usize,
     limit: usize,
 ) -> Result<Bytes, PeerError> {
-    let mut out = bytes::BytesMut::with_capacity(limit.min(4 << 20));
+    let mut out = bytes::BytesMut::with_capacity(expected.min(limit).min(4 << 20));
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
         if out.len() + piece.len() > limit {

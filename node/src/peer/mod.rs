@@ -5,5 +5,6 @@ pub mod address;
 pub mod client;
 pub mod fetch;
 pub mod handle;
+pub mod ring;
 pub mod server;
 pub mod wire;

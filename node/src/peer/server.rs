@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request as HttpRequest, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use super::handle;
-use super::wire::{Call, ChunkHeader, Refusal, RingExchange};
+use super::wire::{Call, ChunkHeader, Refusal};
+use super::{handle, ring};
 use crate::node::Node;
 use crate::store::Tier;
 
@@ -42,7 +43,10 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/peer/report", get(report))
         .route("/peer/view", get(get_view).put(put_view))
         .route("/peer/call", post(call))
-        .route("/peer/ring", post(ring))
+        .route(
+            "/peer/ring",
+            post(exchange).layer(DefaultBodyLimit::max(ring::MAX_BODY)),
+        )
         .route("/peer/chunk", put(put_chunk))
         .route("/peer/chunk/{upload}/{part}", get(get_chunk))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -131,16 +135,23 @@ async fn call(State(peer): State<Peer>, body: Bytes) -> Response {
     }
 }
 
-async fn ring(State(peer): State<Peer>, body: Bytes) -> Response {
-    match rmp_serde::from_slice::<RingExchange>(&body) {
-        Ok(exchange) => match crate::workers::ring::answer(&peer.node, exchange).await {
-            Ok(reply) => pack(&reply),
-            Err(refusal) => refuse(StatusCode::CONFLICT, refusal),
-        },
-        Err(error) => refuse(
-            StatusCode::BAD_REQUEST,
-            Refusal::Failed(format!("cannot read the messages: {error}")),
-        ),
+async fn exchange(State(peer): State<Peer>, body: Result<Bytes, BytesRejection>) -> Response {
+    let read = body
+        .map_err(|error| {
+            let reason = match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ring::Reason::TooLarge,
+                _ => ring::Reason::Unreadable,
+            };
+            ring::Refused::new(reason, error.body_text())
+        })
+        .and_then(|body| ring::decode(&body));
+    match read.and_then(|exchange| crate::workers::ring::answer(&peer.node, exchange)) {
+        Ok(reply) => pack(&reply),
+        Err(refused) => {
+            peer.node.ring_guard.count(&refused, "a request");
+            let ours = peer.node.current().map(|c| c.reference);
+            refuse(refused.reason.status(), refused.refusal(ours))
+        }
     }
 }
 

@@ -174,13 +174,29 @@ pub struct ChunkHeader {
     pub committed: bool,
 }
 
-/// One exchange of the ring: its messages, and news that ride along.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The version of [`RingExchange`] that this program writes.
+pub const RING_VERSION: u16 = 2;
+/// The oldest that it reads: the one before exchanges had a version and a number.
+pub const RING_VERSION_OLDEST: u16 = 1;
+
+pub(super) fn unnumbered() -> u16 {
+    1
+}
+
+/// One exchange of the ring: its messages, and news that ride along. What a node
+/// makes of one is decided in [`super::ring`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingExchange {
+    #[serde(default = "unnumbered")]
+    pub version: u16,
     pub cluster: ClusterUid,
     pub from: Ordinal,
     pub disk: DiskId,
     pub boot: u64,
+    /// Of a request, counted from 1 for each receiver and boot, so that a replay
+    /// can be told; 0 in a response.
+    #[serde(default)]
+    pub number: u64,
     pub view: ViewRef,
     /// Bytes that clients may still write here.
     pub available: u64,

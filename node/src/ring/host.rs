@@ -81,7 +81,7 @@ pub struct Received {
 }
 
 /// Envelopes taken from one batch; honest ones are far smaller.
-const MOST_ENVELOPES: usize = 4096;
+pub const MOST_ENVELOPES: usize = 4096;
 
 /// The ring as one storage node runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,7 +10,9 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use crate::node::{Current, Node};
-use crate::peer::wire::{Refusal, RingExchange};
+use crate::peer::client::PeerError;
+use crate::peer::ring::{self as wire, Reason, Refused, Valid, Way};
+use crate::peer::wire::{RING_VERSION, Refusal, RingExchange};
 use crate::ring::host::Members;
 use crate::ring::{Envelope, Found, Host, HostAction, LookupFailed, Next};
 
@@ -79,16 +81,70 @@ pub async fn run(node: Arc<Node>) {
     }
 }
 
-fn exchange(node: &Node, current: &Current, messages: Vec<Envelope>) -> RingExchange {
+/// What this node says; `number` is 0 in a response.
+fn exchange(
+    node: &Node,
+    current: &Current,
+    number: u64,
+    mut messages: Vec<Envelope>,
+) -> RingExchange {
+    // Nobody looks at more; what is left out is asked again.
+    messages.truncate(wire::MAX_MESSAGES);
     RingExchange {
+        version: RING_VERSION,
         cluster: node.cluster.clone(),
         from: node.ordinal,
         disk: node.disk(),
         boot: node.store.boot(),
+        number,
         view: current.reference,
         available: node.store.space().available,
         messages,
     }
+}
+
+/// Asks a node; what comes back has been judged.
+async fn ask(
+    node: &Arc<Node>,
+    current: &Current,
+    to: Ordinal,
+    messages: Vec<Envelope>,
+) -> Result<Valid, PeerError> {
+    let number = node.ring_guard.number(to);
+    let sent = exchange(node, current, number, messages);
+    let bytes = match node.peers.ring(to, &sent).await {
+        Err(PeerError::Refused(to, Refusal::OtherView(Some(theirs)))) => {
+            node.reconcile_views(to, Some(theirs)).await;
+            return Err(PeerError::Refused(to, Refusal::OtherView(Some(theirs))));
+        }
+        other => other?,
+    };
+    // It may have been given another view meanwhile.
+    let Some(current) = node.current() else {
+        return Err(PeerError::Unreadable(
+            to,
+            "there is no view any more".into(),
+        ));
+    };
+    let judged = wire::decode(&bytes).and_then(|answer| {
+        let way = Way::Response(to);
+        node.ring_guard
+            .admit(&node.cluster, node.ordinal, &current, way, answer)
+    });
+    let theirs = match &judged {
+        Ok(valid) => Some(valid.exchange().view),
+        Err(refused) => {
+            node.ring_guard
+                .count(refused, &format!("node {to}'s answer"));
+            refused.theirs
+        }
+    };
+    if let Some(theirs) = theirs.filter(|theirs| *theirs != current.reference) {
+        node.reconcile_views(to, Some(theirs)).await;
+    }
+    let valid = judged.map_err(|refused| PeerError::Unreadable(to, refused.to_string()))?;
+    node.peers.note(valid.exchange());
+    Ok(valid)
 }
 
 /// Carries batches out, and what comes of their answers, until nothing is left
@@ -120,17 +176,16 @@ async fn one(
     to: Ordinal,
     messages: Vec<Envelope>,
 ) -> Vec<HostAction> {
-    match node
-        .peers
-        .ring(to, &exchange(node, current, messages))
-        .await
-    {
+    match ask(node, current, to, messages).await {
         Ok(answer) => {
-            node.peers.note(&answer);
-            if answer.view != current.reference {
-                node.reconcile_views(to, Some(answer.view)).await;
-            }
-            with_ring(node, |ring, now| ring.receive(now, to, answer.messages)).actions
+            with_ring(node, |ring, now| {
+                ring.receive(now, to, answer.into_messages())
+            })
+            .actions
+        }
+        // It lives, and one of the two views is old.
+        Err(PeerError::Refused(_, Refusal::OtherView(Some(_)))) => {
+            with_ring(node, |ring, now| ring.receive(now, to, Vec::new())).actions
         }
         Err(error) => {
             tracing::trace!(%error, "the ring cannot reach a node");
@@ -139,39 +194,30 @@ async fn one(
     }
 }
 
-/// Answers a batch of another node.
-pub async fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchange, Refusal> {
-    if batch.cluster != node.cluster {
-        return Err(Refusal::OtherCluster);
-    }
+/// Answers a batch of another node, if it may speak here.
+pub fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchange, Refused> {
     let Some(current) = node.current() else {
-        return Err(Refusal::OtherView(None));
+        let why = "this node has no view yet".to_string();
+        return Err(Refused::new(Reason::NoView, why));
     };
-    if !current
-        .view
-        .members()
-        .iter()
-        .any(|m| m.ordinal == batch.from && m.disk == batch.disk)
-    {
-        // News from somebody that this node's view does not know: one of the two
-        // views is old.
-        if batch.view.epoch > current.reference.epoch {
-            let (node, from, theirs) = (node.clone(), batch.from, batch.view);
-            node.clone()
-                .workers
-                .background(async move { node.reconcile_views(from, Some(theirs)).await });
-        }
-        return Ok(exchange(node, &current, Vec::new()));
-    }
-    node.peers.note(&batch);
-    if batch.view.epoch > current.reference.epoch {
-        let (node, from, theirs) = (node.clone(), batch.from, batch.view);
+    let from = batch.from;
+    let judged = node
+        .ring_guard
+        .admit(&node.cluster, node.ordinal, &current, Way::Request, batch);
+    let theirs = match &judged {
+        Ok(valid) => Some(valid.exchange().view),
+        Err(refused) => refused.theirs,
+    };
+    if let Some(theirs) = theirs.filter(|theirs| theirs.epoch > current.reference.epoch) {
+        let node = node.clone();
         node.clone()
             .workers
             .background(async move { node.reconcile_views(from, Some(theirs)).await });
     }
+    let valid = judged?;
+    node.peers.note(valid.exchange());
     let received = with_ring(node, |ring, now| {
-        ring.receive(now, batch.from, batch.messages)
+        ring.receive(now, from, valid.into_messages())
     });
     if !received.actions.is_empty() {
         let (node, current) = (node.clone(), current.clone());
@@ -179,7 +225,7 @@ pub async fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchang
             .workers
             .background(async move { send(&node, &current, received.actions).await });
     }
-    Ok(exchange(node, &current, received.replies))
+    Ok(exchange(node, &current, 0, received.replies))
 }
 
 /// Asks some members in turn for their news, so that liveness, space and views
@@ -221,18 +267,15 @@ pub async fn lookup(node: &Arc<Node>, id: Id) -> Result<Found, LookupFailed> {
                 let Some(current) = node.current() else {
                     return Err(LookupFailed::Nobody);
                 };
-                let ask = with_ring(node, |ring, _| ring.ask(id, peer));
-                let asked = ask.to;
-                let reply = match node
-                    .peers
-                    .ring(peer.ordinal, &exchange(node, &current, vec![ask]))
-                    .await
-                {
+                let question = with_ring(node, |ring, _| ring.ask(id, peer));
+                let asked = question.to;
+                let reply = match ask(node, &current, peer.ordinal, vec![question]).await {
                     Ok(answer) => answer
-                        .messages
+                        .into_messages()
                         .into_iter()
                         .map(|e| e.message)
                         .find(|m| m.is_reply()),
+                    Err(PeerError::Refused(_, Refusal::OtherView(Some(_)))) => None,
                     Err(_) => {
                         with_ring(node, |ring, now| ring.unreachable(now, peer.ordinal));
                         None

@@ -289,6 +289,7 @@ impl Local for Fake {
             successor: "files-0".into(),
             owners: vec![],
             path: vec![],
+            hops: vec![],
             epoch: Epoch(1),
         })
     }

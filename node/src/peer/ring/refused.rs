@@ -1,0 +1,195 @@
+//! Why an exchange is refused, in words, as a status, and counted.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::http::StatusCode;
+use chord_api::view::ViewRef;
+
+use crate::peer::wire::Refusal;
+
+/// Why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Cut short, or no exchange at all.
+    Unreadable,
+    /// More stands behind its end.
+    TrailingBytes,
+    /// More bytes than are read.
+    TooLarge,
+    /// More messages than are looked at.
+    TooManyMessages,
+    /// A list of peers longer than any honest one.
+    ListTooLong,
+    /// A number past what it may be.
+    OutOfRange,
+    OtherVersion,
+    OtherCluster,
+    /// This node has no view to judge it by.
+    NoView,
+    /// The same epoch as this node's view, with other content.
+    ConflictingView,
+    /// The sender is no member.
+    Stranger,
+    /// The sender's name is a member, its disk is not.
+    OtherDisk,
+    /// An earlier start of the sender.
+    OldBoot,
+    /// The sender has sent this before.
+    Replayed,
+    /// It says that it comes from this node itself.
+    FromSelf,
+    /// A message in the name of another node.
+    SpeaksForOther,
+    /// In the name of a virtual node that is another's.
+    ClaimedToken,
+    /// From a virtual node that is in no table.
+    UnknownToken,
+    /// For another node.
+    Misaddressed,
+    /// A reply that was not asked for, or a request in a response.
+    WrongDirection,
+    /// No refusal: a peer that the view does not know was taken out of a list.
+    UnknownPeer,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 21] = [
+        Reason::Unreadable,
+        Reason::TrailingBytes,
+        Reason::TooLarge,
+        Reason::TooManyMessages,
+        Reason::ListTooLong,
+        Reason::OutOfRange,
+        Reason::OtherVersion,
+        Reason::OtherCluster,
+        Reason::NoView,
+        Reason::ConflictingView,
+        Reason::Stranger,
+        Reason::OtherDisk,
+        Reason::OldBoot,
+        Reason::Replayed,
+        Reason::FromSelf,
+        Reason::SpeaksForOther,
+        Reason::ClaimedToken,
+        Reason::UnknownToken,
+        Reason::Misaddressed,
+        Reason::WrongDirection,
+        Reason::UnknownPeer,
+    ];
+
+    /// As metrics and logs have it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Reason::Unreadable => "unreadable",
+            Reason::TrailingBytes => "trailing_bytes",
+            Reason::TooLarge => "too_large",
+            Reason::TooManyMessages => "too_many_messages",
+            Reason::ListTooLong => "list_too_long",
+            Reason::OutOfRange => "out_of_range",
+            Reason::OtherVersion => "other_version",
+            Reason::OtherCluster => "other_cluster",
+            Reason::NoView => "no_view",
+            Reason::ConflictingView => "conflicting_view",
+            Reason::Stranger => "stranger",
+            Reason::OtherDisk => "other_disk",
+            Reason::OldBoot => "old_boot",
+            Reason::Replayed => "replayed",
+            Reason::FromSelf => "from_self",
+            Reason::SpeaksForOther => "speaks_for_other",
+            Reason::ClaimedToken => "claimed_token",
+            Reason::UnknownToken => "unknown_token",
+            Reason::Misaddressed => "misaddressed",
+            Reason::WrongDirection => "wrong_direction",
+            Reason::UnknownPeer => "unknown_peer",
+        }
+    }
+
+    /// What the sender is answered: 400 for what no sender should make, 403 for
+    /// what this sender may not say, 409 where the two disagree about the world.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::Unreadable
+            | Reason::TrailingBytes
+            | Reason::TooManyMessages
+            | Reason::ListTooLong
+            | Reason::OutOfRange
+            | Reason::WrongDirection
+            | Reason::UnknownPeer => StatusCode::BAD_REQUEST,
+            Reason::FromSelf
+            | Reason::SpeaksForOther
+            | Reason::ClaimedToken
+            | Reason::UnknownToken
+            | Reason::Misaddressed => StatusCode::FORBIDDEN,
+            Reason::OtherVersion
+            | Reason::OtherCluster
+            | Reason::NoView
+            | Reason::ConflictingView
+            | Reason::Stranger
+            | Reason::OtherDisk
+            | Reason::OldBoot
+            | Reason::Replayed => StatusCode::CONFLICT,
+        }
+    }
+}
+
+/// An exchange that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {why}", .reason.label())]
+pub struct Refused {
+    pub reason: Reason,
+    pub why: String,
+    /// The sender's view, where the refusal may come of one of the two being old.
+    pub theirs: Option<ViewRef>,
+}
+
+impl Refused {
+    pub fn new(reason: Reason, why: String) -> Refused {
+        Refused {
+            reason,
+            why,
+            theirs: None,
+        }
+    }
+
+    /// What the sender is told; `ours` is the view that it was judged by.
+    pub fn refusal(&self, ours: Option<ViewRef>) -> Refusal {
+        match self.reason {
+            Reason::OtherCluster => Refusal::OtherCluster,
+            // The sender can find out which of the two views is old.
+            Reason::NoView | Reason::ConflictingView | Reason::Stranger | Reason::OtherDisk => {
+                Refusal::OtherView(ours)
+            }
+            _ => Refusal::Failed(self.to_string()),
+        }
+    }
+}
+
+/// Counts by reason.
+#[derive(Debug, Default)]
+pub struct Tally([AtomicU64; Reason::ALL.len()]);
+
+impl Tally {
+    /// Counts, and says how many there are now.
+    pub fn add(&self, reason: Reason, times: usize) -> u64 {
+        let place = Reason::ALL.iter().position(|r| *r == reason);
+        let times = times as u64;
+        place.map_or(0, |place| self.0[place].fetch_add(times, Relaxed) + times)
+    }
+
+    /// All of it as text, zeros too: a rate needs where it began.
+    pub fn render(&self) -> String {
+        let name = "chord_ring_refused_total";
+        let mut out = format!(
+            "# HELP {name} Exchanges of the ring that were refused, and (unknown_peer) peers taken out of their lists.\n# TYPE {name} counter\n"
+        );
+        for (reason, count) in Reason::ALL.iter().zip(&self.0) {
+            let count = count.load(Relaxed);
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{name}{{reason=\"{}\"}} {count}", reason.label());
+        }
+        out
+    }
+}
