@@ -151,6 +151,9 @@ pub struct DrainRequest {
 pub struct ReplaceRequest {
     /// The disk to give up.
     pub disk: String,
+    /// False: takes that back.
+    #[serde(default = "yes")]
+    pub replace: bool,
 }
 
 fn yes() -> bool {

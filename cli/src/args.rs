@@ -1,9 +1,10 @@
 //! The command line as it is typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use chord_api::FileName;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::output::Format;
 
@@ -18,6 +19,39 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 a condition does not hold, 5 not available";
+
+/// What says where a cluster is: of no use to commands that need none.
+const WHERE: [&str; 4] = ["endpoint", "namespace", "cluster", "context"];
+
+/// Reads a command line.
+pub fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// The command line, with what is of no use to a command left out of its help.
+pub fn command() -> clap::Command {
+    let whole = Cli::command();
+    let hidden: Vec<clap::Arg> = whole
+        .get_arguments()
+        .filter(|arg| WHERE.contains(&arg.get_id().as_str()))
+        .map(|arg| arg.clone().hide(true))
+        .collect();
+    whole.mut_subcommand("up", |up| up.args(hidden))
+}
+
+/// Whether a command line that cannot be read asks for JSON.
+pub fn wants_json(words: &[OsString]) -> bool {
+    let is = |word: &OsString, text: &str| word.to_str() == Some(text);
+    words
+        .windows(2)
+        .any(|pair| (is(&pair[0], "-o") || is(&pair[0], "--output")) && is(&pair[1], "json"))
+        || words.iter().any(|word| {
+            ["-ojson", "-o=json", "--output=json"]
+                .iter()
+                .any(|t| is(word, t))
+        })
+}
 
 /// Options that every command takes.
 #[derive(Clone, Debug, Args)]
@@ -46,6 +80,20 @@ pub struct Global {
     /// The context of the kubeconfig
     #[arg(long, global = true, help_heading = "Kubernetes")]
     pub context: Option<String>,
+}
+
+impl Global {
+    /// The first option that says where a cluster is.
+    pub fn names_a_place(&self) -> Option<&'static str> {
+        [
+            ("--endpoint", &self.endpoint),
+            ("--namespace", &self.namespace),
+            ("--cluster", &self.cluster),
+            ("--context", &self.context),
+        ]
+        .into_iter()
+        .find_map(|(option, value)| value.as_ref().map(|_| option))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,20 +147,21 @@ pub struct Put {
     /// The name to store the one FILE (or folder) under
     #[arg(long, value_name = "NAME")]
     pub name: Option<FileName>,
-    /// Folders, with all that is in them
+    /// Folders, with all files in them; what is neither file nor folder, empty folders,
+    /// and links to folders or out of the folder are left out, and told
     #[arg(short, long)]
     pub recursive: bool,
     /// The media type that is kept with the file
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = header_text)]
     pub content_type: Option<String>,
     /// Metadata that is kept with the file
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub meta: Vec<(String, String)>,
     /// Only if this is the current version
-    #[arg(long, value_name = "ETAG")]
+    #[arg(long, value_name = "ETAG", value_parser = header_text)]
     pub if_match: Option<String>,
     /// Only if this is not the current version; `*`: only if there is no such file
-    #[arg(long, value_name = "ETAG")]
+    #[arg(long, value_name = "ETAG", value_parser = header_text)]
     pub if_none_match: Option<String>,
 }
 
@@ -123,7 +172,7 @@ pub struct Get {
     /// Where to write it; `-` is standard output; left out: here, under the last
     /// part of its name
     pub file: Option<PathBuf>,
-    /// Everything below NAME
+    /// Everything below NAME, into a folder; nothing is written through links in it
     #[arg(short, long)]
     pub recursive: bool,
 }
@@ -165,7 +214,7 @@ pub struct Rm {
     #[arg(short, long)]
     pub recursive: bool,
     /// Only if this is the current version
-    #[arg(long, value_name = "ETAG", conflicts_with = "recursive")]
+    #[arg(long, value_name = "ETAG", value_parser = header_text, conflicts_with = "recursive")]
     pub if_match: Option<String>,
 }
 
@@ -209,6 +258,12 @@ pub struct Drain {
 pub struct Replace {
     /// The node whose disk is lost (`files-1`, or `1`), or the disk's id
     pub node: String,
+    /// Even though the disk answers
+    #[arg(long)]
+    pub force: bool,
+    /// Take it back: the disk counts again
+    #[arg(long, conflicts_with = "force")]
+    pub undo: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -263,9 +318,24 @@ pub struct SimRing {
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
-        _ => Err("metadata is KEY=VALUE".to_string()),
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or("metadata is KEY=VALUE")?;
+    // It travels as a header.
+    if http::HeaderName::from_bytes(key.as_bytes()).is_err() {
+        return Err(format!(
+            "{key:?} cannot be a key: letters, digits and - . _ can be in one"
+        ));
+    }
+    Ok((key.to_string(), header_text(value)?))
+}
+
+fn header_text(text: &str) -> Result<String, String> {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        Ok(text.to_string())
+    } else {
+        Err("only visible ASCII can be sent".to_string())
     }
 }
 
@@ -275,8 +345,60 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    fn parsed(line: &[&str]) -> Result<Cli, clap::Error> {
+        let words: Vec<OsString> = ["chord"].iter().chain(line).map(OsString::from).collect();
+        parse(&words)
+    }
+
+    #[test]
+    fn up_offers_no_place_of_a_cluster_and_ls_does() {
+        let help = |name: &str| parsed(&[name, "--help"]).unwrap_err().to_string();
+        for option in ["--endpoint", "--namespace", "--cluster", "--context"] {
+            assert!(help("ls").contains(option), "{option}");
+            assert!(!help("up").contains(option), "{option}");
+        }
+        let given = parsed(&["up", "--context", "x"]).unwrap();
+        assert_eq!(given.global.names_a_place(), Some("--context"));
+        let given = parsed(&["--endpoint", "x", "up"]).unwrap();
+        assert_eq!(given.global.names_a_place(), Some("--endpoint"));
+        assert_eq!(parsed(&["up"]).unwrap().global.names_a_place(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_a_header_is_a_usage_error() {
+        for bad in [
+            ["--meta", "a b=c"],
+            ["--meta", "a:=c"],
+            ["--meta", "é=c"],
+            ["--meta", "k=a\nb"],
+            ["--meta", "k=é"],
+            ["--meta", "=c"],
+            ["--content-type", "text/\r\nx"],
+            ["--if-match", "\u{7f}"],
+        ] {
+            let error = parsed(&["put", "f", bad[0], bad[1]]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad:?}");
+        }
+        assert!(parsed(&["put", "f", "--meta", "My_key.1=a = b"]).is_ok());
+    }
+
+    #[test]
+    fn a_wish_for_json_is_seen_though_the_rest_is_unclear() {
+        let wants = |line: &[&str]| {
+            let words: Vec<OsString> = line.iter().map(OsString::from).collect();
+            wants_json(&words)
+        };
+        for line in [
+            &["chord", "-o", "json", "nonsense"][..],
+            &["chord", "ls", "--limit", "x", "--output=json"],
+            &["chord", "-ojson"],
+        ] {
+            assert!(wants(line), "{line:?}");
+        }
+        assert!(!wants(&["chord", "ls", "json", "-o", "text"]));
     }
 
     #[test]

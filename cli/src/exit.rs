@@ -7,6 +7,8 @@ use chord_api::files::FilesError;
 use chord_api::problem::Kind;
 use http::StatusCode;
 
+use crate::output::Output;
+
 /// Exit codes. Part of the interface: never renumbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -106,14 +108,24 @@ fn code_of(error: &FilesError) -> Code {
 
 /// Several things done one after the other: all are tried, each failure is told
 /// at once, and the first one's code is the exit code.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
+    out: Output,
     first: Option<Code>,
     failures: usize,
     done: usize,
 }
 
 impl Tally {
+    pub fn new(out: Output) -> Tally {
+        Tally {
+            out,
+            first: None,
+            failures: 0,
+            done: 0,
+        }
+    }
+
     pub fn done(&mut self) {
         self.done += 1;
     }
@@ -123,7 +135,7 @@ impl Tally {
         let Some(code) = failure.code() else {
             return Err(failure);
         };
-        eprintln!("chord: {failure}");
+        self.out.complain(&failure);
         self.first.get_or_insert(code);
         self.failures += 1;
         Ok(())
@@ -143,6 +155,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Format;
 
     fn refused(status: u16, kind: Option<Kind>) -> Code {
         let status = StatusCode::from_u16(status).unwrap();
@@ -192,14 +205,18 @@ mod tests {
 
     #[test]
     fn several_things_end_with_the_code_of_the_first_failure() {
-        let mut tally = Tally::default();
+        let out = Output {
+            format: Format::Json,
+            verbose: false,
+        };
+        let mut tally = Tally::new(out);
         tally.done();
         tally.failed(Failure::new(Code::NotFound, "a")).unwrap();
         tally.failed(Failure::new(Code::Unavailable, "b")).unwrap();
         assert_eq!(tally.finish().unwrap_err().code(), Some(Code::NotFound));
-        assert!(Tally::default().finish().is_ok());
+        assert!(Tally::new(out).finish().is_ok());
         assert!(
-            Tally::default().failed(Failure::OutputClosed).is_err(),
+            Tally::new(out).failed(Failure::OutputClosed).is_err(),
             "a closed output ends the command"
         );
     }

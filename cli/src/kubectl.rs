@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use chord_operator::crd::{ChordCluster, REPLACE_ANNOTATION};
+use chord_operator::crd::{ChordCluster, ChordClusterStatus, REPLACE_ANNOTATION};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -134,6 +134,23 @@ impl Cluster {
                 "cannot scale the cluster: autoscaling decides how many nodes there are; change its bounds, or take spec.autoscaling out",
             ));
         }
+        let spec = &self.resource.spec;
+        if (1..u32::from(spec.replication)).contains(&nodes) {
+            return Err(Failure::new(
+                Code::Precondition,
+                format!(
+                    "cannot scale the cluster: {} copies need as many nodes",
+                    spec.replication
+                ),
+            ));
+        }
+        if let Some(status) = &self.resource.status
+            && let Some(kept) = wanted_now(&self.resource, status)
+            && spec.nodes == nodes
+            && kept != nodes
+        {
+            return Err(Failure::new(Code::Precondition, not_obeyed(nodes, kept)));
+        }
         self.patch("scale the cluster", json!({"spec": {"nodes": nodes}}))
             .await
     }
@@ -144,7 +161,7 @@ impl Cluster {
         let mut drained = self.resource.spec.drained.clone();
         let slots =
             status.nodes.max(status.desired_nodes) + u32::try_from(drained.len()).unwrap_or(0);
-        if drain && ordinal >= slots.max(self.resource.spec.nodes) {
+        if ordinal >= slots.max(self.resource.spec.nodes) && !drained.contains(&ordinal) {
             return Err(Failure::new(
                 Code::NotFound,
                 format!("the cluster has no node {ordinal}"),
@@ -159,9 +176,16 @@ impl Cluster {
             .await
     }
 
-    /// Gives a disk up as lost.
-    pub async fn replace(&self, disk: &str) -> Result<(), Failure> {
-        let annotations = BTreeMap::from([(REPLACE_ANNOTATION, disk)]);
+    /// Gives a disk up as lost, or takes that back.
+    pub async fn replace(&self, disk: &str, replace: bool) -> Result<(), Failure> {
+        let given_up = self.resource.annotations().get(REPLACE_ANNOTATION);
+        if !replace && given_up.map(String::as_str) != Some(disk) {
+            return Err(Failure::new(
+                Code::NotFound,
+                format!("the disk {disk} is not given up"),
+            ));
+        }
+        let annotations = BTreeMap::from([(REPLACE_ANNOTATION, replace.then_some(disk))]);
         self.patch(
             "replace the disk",
             json!({"metadata": {"annotations": annotations}}),
@@ -185,6 +209,23 @@ impl Cluster {
             .map(|_| ())
             .map_err(|e| failed(doing, &e))
     }
+}
+
+/// How many nodes an operator that has seen this manifest wants, while nothing
+/// keeps it from what it wants.
+pub fn wanted_now(cluster: &ChordCluster, status: &ChordClusterStatus) -> Option<u32> {
+    let seen = cluster.metadata.generation == Some(status.observed_generation);
+    let free = matches!(status.phase.as_str(), "Ready" | "ScalingOut" | "ScalingIn");
+    (seen && free).then_some(status.desired_nodes)
+}
+
+/// Why asking for the number that is in the manifest already changes nothing.
+pub fn not_obeyed(nodes: u32, kept: u32) -> String {
+    format!(
+        "cannot scale the cluster: nodes is {nodes} in its manifest already, and not obeyed since \
+         autoscaling was taken out: the {kept} nodes that there are stay until it changes; \
+         scale to {kept} first, then to {nodes}"
+    )
 }
 
 /// The only cluster of a namespace.

@@ -11,21 +11,24 @@ pub mod exit;
 pub mod forward;
 pub mod kubectl;
 pub mod output;
+mod signals;
 pub mod target;
 pub mod up;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::Cli;
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Format, Output};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let cli = match args::parse(&words) {
+        Ok(cli) => cli,
+        Err(error) => return unclear(&error, args::wants_json(&words)),
+    };
     let plugin = std::env::args_os()
         .next()
         .is_some_and(|name| is_plugin(Path::new(&name)));
@@ -39,7 +42,7 @@ pub fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(e) => {
-            eprintln!("chord: cannot start: {e}");
+            out.complain(&Failure::failed(format!("cannot start: {e}")));
             return ExitCode::FAILURE;
         }
     };
@@ -51,23 +54,28 @@ pub fn main() -> ExitCode {
         Err(failure) => match failure.code() {
             None => ExitCode::SUCCESS,
             Some(code) => {
-                complain(out, &failure);
+                out.complain(&failure);
                 code.into()
             }
         },
     }
 }
 
-fn complain(out: Output, failure: &Failure) {
-    if out.is_json() {
-        let code = failure.code().map(|c| c as u8);
-        eprintln!(
-            "{}",
-            serde_json::json!({"error": failure.to_string(), "exit": code})
-        );
+/// Words that are no command, or ask for help.
+fn unclear(error: &clap::Error, json: bool) -> ExitCode {
+    if json && error.use_stderr() {
+        let out = Output {
+            format: Format::Json,
+            verbose: false,
+        };
+        let text = error.render().to_string();
+        let text = text.trim().trim_start_matches("error: ");
+        out.complain(&Failure::usage(text));
     } else {
-        eprintln!("chord: {failure}");
+        // Who does not listen needs no help.
+        let _ = error.print();
     }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// Whether kubectl started us: it runs `kubectl-chord` for `kubectl chord`.

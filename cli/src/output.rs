@@ -1,6 +1,7 @@
 //! What a command says: lines for people, JSON for programs, and progress bars
 //! where somebody watches.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
@@ -38,11 +39,46 @@ impl Output {
         written(std::io::stdout().lock().write_all(text.as_bytes()))
     }
 
+    /// Tells of work in one line: that nobody reads any more stops no work.
+    pub fn tell(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        carried_on(self.line(plain(text.as_ref())))
+    }
+
+    /// The same for a value as JSON.
+    pub fn tell_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Failure> {
+        carried_on(self.json(value))
+    }
+
     /// Writes a value as JSON, on lines of its own.
     pub fn json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|e| Failure::failed(format!("the result cannot be written as JSON: {e}")))?;
-        self.line(text)
+        self.line(escaped_json(&text))
+    }
+
+    /// Tells on standard error of something that is no failure.
+    pub fn warn(&self, text: &str) {
+        self.aside(text, &serde_json::json!({"warning": text}));
+    }
+
+    /// Tells on standard error why something failed.
+    pub fn complain(&self, failure: &Failure) {
+        let text = failure.to_string();
+        let code = failure.code().map(|c| c as u8);
+        self.aside(&text, &serde_json::json!({"error": text, "exit": code}));
+    }
+
+    /// Nobody may listen there either, which stops nothing.
+    fn aside(&self, text: &str, json: &serde_json::Value) {
+        let line = if self.is_json() {
+            escaped_json(&json.to_string()).into_owned()
+        } else if std::io::stderr().is_terminal() {
+            let lines: Vec<String> = text.split('\n').map(escaped).collect();
+            format!("chord: {}", lines.join("\n"))
+        } else {
+            format!("chord: {text}")
+        };
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 
     /// JSON where it is asked for, else lines.
@@ -78,7 +114,7 @@ impl Output {
             None => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)),
         };
         bar.set_style(style);
-        bar.set_message(what.chars().take(40).collect::<String>());
+        bar.set_message(escaped(what).chars().take(40).collect::<String>());
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
@@ -94,6 +130,55 @@ pub fn written(result: std::io::Result<()>) -> Result<(), Failure> {
             "cannot write to standard output: {e}"
         ))),
     }
+}
+
+/// What became of telling about work: the work goes on where nobody reads.
+fn carried_on(told: Result<(), Failure>) -> Result<(), Failure> {
+    match told {
+        Err(Failure::OutputClosed) => Ok(()),
+        other => other,
+    }
+}
+
+/// Text in which names stand, for standard output: a name may hold what a terminal
+/// obeys, so on a terminal that is shown and not sent. Programs get it as it is.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) && std::io::stdout().is_terminal() {
+        Cow::Owned(escaped(text))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Text with its control characters spelled out: `\u{1b}` for an escape.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// JSON with the control characters that JSON itself lets through spelled out,
+/// which means the same to every reader.
+pub fn escaped_json(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && u32::from(c) >= 0x7f;
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Bytes as people read them.
@@ -150,6 +235,26 @@ mod tests {
         assert_eq!(bytes(1024), "1.0 KiB");
         assert_eq!(bytes(1024 * 1024 - 1), "1.0 MiB");
         assert_eq!(bytes(u64::MAX), "16.0 EiB");
+    }
+
+    #[test]
+    fn what_nobody_reads_stops_no_work_and_a_full_disk_does() {
+        assert!(carried_on(Err(Failure::OutputClosed)).is_ok());
+        assert!(carried_on(Err(Failure::failed("no space"))).is_err());
+    }
+
+    #[test]
+    fn nothing_in_a_name_is_obeyed_by_a_terminal() {
+        let name = "a\u{1b}[2Jb\nc\u{9b}31m\u{7f}é";
+        assert_eq!(
+            escaped(name),
+            "a\\u{1b}[2Jb\\nc\\u{9b}31m\\u{7f}é",
+            "and letters stay"
+        );
+        let json = serde_json::to_string(name).unwrap();
+        let shown = escaped_json(&json);
+        assert!(!shown.contains(char::is_control), "{shown:?}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), name);
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Target {
                     "--endpoint is one place and --namespace, --cluster, --context are another: give one of them",
                 ));
             }
-            Some(endpoint) => Place::Endpoint(FilesClient::new(endpoint)?),
+            Some(endpoint) => Place::Endpoint(client(endpoint)?),
             None if named || plugin => Place::Kubernetes(Box::new(Kubernetes {
                 wanted: Wanted {
                     namespace: global.namespace.clone(),
@@ -55,9 +55,7 @@ impl Target {
                 let endpoint = std::env::var("CHORD_ENDPOINT")
                     .ok()
                     .filter(|e| !e.is_empty());
-                Place::Endpoint(FilesClient::new(
-                    endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT),
-                )?)
+                Place::Endpoint(client(endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT))?)
             }
         };
         Ok(Target { place })
@@ -105,6 +103,17 @@ impl Target {
     }
 }
 
+/// A client of an endpoint that was named.
+fn client(endpoint: &str) -> Result<FilesClient, Failure> {
+    let scheme = endpoint.trim().get(..8).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("https://") {
+        return Err(Failure::usage(format!(
+            "{endpoint:?} is no endpoint of chord: connections are not encrypted, so it begins with http://"
+        )));
+    }
+    Ok(FilesClient::new(endpoint)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +147,9 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_none_is_a_usage_error() {
-        let failure = target(&["--endpoint", "ftp://x"], false).err().unwrap();
-        assert_eq!(failure.code(), Some(crate::exit::Code::Usage));
+        for bad in ["ftp://x", "https://127.0.0.1:8080", "https://", "http://"] {
+            let failure = target(&["--endpoint", bad], false).err().unwrap();
+            assert_eq!(failure.code(), Some(crate::exit::Code::Usage), "{bad}");
+        }
     }
 }

@@ -403,6 +403,10 @@ impl Local for Own {
         out
     }
 
+    fn supervised(&self) -> bool {
+        self.node.args.supervisor.is_some()
+    }
+
     async fn supervisor(
         &self,
         method: Method,

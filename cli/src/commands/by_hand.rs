@@ -3,6 +3,7 @@
 
 use chord_api::DiskId;
 use chord_api::http::{DrainRequest, ReplaceRequest, ScaleRequest};
+use chord_api::report::MemberStatus;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -61,40 +62,81 @@ pub async fn drain(args: &Drain, target: &Target, out: Output) -> Result<(), Fai
 }
 
 pub async fn replace(args: &Replace, target: &Target, out: Output) -> Result<(), Failure> {
-    let disk = match args.node.parse::<DiskId>() {
-        Ok(disk) => disk.to_string(),
-        Err(_) => {
-            let status = target.files().await?.status().await?;
-            let ordinal = ordinal_of(&args.node, &cluster_name(&status.report.name))?;
-            let mut disks = status
-                .members
-                .iter()
-                .filter(|m| m.ordinal.0 == ordinal)
-                .map(|m| m.disk);
-            match (disks.next(), disks.next()) {
-                (Some(disk), None) => disk.to_string(),
-                (None, _) => return Err(no_node(&args.node)),
-                (Some(one), Some(other)) => {
-                    return Err(Failure::usage(format!(
-                        "node {ordinal} is between two disks, {one} and {other}: name the disk that is lost"
-                    )));
-                }
-            }
-        }
+    let files = target.files().await?;
+    let status = files.status().await?;
+    let name = cluster_name(&status.report.name);
+    let disk = match args.node.parse() {
+        // What was given up may be no member any more.
+        Ok(disk) if args.undo => disk,
+        _ => disk_of(&args.node, &name, &status.members)?,
     };
+    if !args.undo {
+        lost(disk, &status.members, args.force)?;
+    }
+    let (disk, replace) = (disk.to_string(), !args.undo);
     match target.cluster().await? {
-        Some(cluster) => cluster.replace(&disk).await?,
+        Some(cluster) => cluster.replace(&disk, replace).await?,
         None => {
-            target
-                .files()
-                .await?
-                .replace(&ReplaceRequest { disk: disk.clone() })
-                .await?
+            let request = ReplaceRequest {
+                disk: disk.clone(),
+                replace,
+            };
+            files.replace(&request).await?
         }
     }
-    out.show(&json!({"disk": disk}), || {
-        vec![format!("asked to give up the disk {disk}: `chord status` tells whether it can be, and how far it is")]
+    out.show(&json!({"disk": disk, "replace": replace}), || {
+        vec![if replace {
+            format!(
+                "asked to give up the disk {disk}: `chord status` tells whether it can be, and how \
+                 far it is; until then, and if its node comes back, `--undo` takes that back"
+            )
+        } else {
+            format!("the disk {disk} counts again where its node answers with it")
+        }]
     })
+}
+
+/// The disk that is meant: of a node, or by its own id.
+fn disk_of(node: &str, cluster: &str, members: &[MemberStatus]) -> Result<DiskId, Failure> {
+    if let Ok(disk) = node.parse::<DiskId>() {
+        return match members.iter().any(|m| m.disk == disk) {
+            true => Ok(disk),
+            false => Err(Failure::new(
+                Code::NotFound,
+                format!("there is no disk {disk} in this cluster: nothing is to be given up"),
+            )),
+        };
+    }
+    let ordinal = ordinal_of(node, cluster)?;
+    let mut disks = members
+        .iter()
+        .filter(|m| m.ordinal.0 == ordinal)
+        .map(|m| m.disk);
+    match (disks.next(), disks.next()) {
+        (Some(disk), None) => Ok(disk),
+        (None, _) => Err(no_node(node)),
+        (Some(one), Some(other)) => Err(Failure::usage(format!(
+            "node {ordinal} is between two disks, {one} and {other}: name the disk that is lost"
+        ))),
+    }
+}
+
+/// A disk that answers is not lost: giving it up would copy all that is on it.
+fn lost(disk: DiskId, members: &[MemberStatus], force: bool) -> Result<(), Failure> {
+    let answers = |m: &&MemberStatus| {
+        m.disk == disk && m.alive && m.report.as_ref().is_none_or(|r| r.disk == disk)
+    };
+    match members.iter().find(answers) {
+        Some(member) if !force => Err(Failure::new(
+            Code::Precondition,
+            format!(
+                "{} answers with the disk {disk}, so it is not lost: to move its files away, drain \
+                 the node; to give it up all the same, --force",
+                member.name
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The cluster's name, of a node's: `files` of `files-1`.
@@ -139,6 +181,23 @@ mod tests {
         for bad in ["other-1", "files", "files-", "-1", "files-x", "+1"] {
             let failure = ordinal_of(bad, "files").unwrap_err();
             assert_eq!(failure.code(), Some(Code::NotFound), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_disk_that_does_not_answer_is_given_up() {
+        use super::super::status::tests::{member, node};
+        let members = node(&[member(0, true, true, true), member(1, false, true, true)]).members;
+        let disk = |of: &str| disk_of(of, "files", &members).unwrap();
+        let id = members[1].disk.to_string();
+        assert_eq!(disk("files-1"), disk(&id));
+        assert!(lost(disk("1"), &members, false).is_ok());
+        let failure = lost(disk("0"), &members, false).unwrap_err();
+        assert_eq!(failure.code(), Some(Code::Precondition));
+        assert!(lost(disk("0"), &members, true).is_ok());
+        for unknown in ["7", "00000000-0000-0000-0000-00000000dead"] {
+            let failure = disk_of(unknown, "files", &members).unwrap_err();
+            assert_eq!(failure.code(), Some(Code::NotFound), "{unknown}");
         }
     }
 }

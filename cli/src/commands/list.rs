@@ -2,15 +2,18 @@
 
 use chord_api::files::ListQuery;
 use chord_api::http::FileEntry;
+use chord_api::problem::Kind;
 use serde::Serialize;
 
 use crate::args::{Ls, Stat};
-use crate::exit::Failure;
-use crate::output::{Output, bytes};
+use crate::exit::{Code, Failure};
+use crate::output::{Output, bytes, escaped_json, plain};
 use crate::target::Target;
 
 /// The most that a page holds.
 const PAGE: u64 = 1000;
+/// What a file is whose media type nobody said.
+const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// Lists page by page, and writes each page as it comes: a listing may be longer
 /// than fits into memory.
@@ -37,16 +40,21 @@ pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure>
         let page = files.list(&query).await?;
         left = left.saturating_sub((page.files.len() + page.prefixes.len()) as u64);
         if out.is_json() {
-            for entry in &page.files {
+            for mut entry in page.files {
+                // As a GET and `chord stat` have it.
+                entry
+                    .content_type
+                    .get_or_insert_with(|| UNKNOWN_TYPE.into());
                 let text =
-                    serde_json::to_string(entry).map_err(|e| Failure::failed(e.to_string()))?;
+                    serde_json::to_string(&entry).map_err(|e| Failure::failed(e.to_string()))?;
+                let text = escaped_json(&text);
                 out.raw(&format!("{}\n{text}", if first { "" } else { "," }))?;
                 first = false;
             }
             prefixes.extend(page.prefixes);
         } else {
             for line in lines(&page.files, &page.prefixes, args.long) {
-                out.line(line)?;
+                out.line(plain(&line))?;
             }
         }
         match page.next {
@@ -63,7 +71,8 @@ pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure>
     if out.is_json() {
         let prefixes = serde_json::json!(prefixes);
         let next = serde_json::json!(if args.limit.is_some() { next } else { None });
-        out.line(format!("],\n\"prefixes\":{prefixes},\"next\":{next}}}"))?;
+        let end = format!("],\n\"prefixes\":{prefixes},\"next\":{next}}}");
+        out.line(escaped_json(&end))?;
     }
     Ok(())
 }
@@ -98,7 +107,14 @@ struct Told {
 }
 
 pub async fn stat(args: &Stat, target: &Target, out: Output) -> Result<(), Failure> {
-    let info = target.files().await?.head(&args.name).await?;
+    let info = match target.files().await?.head(&args.name).await {
+        // The answer to a HEAD has no words of its own.
+        Err(e) if e.kind() == Some(Kind::NotFound) => {
+            let told = format!("there is no file {:?}", args.name.as_str());
+            return Err(Failure::new(Code::NotFound, told));
+        }
+        other => other?,
+    };
     let told = Told {
         name: args.name.to_string(),
         size: info.size,
@@ -122,7 +138,7 @@ pub async fn stat(args: &Stat, target: &Target, out: Output) -> Result<(), Failu
                 .iter()
                 .map(|(key, value)| format!("meta      {key}={value}")),
         );
-        lines
+        lines.iter().map(|line| plain(line).into_owned()).collect()
     })
 }
 

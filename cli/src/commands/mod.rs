@@ -22,11 +22,15 @@ use crate::target::Target;
 /// How many transfers or checks run side by side when there are many to do.
 const AT_ONCE: usize = 4;
 
-/// The exit code of a program that Ctrl-C ended, as shells have it.
-const INTERRUPTED: u8 = 130;
-
 /// Runs one command.
 pub async fn run(cli: Cli, plugin: bool, out: Output) -> Result<ExitCode, Failure> {
+    if let (Command::Up(_) | Command::Sim(_), Some(option)) =
+        (&cli.command, cli.global.names_a_place())
+    {
+        return Err(Failure::usage(format!(
+            "{option} says where a cluster is, and this command needs none: leave it out"
+        )));
+    }
     match &cli.command {
         // These two need no cluster, and `up` has a way of its own to end.
         Command::Up(args) => {
@@ -42,7 +46,7 @@ pub async fn run(cli: Cli, plugin: bool, out: Output) -> Result<ExitCode, Failur
             // Dropping the command, rather than dying, takes half-written files away.
             tokio::select! {
                 result = dispatch(command, &target, out) => result.map(|()| ExitCode::SUCCESS),
-                _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
+                code = crate::signals::ended() => Ok(ExitCode::from(code)),
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::target::Target;
 
 pub async fn run(args: &Rm, target: &Target, out: Output) -> Result<(), Failure> {
     let files = target.files().await?;
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(out);
     let mut deleted = Vec::new();
     for name in &args.names {
         if args.recursive {
@@ -29,7 +29,7 @@ pub async fn run(args: &Rm, target: &Target, out: Output) -> Result<(), Failure>
         }
     }
     if out.is_json() {
-        out.json(&serde_json::json!({"deleted": deleted}))?;
+        out.tell_json(&serde_json::json!({"deleted": deleted}))?;
     }
     tally.finish()
 }
@@ -46,7 +46,7 @@ fn told(
         return Ok(());
     }
     if out.verbose {
-        out.line(format!("deleted {name}"))
+        out.tell(format!("deleted {name}"))
     } else {
         Ok(())
     }

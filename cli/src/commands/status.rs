@@ -20,14 +20,20 @@ pub async fn run(target: &Target, out: Output) -> Result<(), Failure> {
                 "the ChordCluster has no status yet: does an operator run?",
             )
         })?;
-        return out.show(&status, || lines(&status));
+        let spec = &cluster.resource().spec;
+        let drained = spec.drained.iter().filter(|o| **o < status.desired_nodes);
+        let apart = drained.count();
+        return out.show(&status, || lines(&status, apart));
     }
     let files = target.files().await?;
-    let status = match supervised(&files).await? {
-        Some(file) => file.status,
-        None => derived(&files.status().await?),
+    let (status, apart) = match supervised(&files).await? {
+        Some(file) => {
+            let apart = file.nodes.iter().filter(|n| n.state == "Out").count();
+            (file.status, apart)
+        }
+        None => (derived(&files.status().await?), 0),
     };
-    out.show(&status, || lines(&status))
+    out.show(&status, || lines(&status, apart))
 }
 
 /// What the operator of `chord up` knows; `None` where nothing like it is there.
@@ -89,7 +95,8 @@ pub fn percent(used: u64, capacity: u64) -> u32 {
     u32::try_from(u128::from(used) * 100 / u128::from(capacity)).unwrap_or(u32::MAX)
 }
 
-fn lines(status: &ChordClusterStatus) -> Vec<String> {
+/// `apart`: nodes that own nothing, since they are drained or given up.
+fn lines(status: &ChordClusterStatus, apart: usize) -> Vec<String> {
     let mut lines = vec![
         format!(
             "phase    {}",
@@ -100,8 +107,14 @@ fn lines(status: &ChordClusterStatus) -> Vec<String> {
             }
         ),
         format!(
-            "nodes    {} of {}, {} ready",
-            status.nodes, status.desired_nodes, status.ready_nodes
+            "nodes    {} of {}, {} ready{}",
+            status.nodes,
+            status.desired_nodes,
+            status.ready_nodes,
+            match apart {
+                0 => String::new(),
+                apart => format!(", {apart} drained or given up"),
+            }
         ),
     ];
     if let Some(view) = &status.view {
@@ -191,6 +204,19 @@ pub mod tests {
             phase(&[steady(0), member(1, false, true, true)]),
             "Degraded"
         );
+    }
+
+    #[test]
+    fn a_node_that_is_drained_accounts_for_the_one_that_lacks() {
+        let status = ChordClusterStatus {
+            nodes: 5,
+            desired_nodes: 6,
+            ready_nodes: 5,
+            ..ChordClusterStatus::default()
+        };
+        let shown = |apart| lines(&status, apart)[1].clone();
+        assert_eq!(shown(1), "nodes    5 of 6, 5 ready, 1 drained or given up");
+        assert_eq!(shown(0), "nodes    5 of 6, 5 ready");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::AT_ONCE;
 use crate::args::Verify;
 use crate::exit::{Code, Failure, Tally};
-use crate::output::{Output, bytes, table};
+use crate::output::{Output, bytes, plain, table};
 use crate::target::Target;
 
 /// All files, as it is told.
@@ -31,7 +31,7 @@ pub async fn run(args: &Verify, target: &Target, out: Output) -> Result<(), Fail
 
 async fn one(name: &FileName, target: &Target, out: Output) -> Result<(), Failure> {
     let check = target.files().await?.verify(name).await?;
-    out.show(&check, || {
+    let told = out.show(&check, || {
         let rows: Vec<Vec<String>> = check
             .copies
             .iter()
@@ -45,9 +45,13 @@ async fn one(name: &FileName, target: &Target, out: Output) -> Result<(), Failur
             })
             .collect();
         table(&rows)
-    })?;
+            .iter()
+            .map(|line| plain(line).into_owned())
+            .collect()
+    });
+    // Whether anybody reads it or not, the verdict is the exit code.
     if check.ok {
-        Ok(())
+        told
     } else {
         Err(Failure::failed(faulty(&check)))
     }
@@ -56,7 +60,7 @@ async fn one(name: &FileName, target: &Target, out: Output) -> Result<(), Failur
 async fn all(target: &Target, out: Output) -> Result<(), Failure> {
     let files = target.files().await?;
     let mut summary = Summary::default();
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(out);
     let mut after = None;
     let bar = out.progress("verifying", None);
     loop {
@@ -101,13 +105,13 @@ async fn all(target: &Target, out: Output) -> Result<(), Failure> {
     bar.finish_and_clear();
     let result = tally.finish();
     summary.ok = result.is_ok();
-    out.show(&summary, || {
+    let told = out.show(&summary, || {
         vec![format!(
             "{} files, {} copies checked",
             summary.files, summary.copies
         )]
-    })?;
-    result
+    });
+    result.and(told)
 }
 
 /// Which copies of a file are not whole, in words.

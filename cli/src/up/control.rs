@@ -14,7 +14,6 @@ use chord_api::client::bearer;
 use chord_api::http::{DrainRequest, ReplaceRequest, ScaleRequest};
 use chord_api::problem::{Kind, Problem};
 use chord_operator::crd::ChordCluster;
-use chord_operator::local::files::StatusFile;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use subtle::ConstantTimeEq;
@@ -23,6 +22,7 @@ use tokio::sync::{Mutex, watch};
 use super::folder::Folder;
 use super::manifest;
 use super::nodes::Seen;
+use crate::kubectl::wanted_now;
 
 /// The longest request.
 const BODY_BYTES: usize = 64 * 1024;
@@ -75,8 +75,11 @@ async fn authenticated(
 async fn scale(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Response {
     let changed = async {
         let request: ScaleRequest = parsed(&body)?;
+        let status = control.folder.status().status;
         control
-            .change(|current| manifest::scaled(current, request.nodes))
+            .change(|current| {
+                manifest::scaled(current, request.nodes, wanted_now(current, &status))
+            })
             .await
     };
     told(changed.await)
@@ -85,14 +88,18 @@ async fn scale(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Respo
 async fn drain(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Response {
     let changed = async {
         let request: DrainRequest = parsed(&body)?;
-        if request.drain && !control.nodes.borrow().contains_key(&request.ordinal) {
-            return Err(Problem::new(
-                Kind::NotFound,
-                format!("there is no node {} to drain", request.ordinal),
-            ));
-        }
+        let there = control.nodes.borrow().contains_key(&request.ordinal);
         control
-            .change(|current| manifest::drained(current, request.ordinal, request.drain))
+            .change(|current| {
+                let known = !request.drain && current.spec.drained.contains(&request.ordinal);
+                if !there && !known {
+                    return Err(Problem::new(
+                        Kind::NotFound,
+                        format!("there is no node {}", request.ordinal),
+                    ));
+                }
+                manifest::drained(current, request.ordinal, request.drain)
+            })
             .await
     };
     told(changed.await)
@@ -102,7 +109,7 @@ async fn replace(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Res
     let changed = async {
         let request: ReplaceRequest = parsed(&body)?;
         control
-            .change(|current| manifest::replaced(current, &request.disk))
+            .change(|current| manifest::replaced(current, &request.disk, request.replace))
             .await
     };
     told(changed.await)
@@ -110,11 +117,7 @@ async fn replace(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Res
 
 /// The operator's status file; of the pids only we know which are true now.
 async fn status(State(control): State<Arc<Control>>) -> Response {
-    let path = control.folder.at("operator/status.json");
-    let mut status: StatusFile = match tokio::fs::read(&path).await {
-        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-        Err(_) => StatusFile::default(),
-    };
+    let mut status = control.folder.status();
     if status.status.phase.is_empty() {
         status.status.phase = "Pending".to_string();
     }
@@ -249,6 +252,16 @@ mod tests {
             current.metadata.annotations.unwrap()[chord_operator::crd::REPLACE_ANNOTATION],
             disk
         );
+        let other = json!({"disk": uuid::Uuid::new_v4().to_string(), "replace": false});
+        assert_eq!(served.post("replace", other).await.0, 404);
+        let undo = json!({"disk": disk, "replace": false});
+        assert_eq!(served.post("replace", undo).await.0, 202);
+        let given_up = served.folder.current().unwrap().metadata.annotations;
+        assert!(
+            !given_up
+                .unwrap_or_default()
+                .contains_key(chord_operator::crd::REPLACE_ANNOTATION)
+        );
         assert_eq!(
             served
                 .post("drain", json!({"ordinal": 1, "drain": false}))
@@ -269,6 +282,8 @@ mod tests {
             (409, "urn:chord:precondition-failed")
         );
         assert_eq!(served.post("drain", json!({"ordinal": 7})).await.0, 404);
+        let undo = json!({"ordinal": 7, "drain": false});
+        assert_eq!(served.post("drain", undo).await.0, 404);
         assert_eq!(served.post("replace", json!({"disk": "x"})).await.0, 400);
         assert_eq!(served.post("scale", json!({})).await.0, 400);
         assert_eq!(served.folder.current().unwrap(), before);

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chord_operator::crd::{ChordCluster, parse_manifest};
+use chord_operator::local::files::StatusFile;
 use rand::RngCore;
 
 use super::manifest::Kept;
@@ -26,17 +27,8 @@ use crate::exit::Failure;
 /// How long processes of a supervisor that was killed may take to end.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(5);
 
-/// Everything that may lie in the folder.
-const OURS: [&str; 8] = [
-    "lock",
-    "cluster.yaml",
-    "given.yaml",
-    "secret",
-    "nodes",
-    "operator",
-    "run",
-    "logs",
-];
+/// What the lock of a folder of ours says.
+const MARK: &str = "chord up keeps a cluster in this folder\n";
 
 /// A folder that is ours alone.
 #[derive(Debug)]
@@ -54,11 +46,13 @@ impl Folder {
         std::fs::create_dir_all(path).map_err(|e| cannot("make", e))?;
         let path = path.canonicalize().map_err(|e| cannot("find", e))?;
         only_ours(&path)?;
-        let lock = File::options()
+        let mut lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(path.join("lock"))
+            .map_err(|e| cannot("lock", e))?;
+        lock.write_all(MARK.as_bytes())
             .map_err(|e| cannot("lock", e))?;
         let until = Instant::now() + WAIT_FOR_LOCK;
         loop {
@@ -133,10 +127,27 @@ impl Folder {
             }
             return Ok(None);
         };
+        if current.metadata.uid.is_none() {
+            return Err(Failure::failed(format!(
+                "{} is not the one that chord up wrote: it has no metadata.uid, which says whose the disks are; \
+                 put that one back and give this one with -f, or choose another --dir",
+                self.at("cluster.yaml").display()
+            )));
+        }
+        let nodes = self.status().status.desired_nodes;
         Ok(Some(Kept {
             current,
             given: self.manifest("given.yaml")?,
+            nodes: (nodes > 0).then_some(nodes),
         }))
+    }
+
+    /// What the operator last wrote of the cluster's state.
+    pub fn status(&self) -> StatusFile {
+        std::fs::read(self.at("operator/status.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
     }
 
     /// The manifest in force.
@@ -238,27 +249,36 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 /// A folder with other things in it is somebody's: `--dir .` must not scatter ours
-/// among them.
+/// among them, nor take a manifest that lies there for the one in force. Ours is one
+/// whose lock says so; names alone (`logs`, `nodes`, `cluster.yaml`) say nothing.
 fn only_ours(path: &Path) -> Result<(), Failure> {
-    if path.join("cluster.yaml").exists() {
-        return Ok(());
+    let cannot = |e: std::io::Error| {
+        Failure::failed(format!("cannot read the folder {}: {e}", path.display()))
+    };
+    match std::fs::read_to_string(path.join("lock")) {
+        Ok(text) if text == MARK => return Ok(()),
+        // Folders of before the lock said anything: the secret is as ours are.
+        Ok(text) if text.is_empty() && has_secret(path) => return Ok(()),
+        _ => {}
     }
-    let entries = std::fs::read_dir(path)
-        .map_err(|e| Failure::failed(format!("cannot read the folder {}: {e}", path.display())))?;
-    for entry in entries.flatten() {
+    for entry in std::fs::read_dir(path).map_err(cannot)?.flatten() {
         let name = entry.file_name();
-        if !name
-            .to_str()
-            .is_some_and(|name| OURS.contains(&name) || name == "lost+found")
-        {
+        // A start that was cut short may have left just an empty lock.
+        let nothing = name == "lock" && entry.metadata().is_ok_and(|m| m.len() == 0);
+        if !nothing && name != "lost+found" {
             return Err(Failure::failed(format!(
-                "the folder {} holds other things ({}): choose an empty or a new one with --dir",
+                "the folder {} holds other things ({}) and is none of chord up's: choose an empty or a new one with --dir",
                 path.display(),
                 name.to_string_lossy()
             )));
         }
     }
     Ok(())
+}
+
+fn has_secret(path: &Path) -> bool {
+    std::fs::read_to_string(path.join("secret"))
+        .is_ok_and(|s| s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Whether a process of this number runs.
@@ -321,6 +341,52 @@ mod tests {
             1,
             "nothing was made"
         );
+    }
+
+    #[tokio::test]
+    async fn names_like_ours_do_not_make_a_folder_ours() {
+        for foreign in [
+            "cluster.yaml",
+            "logs/app.log",
+            "nodes/README",
+            "secret",
+            "lock",
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join(foreign);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, "somebody's\n").unwrap();
+            assert!(Folder::take(dir.path()).await.is_err(), "{foreign}");
+            assert_eq!(
+                std::fs::read_dir(dir.path()).unwrap().count(),
+                1,
+                "{foreign}"
+            );
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "somebody's\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_of_ours_is_taken_again_with_what_somebody_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("lock"), "").unwrap();
+        drop(Folder::take(dir.path()).await.unwrap());
+        std::fs::write(dir.path().join(".DS_Store"), "x").unwrap();
+        let folder = Folder::take(dir.path()).await.unwrap();
+        folder.secret().unwrap();
+        drop(folder);
+        std::fs::write(dir.path().join("lock"), "").unwrap();
+        assert!(Folder::take(dir.path()).await.is_ok(), "as older ones are");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_somebody_put_in_place_of_ours_is_not_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::take(dir.path()).await.unwrap();
+        let theirs = super::super::manifest::tests::manifest("{nodes: 3}");
+        folder.store_manifest("cluster.yaml", &theirs).unwrap();
+        let failure = folder.kept().unwrap_err().to_string();
+        assert!(failure.contains("metadata.uid"), "{failure}");
     }
 
     #[tokio::test]

@@ -31,6 +31,8 @@ pub struct Kept {
     pub current: ChordCluster,
     /// The one that was last given; `None`: none ever was.
     pub given: Option<ChordCluster>,
+    /// How many nodes the operator last wanted.
+    pub nodes: Option<u32>,
 }
 
 /// Decides what runs. A change that could never come true is refused; a change
@@ -50,7 +52,11 @@ pub fn decide(
         first.metadata.resource_version = None;
         first.metadata.managed_fields = None;
         first.status = None;
-        return checked(first, None);
+        let first = checked(first, None)?;
+        return match too_few(&first) {
+            None => Ok(first),
+            Some(error) => Err(ManifestErrors(vec![error])),
+        };
     };
     let Some(given) = given else {
         return Ok(kept.current.clone());
@@ -73,6 +79,12 @@ pub fn decide(
     if let Some(before) = &kept.given {
         if before.spec.nodes == given.spec.nodes {
             next.spec.nodes = current.spec.nodes;
+            let taken_out = current.spec.autoscaling.is_some() && next.spec.autoscaling.is_none();
+            if taken_out && let Some(nodes) = kept.nodes {
+                // What the autoscaler left stays, and is from now on what is asked for:
+                // the manifest says what is, and any other number is a change.
+                nodes_or_replication(&mut next, nodes);
+            }
         }
         if before.spec.drained == given.spec.drained {
             next.spec.drained = current.spec.drained.clone();
@@ -85,11 +97,82 @@ pub fn decide(
     checked(next, Some(current))
 }
 
-/// The manifest with another number of nodes.
-pub fn scaled(current: &ChordCluster, nodes: u32) -> Result<ChordCluster, Problem> {
+fn nodes_or_replication(cluster: &mut ChordCluster, nodes: u32) {
+    cluster.spec.nodes = nodes.max(u32::from(cluster.spec.replication));
+}
+
+/// How many nodes a cluster begins with, and how many there can be.
+pub fn start_and_most(cluster: &ChordCluster) -> (u32, u32) {
+    let nodes = cluster.spec.nodes;
+    match &cluster.spec.autoscaling {
+        // As the planner does it: the upper bound first.
+        Some(auto) => (
+            nodes.min(auto.max_nodes).max(auto.min_nodes),
+            auto.max_nodes,
+        ),
+        None => (nodes, nodes),
+    }
+}
+
+/// How large a cluster is, for people.
+pub fn size(cluster: &ChordCluster) -> String {
+    match &cluster.spec.autoscaling {
+        Some(auto) => format!(
+            "autoscaling, {} to {} nodes",
+            auto.min_nodes, auto.max_nodes
+        ),
+        None => format!("{} nodes", cluster.spec.nodes),
+    }
+}
+
+/// A new cluster of which so many nodes are drained that it can never be formed.
+fn too_few(first: &ChordCluster) -> Option<BadSpec> {
+    let (start, _) = start_and_most(first);
+    let drained = first.spec.drained.iter().filter(|o| **o < start).count();
+    let left = start.saturating_sub(u32::try_from(drained).unwrap_or(u32::MAX));
+    (left < u32::from(first.spec.replication)).then(|| {
+        BadSpec::new(
+            "spec.drained",
+            format!(
+                "leaves {left} of {start} nodes, and {} copies need as many: drain fewer, or begin with more nodes",
+                first.spec.replication
+            ),
+        )
+    })
+}
+
+/// The drained ordinals of which there can be no node.
+pub fn drained_in_vain(cluster: &ChordCluster) -> Vec<u32> {
+    let (_, most) = start_and_most(cluster);
+    let drained = cluster.spec.drained.iter();
+    drained.copied().filter(|o| *o >= most).collect()
+}
+
+/// The manifest with another number of nodes; `present` is how many the operator
+/// wants now, where that is known.
+pub fn scaled(
+    current: &ChordCluster,
+    nodes: u32,
+    present: Option<u32>,
+) -> Result<ChordCluster, Problem> {
     if current.spec.autoscaling.is_some() {
         let why = "autoscaling decides how many nodes there are: change its bounds in the manifest, or take spec.autoscaling out of it";
         return Err(Problem::new(Kind::PreconditionFailed, why).with_status(StatusCode::CONFLICT));
+    }
+    let refused = |why: String| {
+        Err(Problem::new(Kind::PreconditionFailed, why).with_status(StatusCode::CONFLICT))
+    };
+    if (1..u32::from(current.spec.replication)).contains(&nodes) {
+        return refused(format!(
+            "{} copies need as many nodes",
+            current.spec.replication
+        ));
+    }
+    if let Some(present) = present
+        && current.spec.nodes == nodes
+        && present != nodes
+    {
+        return refused(crate::kubectl::not_obeyed(nodes, present));
     }
     let mut next = current.clone();
     next.spec.nodes = nodes;
@@ -107,10 +190,19 @@ pub fn drained(current: &ChordCluster, ordinal: u32, drain: bool) -> Result<Chor
     checked(next, Some(current)).map_err(|e| invalid(&e))
 }
 
-/// The manifest with a disk given up.
-pub fn replaced(current: &ChordCluster, disk: &str) -> Result<ChordCluster, Problem> {
+/// The manifest with a disk given up, or not any more.
+pub fn replaced(
+    current: &ChordCluster,
+    disk: &str,
+    replace: bool,
+) -> Result<ChordCluster, Problem> {
+    let given_up = current.annotations().get(REPLACE_ANNOTATION);
+    if !replace && given_up.map(String::as_str) != Some(disk) {
+        let why = format!("the disk {disk} is not given up");
+        return Err(Problem::new(Kind::NotFound, why));
+    }
     let mut next = current.clone();
-    set_replace(&mut next, Some(disk.to_string()));
+    set_replace(&mut next, replace.then(|| disk.to_string()));
     checked(next, Some(current)).map_err(|e| invalid(&e))
 }
 
@@ -190,6 +282,7 @@ pub mod tests {
         Kept {
             current: decide(Some(&given), None).unwrap(),
             given: Some(given),
+            nodes: None,
         }
     }
 
@@ -215,7 +308,7 @@ pub mod tests {
 
     #[test]
     fn what_is_stored_can_be_read_back() {
-        let kept = first("{nodes: 3, drained: [1]}");
+        let kept = first("{nodes: 4, drained: [1]}");
         let text = serde_yaml::to_string(&kept.current).unwrap();
         assert_eq!(parse_manifest(&text).unwrap(), kept.current);
     }
@@ -234,7 +327,7 @@ pub mod tests {
     #[test]
     fn a_change_by_hand_outlives_a_start_with_the_same_manifest() {
         let mut kept = first("{nodes: 3}");
-        kept.current = scaled(&kept.current, 5).unwrap();
+        kept.current = scaled(&kept.current, 5, None).unwrap();
         kept.current = drained(&kept.current, 4, true).unwrap();
         let same = decide(Some(&manifest("{nodes: 3}")), Some(&kept)).unwrap();
         assert_eq!((same.spec.nodes, same.spec.drained.contains(&4)), (5, true));
@@ -246,30 +339,80 @@ pub mod tests {
     }
 
     #[test]
+    fn what_the_autoscaler_left_is_what_is_asked_for_once_it_is_taken_out() {
+        let mut kept = first("{nodes: 4, autoscaling: {minNodes: 3, maxNodes: 5}}");
+        kept.nodes = Some(3);
+        let without = decide(Some(&manifest("{nodes: 4}")), Some(&kept)).unwrap();
+        assert_eq!(without.spec.nodes, 3);
+        let again = scaled(&without, 4, Some(3)).unwrap();
+        assert_eq!(again.spec.nodes, 4, "and so four are a change");
+        let other = decide(Some(&manifest("{nodes: 5}")), Some(&kept)).unwrap();
+        assert_eq!(other.spec.nodes, 5, "a number that is new is obeyed");
+        let as_before = scaled(&first("{nodes: 4}").current, 4, Some(3)).unwrap_err();
+        assert_eq!(as_before.kind, Kind::PreconditionFailed);
+        assert!(as_before.detail.contains("stay"), "{}", as_before.detail);
+    }
+
+    #[test]
+    fn a_cluster_that_drains_too_many_to_be_formed_is_refused() {
+        let refused = |spec: &str| decide(Some(&manifest(spec)), None).unwrap_err().to_string();
+        assert!(refused("{nodes: 3, drained: [0, 1, 2]}").contains("spec.drained"));
+        assert!(refused("{nodes: 3, drained: [1]}").contains("spec.drained"));
+        let clamped = "{nodes: 20, drained: [0], autoscaling: {minNodes: 3, maxNodes: 3}}";
+        assert!(refused(clamped).contains("leaves 2 of 3"));
+        assert!(decide(Some(&manifest("{nodes: 4, drained: [1]}")), None).is_ok());
+        let three = manifest("{nodes: 3, drained: [1]}");
+        let kept = Kept {
+            current: decide(Some(&manifest("{nodes: 4, drained: [1]}")), None).unwrap(),
+            given: Some(three.clone()),
+            nodes: Some(4),
+        };
+        let again = decide(Some(&three), Some(&kept)).unwrap();
+        assert_eq!(again.spec.nodes, 4, "one that was scaled by hand goes on");
+        let vain = |spec: &str| drained_in_vain(&manifest(spec));
+        assert_eq!(vain("{nodes: 3, drained: [9]}"), [9]);
+        assert!(
+            vain("{nodes: 3, drained: [9], autoscaling: {minNodes: 3, maxNodes: 12}}").is_empty()
+        );
+    }
+
+    #[test]
     fn scaling_by_hand_is_refused_while_autoscaling_decides_and_for_bad_numbers() {
         let automatic = first("{nodes: 3, autoscaling: {minNodes: 3, maxNodes: 5}}").current;
-        let problem = scaled(&automatic, 4).unwrap_err();
+        let problem = scaled(&automatic, 4, None).unwrap_err();
         assert_eq!(
             (problem.kind, problem.status()),
             (Kind::PreconditionFailed, StatusCode::CONFLICT)
         );
         let by_hand = first("{nodes: 3}").current;
-        for bad in [0, 2, 1001] {
+        for bad in [0, 1001] {
             assert_eq!(
-                scaled(&by_hand, bad).unwrap_err().kind,
+                scaled(&by_hand, bad, None).unwrap_err().kind,
                 Kind::InvalidRequest,
                 "{bad}"
             );
         }
         assert_eq!(
+            scaled(&by_hand, 2, None).unwrap_err().kind,
+            Kind::PreconditionFailed,
+            "three copies need three nodes"
+        );
+        assert_eq!(
             drained(&by_hand, 1000, true).unwrap_err().kind,
             Kind::InvalidRequest
         );
         assert_eq!(
-            replaced(&by_hand, "no disk").unwrap_err().kind,
+            replaced(&by_hand, "no disk", true).unwrap_err().kind,
             Kind::InvalidRequest
         );
         let disk = uuid::Uuid::new_v4().to_string();
-        assert!(replaced(&by_hand, &disk).is_ok());
+        let given_up = replaced(&by_hand, &disk, true).unwrap();
+        let other = uuid::Uuid::new_v4().to_string();
+        assert_eq!(
+            replaced(&given_up, &other, false).unwrap_err().kind,
+            Kind::NotFound
+        );
+        let undone = replaced(&given_up, &disk, false).unwrap();
+        assert_eq!(undone.annotations().get(REPLACE_ANNOTATION), None);
     }
 }

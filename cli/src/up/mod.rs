@@ -17,6 +17,7 @@ mod process;
 mod proxy;
 mod ready;
 mod say;
+mod standing;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use self::operator::Operator;
 use self::ports::loopback;
 use self::proxy::Backends;
 use self::say::Say;
+use self::standing::{Standing, Told};
 use crate::args::Up;
 use crate::exit::{Code, Failure};
 use crate::output::Output;
@@ -55,7 +57,9 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
     let mut ends = Ends::listen()?;
     // Everything that may be wrong is looked at before anything is changed.
     let given = given(args)?;
-    manifest::decide(given.as_ref(), None).map_err(|e| refused(args, &e))?;
+    if !args.dir.join("cluster.yaml").exists() {
+        manifest::decide(given.as_ref(), None).map_err(|e| refused(args, &e))?;
+    }
     let node_program = process::find("chord-node", "CHORD_NODE_BIN").map_err(Failure::failed)?;
     let operator_program =
         process::find("chord-operator", "CHORD_OPERATOR_BIN").map_err(Failure::failed)?;
@@ -91,17 +95,18 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
     let _polling = Guard(tokio::spawn(ready::poll(running_seen, ready)));
     let _announcing = Guard(tokio::spawn(ready::announce(address, say.clone())));
 
-    let many = if cluster.spec.autoscaling.is_some() {
-        ", autoscaling"
-    } else {
-        ""
-    };
     say.line(&format!(
-        "{} in {} ({} nodes{many})",
+        "{} in {} ({})",
         cluster.name_any(),
         args.dir.display(),
-        cluster.spec.nodes
+        manifest::size(&cluster)
     ));
+    for ordinal in manifest::drained_in_vain(&cluster) {
+        say.warn(&format!(
+            "spec.drained names node {ordinal}, and there is none ({})",
+            manifest::size(&cluster)
+        ));
+    }
     let mut follow = Follow::from_end(folder.at("operator/events.jsonl"));
     for log in std::fs::read_dir(folder.at("logs"))
         .into_iter()
@@ -121,6 +126,8 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
         say.clone(),
     );
 
+    let begun = Instant::now();
+    let mut standing = Standing::default();
     let mut rounds = 0u32;
     let failed = loop {
         let now = Instant::now();
@@ -130,6 +137,9 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
         }
         tell(&nodes, &seen, &running);
         for event in follow.read() {
+            if standing::passes(&event, now.duration_since(begun)) {
+                continue;
+            }
             if event.kind == "Warning" {
                 say.warn(&event.message)
             } else {
@@ -140,6 +150,12 @@ pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
         if rounds.is_multiple_of(LOGS_EVERY) {
             nodes.cut_logs();
             operator.cut_log();
+            for told in standing.look(&folder.status().status, now) {
+                match told {
+                    Told::Progress(text) => say.line(&text),
+                    Told::Warning(text) => say.warn(&text),
+                }
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::Ctx;
+use crate::client::{raw, status_of};
 use crate::manifest::{self, NAME};
 use crate::program::{Ran, binary, chord, repo, run as run_program};
 use crate::stage::Stage;
@@ -39,6 +40,15 @@ pub async fn run(ctx: Ctx) -> Result<()> {
         .case(
             "exit codes are those of the interface",
             exit_codes(&endpoint, &beside),
+        )
+        .await;
+    let _ = cases
+        .case("a web page cannot reshape the cluster", web_page(&endpoint))
+        .await;
+    let _ = cases
+        .case(
+            "a folder with somebody's things in it is left as it is",
+            foreign_folder(&beside),
         )
         .await;
     let _ = cases
@@ -200,6 +210,10 @@ async fn exit_codes(endpoint: &str, beside: &Path) -> Result<()> {
         ),
         (vec!["rm", "there", "--if-match", "another"], 4),
         (vec!["drain", "files-77"], 3),
+        (vec!["drain", "77", "--undo"], 3),
+        (vec!["replace", "files-77"], 3),
+        (vec!["replace", "files-0"], 4),
+        (vec!["replace", "files-0", "--undo"], 3),
         (vec!["stat", ""], 2),
         (vec!["nonsense"], 2),
         (vec!["ls", "--limit", "x"], 2),
@@ -220,6 +234,49 @@ async fn exit_codes(endpoint: &str, beside: &Path) -> Result<()> {
         .await?
         .expect(5)?;
     chord(endpoint, &["rm", "there"]).await?.expect(0)?;
+    Ok(())
+}
+
+async fn web_page(endpoint: &str) -> Result<()> {
+    let body = r#"{"nodes":5}"#;
+    for (headers, status) in [
+        ("Host: 127.0.0.1\r\nContent-Type: text/plain", 415),
+        (
+            "Host: 127.0.0.1\r\nOrigin: http://evil.example\r\nContent-Type: application/json",
+            403,
+        ),
+        ("Host: evil.example\r\nContent-Type: application/json", 403),
+    ] {
+        let request = format!(
+            "POST /cluster/scale HTTP/1.1\r\n{headers}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = raw(endpoint, request.as_bytes(), false, secs(10)).await?;
+        let told = status_of(&answer);
+        ensure!(told == Some(status), "{headers:?} is answered {told:?}");
+    }
+    Ok(())
+}
+
+async fn foreign_folder(beside: &Path) -> Result<()> {
+    let theirs = beside.join("theirs");
+    std::fs::create_dir_all(theirs.join("logs"))?;
+    let text = serde_yaml::to_string(&manifest::cluster(NAME, &manifest::spec(json!({}))))?;
+    std::fs::write(theirs.join("cluster.yaml"), &text)?;
+    let dir = theirs.display().to_string();
+    let args = ["up", "--dir", &dir, "--port", "0"];
+    let ran = run_program(&binary("chord")?, &args, secs(30)).await?;
+    ensure!(
+        !matches!(ran.code, Some(0) | None) && ran.stderr.contains(&dir),
+        "{:?}: {}",
+        ran.code,
+        ran.stderr.trim()
+    );
+    ensure!(
+        std::fs::read_dir(&theirs)?.count() == 2
+            && std::fs::read_to_string(theirs.join("cluster.yaml"))? == text,
+        "there are other things in it now"
+    );
     Ok(())
 }
 

@@ -42,6 +42,9 @@ pub trait Local: Clone + Send + Sync + 'static {
     /// own ([`super::Metrics::render`]) behind them unless they are in there.
     fn metrics(&self) -> impl Future<Output = String> + Send;
 
+    /// Whether `chord up` runs this node, on loopback and for anybody there.
+    fn supervised(&self) -> bool;
+
     /// Passes `/cluster/…` on to the supervisor of `chord up`: status, media type
     /// and body of its answer. `None` where there is no supervisor.
     fn supervisor(

@@ -8,6 +8,7 @@
 //! logs; `server` and `io` run the connections.
 
 mod body;
+mod browser;
 mod conditions;
 mod delete;
 mod digest;

@@ -32,6 +32,9 @@ impl ManifestErrors {
     }
 }
 
+/// Fields of the whole.
+const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
 /// Fields of `metadata` that a manifest may have. What an API server writes there
 /// (`uid`, `resourceVersion` …) is taken too, so that the output of `kubectl get
 /// -o yaml` can be read back.
@@ -55,8 +58,11 @@ const METADATA: [&str; 12] = [
 pub fn parse_manifest(yaml: &str) -> Result<ChordCluster, ManifestErrors> {
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(yaml) {
-        let value = Value::deserialize(document)
+        // By way of YAML's own value, which refuses a key that is there twice.
+        let value = serde_yaml::Value::deserialize(document)
             .map_err(|e| ManifestErrors::one("the manifest", format!("is not YAML: {e}")))?;
+        let value = serde_json::to_value(value)
+            .map_err(|e| ManifestErrors::one("the manifest", format!("cannot be read: {e}")))?;
         if !value.is_null() {
             documents.push(value);
         }
@@ -95,11 +101,24 @@ pub fn parse_manifest(yaml: &str) -> Result<ChordCluster, ManifestErrors> {
         }
     }
     check_metadata(&object["metadata"], &mut errors);
-    if object.get("spec").is_none() {
-        errors.push(BadSpec::new(
+    match object.get("spec") {
+        None => errors.push(BadSpec::new(
             "spec",
             "is missing: `spec: {}` takes every default",
-        ));
+        )),
+        Some(Value::Null) => errors.push(BadSpec::new(
+            "spec",
+            "is empty: `spec: {}` takes every default",
+        )),
+        Some(_) => {}
+    }
+    for field in object.as_object().into_iter().flat_map(|o| o.keys()) {
+        if !TOP.contains(&field.as_str()) {
+            errors.push(BadSpec::new(
+                field,
+                format!("there is no such field; there are {}", TOP.join(", ")),
+            ));
+        }
     }
     if !errors.is_empty() {
         return Err(ManifestErrors(errors));

@@ -160,7 +160,12 @@ impl ChordClusterStatus {
                     .fullest_node
                     .map(|o| format!("{}-{o}", context.name)),
                 fullest_percent: status.storage.fullest_percent,
-                files: three_digits(status.storage.files),
+                // Else the last figure that was one of the whole.
+                files: match (status.storage.files, context.previous) {
+                    (Some(files), _) => three_digits(files),
+                    (None, Some(previous)) => previous.storage.files,
+                    (None, None) => 0,
+                },
             },
             autoscaling: status.autoscaling.as_ref().map(|a| AutoscalingStatus {
                 decision: format!("{:?}", a.decision),
@@ -261,7 +266,7 @@ mod tests {
             storage: plan::StorageStatus {
                 capacity: 30 << 30,
                 used,
-                files: 12_345,
+                files: Some(12_345),
                 ..Default::default()
             },
             autoscaling: None,
@@ -346,6 +351,17 @@ mod tests {
             ("30Gi", "3Gi", 12_300)
         );
         assert_eq!(s.phase, "Ready");
+    }
+
+    #[test]
+    fn a_part_of_the_files_is_never_shown_as_all_of_them() {
+        let whole = status(plan::Phase::Ready, 1, true);
+        let first = build(&whole, None, 1_000);
+        let mut part = whole.clone();
+        part.storage.files = None;
+        let second = build(&part, Some(&first), 2_000);
+        assert_eq!(second.storage.files, first.storage.files);
+        assert_eq!(build(&part, None, 2_000).storage.files, 0);
     }
 
     #[test]

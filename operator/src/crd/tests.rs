@@ -489,3 +489,31 @@ fn the_examples_are_valid() {
         );
     }
 }
+
+#[test]
+fn a_key_that_is_there_twice_is_refused() {
+    let error = refused("\n  nodes: 3\n  nodes: 4");
+    assert!(error.contains("nodes"), "{error}");
+    let nested = "\n  storage:\n    size: 1Gi\n    size: 2Gi";
+    assert!(refused(nested).contains("size"));
+}
+
+#[test]
+fn what_stands_at_the_top_is_told_in_full() {
+    let text = |more: &str| format!("{}{more}", MINIMAL);
+    let error = parse_manifest(&text("replicas: 3\n"))
+        .unwrap_err()
+        .to_string();
+    for field in [
+        "replicas",
+        "apiVersion",
+        "kind",
+        "metadata",
+        "spec",
+        "status",
+    ] {
+        assert!(error.contains(field), "{error}");
+    }
+    let error = parse_manifest(&manifest("")).unwrap_err().to_string();
+    assert!(error.contains("spec: {}"), "{error}");
+}

@@ -53,13 +53,25 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
         heard: BTreeSet::new(),
     };
     tokio::pin!(shutdown);
+    let mut told = String::new();
     loop {
         let pause = tokio::select! {
             _ = &mut shutdown => return Ok(()),
             done = operator.round() => match done {
-                Ok(again_ms) => again_ms.clamp(ROUND_AT_LEAST_MS, ROUND_MS),
+                Ok(again_ms) => {
+                    told.clear();
+                    again_ms.clamp(ROUND_AT_LEAST_MS, ROUND_MS)
+                }
                 Err(e) => {
                     tracing::error!("{e:#}; trying again");
+                    let why = format!("the operator cannot go on: {e:#}");
+                    if told != why {
+                        // Else it would stand in the log alone, which nobody reads.
+                        let line = round::trouble(&why, now());
+                        if store::append_events(&operator.paths.events(), &[line]).is_ok() {
+                            told = why;
+                        }
+                    }
                     ROUND_MS
                 }
             },

@@ -129,8 +129,11 @@ fn node_lines(
 ) -> Vec<NodeLine> {
     let name = cluster.name_any();
     // Outside the view a node either waits to join it or has left it.
-    let stays =
-        |o: &Ordinal| o.0 < plan.status.desired_nodes && !cluster.spec.drained.contains(&o.0);
+    let place = |o: &Ordinal| match cluster.spec.drained.contains(&o.0) {
+        _ if o.0 >= plan.status.desired_nodes => Place::Beyond,
+        true => Place::Drained,
+        false => Place::Wanted,
+    };
     let view = match (&plan.view, &observed.stored) {
         (Some(view), _) => Some(view),
         (None, Stored::View(view)) => Some(&**view),
@@ -150,7 +153,7 @@ fn node_lines(
             NodeLine {
                 name: format!("{name}-{ordinal}"),
                 address: process.and_then(|p| p.client_url.clone()),
-                state: state(*ordinal, node, view, stays(ordinal)).to_string(),
+                state: state(*ordinal, node, view, place(ordinal)).to_string(),
                 used: report.map_or(0, |r| r.space.used),
                 capacity: report.map_or(0, |r| r.space.capacity),
                 files: report.map_or(0, |r| r.files),
@@ -160,8 +163,18 @@ fn node_lines(
         .collect()
 }
 
+/// What is wanted of an ordinal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Wanted,
+    /// It stays, and owns nothing.
+    Drained,
+    /// It shall go.
+    Beyond,
+}
+
 /// One word for what a node is.
-fn state(ordinal: Ordinal, node: &Node, view: Option<&View>, stays: bool) -> &'static str {
+fn state(ordinal: Ordinal, node: &Node, view: Option<&View>, place: Place) -> &'static str {
     let Some(view) = view else {
         return if node.report.is_some() {
             "Joining"
@@ -184,8 +197,20 @@ fn state(ordinal: Ordinal, node: &Node, view: Option<&View>, stays: bool) -> &'s
         }
         (_, Some(_)) => "Joining",
         (Some(_), None) => "Leaving",
-        (None, None) if stays => "Joining",
+        (None, None) if place == Place::Wanted => "Joining",
+        // Its drain has ended when nothing is left to hand on.
+        (None, None) if place == Place::Drained && report.inventory.is_empty() => "Out",
         (None, None) => "Leaving",
+    }
+}
+
+/// A round that failed, as an event.
+pub fn trouble(why: &str, now: Millis) -> EventLine {
+    EventLine {
+        at: time(now).0.to_string(),
+        kind: "Warning".into(),
+        reason: "RoundFailed".into(),
+        message: why.into(),
     }
 }
 

@@ -274,6 +274,20 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         "{lines:?}"
     );
 
+    store::replace(
+        &paths.manifest(),
+        manifest(4, "  drained: [3]\n").as_bytes(),
+    )
+    .unwrap();
+    let state = |s: &Supervisor, n: usize| s.status().nodes.get(n).map(|n| n.state.clone());
+    supervisor
+        .until("the end of a drain", |s| {
+            state(s, 3).as_deref() == Some("Out") && state(s, 0).as_deref() == Some("Ready")
+        })
+        .await;
+    store::replace(&paths.manifest(), manifest(4, "").as_bytes()).unwrap();
+    supervisor.until("its return", |s| s.is_ready(4)).await;
+
     // Killed at any point, the next one goes on from what is stored.
     operator.task.abort();
     assert!(operator.task.await.unwrap_err().is_cancelled());
@@ -337,4 +351,27 @@ async fn a_lost_store_is_filled_from_the_nodes() {
         let _ = operator.stop.send(());
         operator.task.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_operator_that_cannot_go_on_says_so_where_it_is_heard() {
+    let (dir, paths) = folder();
+    let without_uid = manifest(3, "").replace(", uid: u-1", "");
+    std::fs::write(paths.manifest(), without_uid).unwrap();
+    let operator = operate(dir.path());
+    let limit = std::time::Instant::now() + Duration::from_secs(60);
+    let told = loop {
+        let events = std::fs::read_to_string(paths.events()).unwrap_or_default();
+        if !events.is_empty() {
+            break events;
+        }
+        assert!(std::time::Instant::now() < limit, "it says nothing");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(
+        told.contains("metadata.uid") && told.contains("Warning"),
+        "{told}"
+    );
+    let _ = operator.stop.send(());
+    operator.task.await.unwrap().unwrap();
 }

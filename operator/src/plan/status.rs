@@ -96,13 +96,15 @@ fn paused(spec: &Spec) -> Condition {
 fn storage(cluster: &Cluster) -> StorageStatus {
     let mut storage = StorageStatus::default();
     let mut fullest = -1.0;
+    let mut files = (!is_joint(&cluster.view)).then_some(0u64);
     for member in cluster.view.new_table().live() {
         let Some(report) = cluster.here(member) else {
+            files = None;
             continue;
         };
+        files = files.map(|n| n + report.files);
         storage.capacity += report.space.capacity;
         storage.used += report.space.used;
-        storage.files += report.files;
         let percent = fit::percent(report.space.used, report.space.capacity);
         if percent > fullest {
             fullest = percent;
@@ -110,6 +112,7 @@ fn storage(cluster: &Cluster) -> StorageStatus {
             storage.fullest_percent = percent.round() as u32;
         }
     }
+    storage.files = files;
     storage.used_percent = fit::percent(storage.used, storage.capacity).round() as u32;
     storage
 }

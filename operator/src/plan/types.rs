@@ -248,7 +248,9 @@ pub struct StorageStatus {
     pub used_percent: u32,
     pub fullest_node: Option<Ordinal>,
     pub fullest_percent: u32,
-    pub files: u64,
+    /// Not known while primaries change, or do not answer: a part of them would look
+    /// like a loss.
+    pub files: Option<u64>,
 }
 
 /// The decision, its inputs and what blocks it, in words.

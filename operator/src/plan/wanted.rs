@@ -297,11 +297,20 @@ impl Choice<'_, '_> {
     fn must_stay(&self, without: &Table, ordinal: Ordinal, begun: bool) -> Option<String> {
         let cluster = self.cluster;
         let name = cluster.name(ordinal);
+        let given_up = cluster
+            .view
+            .old()
+            .member(ordinal)
+            .map(|m| m.disk)
+            .filter(|disk| cluster.spec.replace == Some(*disk));
+        let what = match given_up {
+            Some(disk) => format!("the disk of {name} ({disk}) cannot be given up"),
+            None => format!("{name} is gone for long and cannot be repaired around"),
+        };
         let left = without.live().count();
         if left < usize::from(without.replication) {
             return Some(format!(
-                "{name} is gone for long and cannot be repaired around: {left} members would be left for {} copies; \
-                 bring it back or add a node",
+                "{what}: {left} members would be left for {} copies; bring it back or add a node",
                 without.replication
             ));
         }
@@ -309,7 +318,7 @@ impl Choice<'_, '_> {
             return None;
         }
         let member = cluster.view.old().member(ordinal)?;
-        if cluster.spec.replace == Some(member.disk) {
+        if given_up.is_some() {
             let placement = Placement::new(cluster.view.old());
             let only_copy = placement.ranges().any(|(_, owners)| {
                 owners.iter().any(|o| o.disk == member.disk)
@@ -319,19 +328,16 @@ impl Choice<'_, '_> {
             });
             if only_copy {
                 return Some(format!(
-                    "the disk of {name} ({}) cannot be given up: no other copy of a part of the files answers",
-                    member.disk
+                    "{what}: no other copy of a part of the files answers"
                 ));
             }
         }
         if let Err(why) = can_finish(cluster, without) {
-            return Some(format!(
-                "{name} is gone for long and cannot be repaired around: {why}"
-            ));
+            return Some(format!("{what}: {why}"));
         }
         match fit::fullest_after(cluster, without) {
             Some((fullest, percent)) if percent > FULL => Some(format!(
-                "{name} is gone for long and its copies fit nowhere else: {} would be {percent:.0} % full; add a node",
+                "{what}: its copies fit nowhere else: {} would be {percent:.0} % full; add a node",
                 cluster.name(fullest)
             )),
             _ => None,

@@ -52,11 +52,11 @@ pub async fn run(args: &Get, target: &Target, out: Output) -> Result<(), Failure
     };
     let told = to_file(&files, &name, &place, out).await?;
     if out.is_json() {
-        return out.json(&told);
+        return out.tell_json(&told);
     }
-    out.line(format!("{}  {}", told.file, bytes(told.size)))?;
+    out.tell(format!("{}  {}", told.file, bytes(told.size)))?;
     for line in ask_where(&files, &name, out).await.iter().flat_map(places) {
-        out.line(line)?;
+        out.tell(line)?;
     }
     Ok(())
 }
@@ -86,8 +86,14 @@ async fn folder(args: &Get, target: &Target, out: Output) -> Result<(), Failure>
         (None, Some(last)) if is_plain(last) => PathBuf::from(last),
         (None, _) => PathBuf::from("."),
     };
+    if into.exists() && !into.is_dir() {
+        return Err(Failure::failed(format!(
+            "cannot fetch a folder into {}, which is a file: name a folder",
+            into.display()
+        )));
+    }
     let files = target.files().await?;
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(out);
     let mut told = Vec::new();
     let mut after = None;
     let mut any = false;
@@ -104,11 +110,7 @@ async fn folder(args: &Get, target: &Target, out: Output) -> Result<(), Failure>
             .map(|entry| async move {
                 let name = checked(&entry.name)?;
                 let place = below(into, prefix, &name)?;
-                if let Some(parent) = place.parent() {
-                    std::fs::create_dir_all(parent).map_err(|e| {
-                        Failure::failed(format!("cannot make the folder {}: {e}", parent.display()))
-                    })?;
-                }
+                make_way(into, &place)?;
                 to_file(files, &name, &place, out).await
             })
             .buffer_unordered(AT_ONCE);
@@ -119,7 +121,7 @@ async fn folder(args: &Get, target: &Target, out: Output) -> Result<(), Failure>
                     if out.is_json() {
                         told.push(one);
                     } else {
-                        out.line(format!("{}  {}", one.file, bytes(one.size)))?;
+                        out.tell(format!("{}  {}", one.file, bytes(one.size)))?;
                     }
                 }
                 Err(failure) => tally.failed(failure)?,
@@ -137,7 +139,7 @@ async fn folder(args: &Get, target: &Target, out: Output) -> Result<(), Failure>
         ));
     }
     if out.is_json() {
-        out.json(&told)?;
+        out.tell_json(&told)?;
     }
     tally.finish()
 }
@@ -171,6 +173,48 @@ fn below(into: &Path, prefix: &str, name: &FileName) -> Result<PathBuf, Failure>
         )));
     }
     Ok(into.join(rest))
+}
+
+/// Makes the folders that a file below `into` lies in. A link that is there may lead
+/// anywhere: names of the cluster are not to choose what is written through it.
+fn make_way(into: &Path, place: &Path) -> Result<(), Failure> {
+    let cannot = |path: &Path, e: std::io::Error| {
+        Failure::failed(format!("cannot make the folder {}: {e}", path.display()))
+    };
+    std::fs::create_dir_all(into).map_err(|e| cannot(into, e))?;
+    let rest = place.strip_prefix(into).unwrap_or(place);
+    let mut path = into.to_path_buf();
+    let mut parts = rest.components().peekable();
+    while let Some(part) = parts.next() {
+        path.push(part);
+        let last = parts.peek().is_none();
+        if !last {
+            match std::fs::create_dir(&path) {
+                Ok(()) => continue,
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(cannot(&path, e)),
+            }
+        }
+        match path.symlink_metadata() {
+            Ok(found) if found.is_symlink() => {
+                return Err(Failure::failed(format!(
+                    "cannot write {}: {} is a link, and may lead out of {}: take it away, or fetch this file by itself",
+                    place.display(),
+                    path.display(),
+                    into.display()
+                )));
+            }
+            Ok(found) if !last && !found.is_dir() => {
+                return Err(Failure::failed(format!(
+                    "cannot write {}: {} is a file",
+                    place.display(),
+                    path.display()
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Fetches a file to standard output.
@@ -297,6 +341,35 @@ mod tests {
         assert_eq!(last_part(&name("a/b")).unwrap(), "b");
         assert!(last_part(&name("a/..")).is_err());
         assert!(last_part(&name("a/")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_a_link_below_the_folder() {
+        use std::os::unix::fs::symlink;
+        let outside = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let into = folder.path().join("into");
+        std::fs::create_dir(&into).unwrap();
+        symlink(outside.path(), into.join("out")).unwrap();
+        symlink(outside.path().join("file"), into.join("file")).unwrap();
+        std::fs::write(into.join("plain"), "x").unwrap();
+        for bad in ["out/x", "out/deep/x", "file", "plain/x"] {
+            let failure = make_way(&into, &into.join(bad)).unwrap_err();
+            assert_eq!(failure.code(), Some(crate::exit::Code::Failed), "{bad}");
+        }
+        assert!(entries(outside.path()).is_empty());
+        make_way(&into, &into.join("a/b/c")).unwrap();
+        make_way(&into, &into.join("a/b/d")).unwrap();
+        make_way(&into, &into.join("plain")).unwrap();
+        assert!(into.join("a/b").is_dir());
+        let link = folder.path().join("link");
+        symlink(&into, &link).unwrap();
+        make_way(&link, &link.join("e/f")).unwrap();
+        assert!(
+            into.join("e").is_dir(),
+            "the folder itself is one's own choice"
+        );
     }
 
     /// A server whose first `breaks` answers stop after half of the body.

@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 
 use self::plan::{Source, check, look, plan};
 use self::send::send;
-use self::walk::Walk;
+use self::walk::{Found, Walk};
 use super::AT_ONCE;
 use crate::args::Put;
 use crate::exit::{Failure, Tally};
@@ -38,7 +38,7 @@ pub async fn run(args: &Put, target: &Target, out: Output) -> Result<(), Failure
     let tasks = plan(args, look)?;
     let files = target.files().await?;
     let single = tasks.len() == 1 && !args.recursive;
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(out);
     let mut told = Vec::new();
     for task in tasks {
         let name = || check(&task.name);
@@ -57,13 +57,21 @@ pub async fn run(args: &Put, target: &Target, out: Output) -> Result<(), Failure
                 let files = &files;
                 let mut puts = futures::stream::iter(Walk::new(path, &task.name)?)
                     .map(|found| async move {
-                        let (path, name) = found?;
-                        one(files, Some(path), name, args, out).await
+                        match found? {
+                            Found::File { path, name } => {
+                                one(files, Some(path), name, args, out).await.map(Some)
+                            }
+                            Found::LeftOut(what) => {
+                                out.warn(&what);
+                                Ok(None)
+                            }
+                        }
                     })
                     .buffer_unordered(AT_ONCE);
                 while let Some(result) = puts.next().await {
                     match result {
-                        Ok(one) => say(out, one, &mut told, &mut tally)?,
+                        Ok(Some(one)) => say(out, one, &mut told, &mut tally)?,
+                        Ok(None) => {}
                         Err(failure) => tally.failed(failure)?,
                     }
                 }
@@ -72,10 +80,10 @@ pub async fn run(args: &Put, target: &Target, out: Output) -> Result<(), Failure
     }
     if out.is_json() {
         match told.pop() {
-            Some(one) if single => out.json(&one)?,
+            Some(one) if single => out.tell_json(&one)?,
             last => {
                 told.extend(last);
-                out.json(&told)?;
+                out.tell_json(&told)?;
             }
         }
     }
@@ -93,9 +101,9 @@ fn say(out: Output, one: Told, told: &mut Vec<Told>, tally: &mut Tally) -> Resul
     } else {
         "replaced"
     };
-    out.line(format!("{how} {}  {}", one.name, bytes(one.size)))?;
+    out.tell(format!("{how} {}  {}", one.name, bytes(one.size)))?;
     for line in one.place.iter().flat_map(places) {
-        out.line(line)?;
+        out.tell(line)?;
     }
     Ok(())
 }
@@ -119,7 +127,7 @@ pub async fn ask_where(files: &FilesClient, name: &FileName, out: Output) -> Opt
     files
         .where_is(name)
         .await
-        .inspect_err(|e| eprintln!("chord: {e}"))
+        .inspect_err(|e| out.warn(&e.to_string()))
         .ok()
 }
 

@@ -360,6 +360,10 @@ impl Local for Fake {
         "chord_fake 1".into()
     }
 
+    fn supervised(&self) -> bool {
+        self.with(|state| state.supervised)
+    }
+
     async fn supervisor(
         &self,
         method: Method,

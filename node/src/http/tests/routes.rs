@@ -219,6 +219,7 @@ async fn the_supervisor_answers_where_there_is_one() {
     let post = async |path: &str, body: String| {
         client()
             .post(server.url(path))
+            .header("content-type", "application/json; charset=utf-8")
             .body(body)
             .send()
             .await
@@ -245,17 +246,59 @@ async fn the_supervisor_answers_where_there_is_one() {
     assert_eq!(kind(large).await, "too-large");
     let mut raw = server.raw().await;
     let long = format!(
-        "POST /cluster/scale HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n11170\r\n{}",
+        "POST /cluster/scale HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n11170\r\n{}",
         "x".repeat(70_000)
     );
     assert_eq!(raw.ask(&long).await.status, 413);
     let mut raw = server.raw().await;
-    raw.send("POST /cluster/scale HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhi")
+    raw.send("POST /cluster/scale HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\nhi")
         .await;
     tokio::io::AsyncWriteExt::shutdown(&mut raw.stream)
         .await
         .unwrap();
     assert_eq!(raw.answer(false).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_web_page_cannot_use_a_cluster_on_ones_own_machine() {
+    let server = Server::start().await;
+    server.fake.put_now("f", b"x");
+    let ask = async |head: &str| {
+        let mut raw = server.raw().await;
+        raw.ask(&format!("{head}\r\nconnection: close\r\n\r\n"))
+            .await
+            .status
+    };
+    let scale = |more: &str| format!("POST /cluster/scale HTTP/1.1\r\ncontent-length: 0{more}");
+    let json = "\r\ncontent-type: application/json";
+    let foreign =
+        "GET /files/f HTTP/1.1\r\nhost: files.example:8080\r\norigin: http://files.example";
+    assert_eq!(ask(foreign).await, 200, "a node elsewhere has many names");
+    server.fake.with(|state| state.supervised = true);
+    assert_eq!(ask(foreign).await, 403);
+    for (more, status) in [
+        ("\r\nhost: 127.0.0.1:8080", 415),
+        ("\r\nhost: localhost\r\ncontent-type: text/plain", 415),
+    ] {
+        assert_eq!(ask(&scale(more)).await, status, "{more}");
+    }
+    for (host, origin, status) in [
+        ("localhost:8080", "", 200),
+        ("localhost", "\r\norigin: http://localhost:3000", 200),
+        ("localhost", "\r\norigin: http://evil.example", 403),
+        ("localhost", "\r\norigin: null", 403),
+        ("evil.example", "", 403),
+        (
+            "evil.example:8080",
+            "\r\norigin: http://evil.example:8080",
+            403,
+        ),
+    ] {
+        let head = scale(&format!("\r\nhost: {host}{origin}{json}"));
+        assert_eq!(ask(&head).await, status, "{head}");
+        let head = format!("GET /files/f HTTP/1.1\r\nhost: {host}{origin}");
+        assert_eq!(ask(&head).await, status, "{head}");
+    }
 }
 
 #[tokio::test]
