@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 1000
 
-.PHONY: help up test check e2e soak bench fmt images
+.PHONY: help up test check e2e soak bench figures fmt images
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
@@ -35,5 +35,9 @@ soak: ## the simulations in their long form: SEEDS=1000
 
 bench: ## figures of the data path, to target/bench
 	@scripts/bench.sh
+
+figures: ## the tables and plots of docs/ring.md, renewed by simulation
+	@scripts/toolchain.sh
+	$(CARGO) run --release --locked -p chord --bin chord -- sim ring report docs
 
 include e2e/cluster/cluster.mk

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use chord_api::FileName;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use crate::commands::sim::args::SimRing;
 use crate::output::Format;
 
 /// Stores files on a ring of nodes that grows and shrinks with them.
@@ -289,7 +290,7 @@ pub struct Sim {
 pub enum SimWhat {
     /// How even assigned tokens are, and how little a change moves
     Placement(SimPlacement),
-    /// How many hops a look-up takes
+    /// How many hops a look-up takes, and what the ring bears
     Ring(SimRing),
 }
 
@@ -303,16 +304,6 @@ pub struct SimPlacement {
     pub replication: u8,
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub keys: u64,
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-}
-
-#[derive(Debug, Args)]
-pub struct SimRing {
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub nodes: u32,
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub lookups: u32,
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }

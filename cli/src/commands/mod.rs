@@ -8,7 +8,7 @@ mod nodes;
 mod put;
 mod remove;
 mod ring;
-mod sim;
+pub(crate) mod sim;
 mod status;
 mod verify;
 

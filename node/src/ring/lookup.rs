@@ -88,6 +88,14 @@ impl Lookup {
         lookup
     }
 
+    /// Peers that may be nearer than what it starts with; wrong ones cost a
+    /// question each.
+    pub fn begin_with(&mut self, peers: Vec<Peer>) {
+        if self.outcome.is_none() {
+            self.add(peers);
+        }
+    }
+
     /// The id looked for.
     pub fn id(&self) -> Id {
         self.id

@@ -9,12 +9,14 @@
 //!   it goes by; `model` (tests only): every interleaving of a few of them.
 //! - [`fingers`]: its far pointers, which make look-ups short.
 //! - [`lookup`]: an iterative look-up, driven by the one who asks.
+//! - [`confirm`]: whether what it found is still so.
 //! - [`host`]: all virtual nodes of one storage node, timing, liveness.
 //! - [`message`]: what goes over the wire.
 //! - [`invariant`]: what must hold of a whole ring.
 //! - [`sim`]: many hosts in virtual time, with faults.
 
 pub mod circle;
+pub mod confirm;
 pub mod core;
 pub mod fingers;
 pub mod host;
@@ -30,6 +32,7 @@ mod tests;
 #[cfg(test)]
 mod vnode_tests;
 
+pub use self::confirm::{Confirm, NextConfirm};
 pub use self::core::{Action, Event, Note, Vnode, Who};
 pub use self::host::{Config, Host, HostAction, Received};
 pub use self::lookup::{Found, Lookup, LookupFailed, Next};

@@ -14,7 +14,9 @@ use crate::peer::client::PeerError;
 use crate::peer::ring::{self as wire, Reason, Refused, Valid, Way};
 use crate::peer::wire::{RING_VERSION, Refusal, RingExchange};
 use crate::ring::host::Members;
-use crate::ring::{Envelope, Found, Host, HostAction, LookupFailed, Next};
+use crate::ring::{
+    Confirm, Envelope, Found, Host, HostAction, LookupFailed, Message, Next, NextConfirm,
+};
 
 const NAME: &str = "ring";
 /// The longest sleep between two ticks; short, so that time does what it should.
@@ -257,32 +259,48 @@ async fn gossip(node: &Arc<Node>, current: &Current, turn: &mut usize) {
     }
 }
 
-/// Finds the successor of an id through the ring, whatever the view says.
+/// Finds the successor of an id through the ring, which begins where the view
+/// says and has the last word; then the successor itself confirms it.
 pub async fn lookup(node: &Arc<Node>, id: Id) -> Result<Found, LookupFailed> {
-    let mut lookup = with_ring(node, |ring, _| ring.lookup(id));
-    loop {
+    let mut lookup = with_ring(node, |ring, _| ring.lookup_by_view(id));
+    let found = loop {
         match lookup.step() {
-            Next::Done(found) => return found,
+            Next::Done(found) => break found?,
             Next::Ask(peer) => {
-                let Some(current) = node.current() else {
-                    return Err(LookupFailed::Nobody);
-                };
-                let question = with_ring(node, |ring, _| ring.ask(id, peer));
-                let asked = question.to;
-                let reply = match ask(node, &current, peer.ordinal, vec![question]).await {
-                    Ok(answer) => answer
-                        .into_messages()
-                        .into_iter()
-                        .map(|e| e.message)
-                        .find(|m| m.is_reply()),
-                    Err(PeerError::Refused(_, Refusal::OtherView(Some(_)))) => None,
-                    Err(_) => {
-                        with_ring(node, |ring, now| ring.unreachable(now, peer.ordinal));
-                        None
-                    }
-                };
-                lookup.reply(asked, reply);
+                let reply = question(node, with_ring(node, |ring, _| ring.ask(id, peer))).await;
+                lookup.reply(peer, reply);
             }
+        }
+    };
+    let mut confirm = Confirm::new(id, found);
+    loop {
+        match confirm.step() {
+            NextConfirm::Done(found) => return found,
+            NextConfirm::Ask(peer) if peer.ordinal == node.ordinal => {
+                let own = with_ring(node, |ring, _| ring.own_state(&peer));
+                confirm.reply(peer, own);
+            }
+            NextConfirm::Ask(peer) => {
+                let reply = question(node, with_ring(node, |ring, _| ring.query(peer))).await;
+                confirm.reply(peer, reply);
+            }
+        }
+    }
+}
+
+/// Sends one question of a look-up; its reply, if there is one.
+async fn question(node: &Arc<Node>, envelope: Envelope) -> Option<Message> {
+    let current = node.current()?;
+    let to = envelope.to.ordinal;
+    match ask(node, &current, to, vec![envelope]).await {
+        Ok(answer) => {
+            let mut messages = answer.into_messages().into_iter().map(|e| e.message);
+            messages.find(Message::is_reply)
+        }
+        Err(PeerError::Refused(_, Refusal::OtherView(Some(_)))) => None,
+        Err(_) => {
+            with_ring(node, |ring, now| ring.unreachable(now, to));
+            None
         }
     }
 }

@@ -83,6 +83,13 @@ impl Members {
         self.0.digest
     }
 
+    /// All of them, going back from `id`: the nearest before it first.
+    pub fn before<'a>(&'a self, id: &Id) -> impl Iterator<Item = Peer> + use<'a> {
+        let at = self.peers().partition_point(|p| p.id < *id);
+        let (earlier, later) = self.peers().split_at(at);
+        earlier.iter().rev().chain(later.iter().rev()).copied()
+    }
+
     /// Those that stand strictly between `after` and `before`, clockwise.
     pub fn between<'a>(&'a self, after: &'a Id, before: &'a Id) -> impl Iterator<Item = Peer> + 'a {
         let (earlier, later) = self

@@ -9,11 +9,29 @@ use super::Host;
 
 /// Candidates in an answer to a look-up, besides the successor list.
 const CANDIDATES: usize = 4;
+/// Members of the view before an id that a look-up begins with.
+const BY_VIEW: usize = 3;
 
 impl Host {
     /// Starts a look-up, for the shell to drive with [`Host::ask`].
     pub fn lookup(&self, id: Id) -> Lookup {
         Lookup::start(self.ordinal, id, self.route(&id))
+    }
+
+    /// As [`Host::lookup`], but it begins with the members that the view has just
+    /// before the id: where view and ring agree the first one asked knows the
+    /// answer. Where they do not, the ring leads on, and decides anyway.
+    pub fn lookup_by_view(&self, id: Id) -> Lookup {
+        let mut lookup = self.lookup(id);
+        let alive = |p: &Peer| p.ordinal != self.ordinal && self.alive(p.ordinal);
+        lookup.begin_with(
+            self.members
+                .before(&id)
+                .filter(alive)
+                .take(BY_VIEW)
+                .collect(),
+        );
+        lookup
     }
 
     /// The message that asks `peer` for the next step of a look-up. Its reply

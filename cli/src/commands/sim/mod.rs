@@ -1,0 +1,89 @@
+//! `chord sim`: the simulators, for anyone.
+//!
+//! - [`args`]: what can be typed after `chord sim ring`.
+//! - [`ring`], [`more`]: its experiments.
+//! - [`figure`], [`svg`]: tables and plots.
+//! - [`report`]: all of them, into docs/ring.md.
+
+pub mod args;
+mod figure;
+mod more;
+mod report;
+mod ring;
+mod svg;
+
+use serde::Serialize;
+use serde_json::json;
+
+use self::args::{Experiment, SimRing};
+use crate::args::{Sim, SimWhat};
+use crate::exit::Failure;
+use crate::output::Output;
+
+pub fn run(args: &Sim, out: Output) -> Result<(), Failure> {
+    match &args.what {
+        SimWhat::Placement(p) => {
+            if p.nodes < u32::from(p.replication) {
+                return Err(Failure::usage(format!(
+                    "{} nodes cannot hold {} copies",
+                    p.nodes, p.replication
+                )));
+            }
+            let nodes = p.nodes as usize;
+            figures(
+                &chord_operator::tokens::simulate(nodes, p.tokens, p.replication, p.keys, p.seed),
+                out,
+            )
+        }
+        SimWhat::Ring(r) => ring_command(r, out),
+    }
+}
+
+fn ring_command(args: &SimRing, out: Output) -> Result<(), Failure> {
+    let svg = match &args.what {
+        None => return hops(args, out),
+        Some(Experiment::Report(a)) => return report::report(a),
+        Some(Experiment::Paths(a)) => &a.common.svg,
+        Some(Experiment::Crash(a)) => &a.common.svg,
+        Some(Experiment::Churn(a)) => &a.common.svg,
+        Some(Experiment::Join(a)) => &a.common.svg,
+        Some(Experiment::Upkeep(a)) => &a.common.svg,
+        Some(Experiment::View(a)) => &a.common.svg,
+        Some(Experiment::Faults(a)) => &a.common.svg,
+        Some(Experiment::Pace(a)) => &a.common.svg,
+    };
+    match args.what.as_ref().and_then(report::figure) {
+        Some(figure) if svg.is_some() && figure.plots.is_empty() => Err(Failure::usage(
+            "there is nothing to draw here: leave --svg out",
+        )),
+        Some(figure) => figure.show(out, svg.as_deref()),
+        None => Ok(()),
+    }
+}
+
+/// Without an experiment: the hops of one ring.
+fn hops(args: &SimRing, out: Output) -> Result<(), Failure> {
+    let before = more::memory();
+    let found =
+        chord_node::ring::sim::simulate(args.nodes as usize, args.lookups as usize, args.seed);
+    let each = more::memory_each(before, args.nodes);
+    figures(
+        &json!({
+            "hops_mean": found.hops_mean,
+            "hops_p99": found.hops_p99,
+            "failed": found.failed,
+            "bytes_per_node": each,
+        }),
+        out,
+    )
+}
+
+/// Figures, a line each.
+fn figures<T: Serialize>(figures: &T, out: Output) -> Result<(), Failure> {
+    let value = serde_json::to_value(figures).map_err(|e| Failure::failed(e.to_string()))?;
+    out.show(&value, || {
+        let rows = value.as_object().into_iter().flatten();
+        rows.map(|(name, figure)| format!("{name:<24}  {figure}"))
+            .collect()
+    })
+}
