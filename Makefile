@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 1000
 
-.PHONY: help up test check e2e soak bench figures fmt images
+.PHONY: help up test check e2e soak bench bench-ring figures fmt images
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
@@ -29,9 +29,10 @@ fmt: ## formats the code
 e2e: ## the suites on a real Kubernetes
 	@scripts/e2e.sh kube
 
-soak: ## the simulations in their long form: SEEDS=1000
-	CHORD_SEEDS=$(SEEDS) CHORD_PLAN_SEEDS=$(SEEDS) SEEDS=$(SEEDS) \
+soak: ## the simulations and the rings of real nodes in their long form: SEEDS=1000
+	CHORD_SEEDS=$(SEEDS) CHORD_PLAN_SEEDS=$(SEEDS) SEEDS=$(SEEDS) MODELS=all \
 		$(CARGO) test --release --workspace --lib --locked -- --nocapture sim ring::
+	$(CARGO) test --release -p chord-node --test rings --locked -- --nocapture --include-ignored --test-threads 1
 
 bench: ## figures of the data path, to target/bench
 	@scripts/bench.sh
@@ -39,5 +40,8 @@ bench: ## figures of the data path, to target/bench
 figures: ## the tables and plots of docs/ring.md, renewed by simulation
 	@scripts/toolchain.sh
 	$(CARGO) run --release --locked -p chord --bin chord -- sim ring report docs
+
+bench-ring: ## what a ring of 64 nodes costs at rest
+	$(CARGO) bench -p chord-node --bench idle_ring --locked
 
 include e2e/cluster/cluster.mk

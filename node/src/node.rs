@@ -86,6 +86,8 @@ pub struct Node {
     pub primary_files: AtomicU64,
     /// Chunks here that belong to others; [`NOT_LOOKED`] until somebody has.
     pub foreign_chunks: AtomicU64,
+    /// The free space that others were told, and when it was looked up.
+    pub told_space: Mutex<Option<(std::time::Instant, u64)>>,
     /// When this process started; the ring's clock counts from here.
     pub started: std::time::Instant,
     /// Since when this process has known the view in force.
@@ -159,6 +161,7 @@ impl Node {
             copies: Mutex::new(None),
             primary_files: AtomicU64::new(0),
             foreign_chunks: AtomicU64::new(NOT_LOOKED),
+            told_space: Mutex::new(None),
             started: std::time::Instant::now(),
             view_since: Mutex::new(None),
         })

@@ -2,9 +2,10 @@
 //! Kubernetes) or a file that lists them (processes on one machine).
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use chord_api::Ordinal;
 use serde::Deserialize;
@@ -29,9 +30,18 @@ pub enum AddressBook {
 /// A list in a file, and what was read of it.
 pub struct AddressFile {
     path: PathBuf,
-    seen: Option<SystemTime>,
+    seen: Option<Seen>,
     looked: Option<Instant>,
     known: BTreeMap<Ordinal, Address>,
+}
+
+/// What tells one writing of the file from the next: its time alone is too
+/// coarse, and a file that is replaced has another inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
 }
 
 #[derive(Deserialize)]
@@ -86,9 +96,11 @@ impl AddressFile {
             return;
         }
         self.looked = Some(Instant::now());
-        let changed = std::fs::metadata(&self.path)
-            .and_then(|m| m.modified())
-            .ok();
+        let changed = std::fs::metadata(&self.path).ok().map(|m| Seen {
+            inode: m.ino(),
+            size: m.size(),
+            changed: (m.mtime(), m.mtime_nsec()),
+        });
         if changed.is_some() && changed == self.seen {
             return;
         }
@@ -131,6 +143,34 @@ mod tests {
             book.find(Ordinal(7)).unwrap().peer,
             "http://files-7.n.svc:8081"
         );
+    }
+
+    #[test]
+    fn a_file_replaced_within_one_tick_of_the_clock_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nodes.json");
+        let replace = |port: u16| {
+            let text = format!(
+                r#"{{"nodes":{{"1":{{"clientUrl":"http://a:{port}","peerUrl":"http://b:{port}"}}}}}}"#
+            );
+            let temporary = dir.path().join("nodes.tmp");
+            std::fs::write(&temporary, text).unwrap();
+            let file = std::fs::File::options()
+                .write(true)
+                .open(&temporary)
+                .unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            // The old file is still there when the new one is made.
+            std::fs::rename(&temporary, &path).unwrap();
+        };
+        replace(8081);
+        let book = AddressBook::file(path.clone());
+        assert_eq!(book.find(Ordinal(1)).unwrap().peer, "http://b:8081");
+        replace(9081);
+        if let AddressBook::File(file) = &book {
+            file.lock().unwrap().looked = None;
+        }
+        assert_eq!(book.find(Ordinal(1)).unwrap().peer, "http://b:9081");
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub enum PeerError {
     NoAddress(Ordinal),
     #[error("node {0} does not answer: {1}")]
     Unreachable(Ordinal, String),
+    /// Its address is there, and refuses connections.
+    #[error("node {0} does not run: {1}")]
+    Gone(Ordinal, String),
     #[error("node {0} refuses: {1}")]
     Refused(Ordinal, Refusal),
     #[error("node {0} answered what cannot be understood: {1}")]
@@ -119,7 +122,7 @@ impl PeerClient {
             .header(http::header::AUTHORIZATION, bearer(&self.secret))
             .send()
             .await
-            .map_err(|e| PeerError::Unreachable(to, describe(&e)))?;
+            .map_err(|e| unreached(to, &e))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -311,6 +314,21 @@ async fn collect(
 fn encode<T: serde::Serialize>(to: Ordinal, value: &T) -> Result<Vec<u8>, PeerError> {
     rmp_serde::to_vec_named(value)
         .map_err(|e| PeerError::Unreadable(to, format!("cannot encode: {e}")))
+}
+
+/// A refused connection says more than a time-out: nobody listens there.
+fn unreached(to: Ordinal, error: &reqwest::Error) -> PeerError {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+        {
+            return PeerError::Gone(to, error.to_string());
+        }
+        cause = error.source();
+    }
+    PeerError::Unreachable(to, describe(error))
 }
 
 /// The error with its causes: reqwest's own text leaves them out.

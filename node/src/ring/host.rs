@@ -7,10 +7,13 @@
 //! more and more rarely, since many tokens on many hosts have to stay cheap; any
 //! change brings them back.
 
+#[cfg(test)]
+mod alive_tests;
 mod exchange;
 mod liveness;
 mod members;
 mod outside;
+mod probes;
 mod rounds;
 mod routing;
 
@@ -19,7 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use chord_api::http::{RingPeer, RingState, VnodeState};
 use chord_api::{Epoch, Id, Ordinal, Token};
 
-pub use self::liveness::Liveness;
+pub use self::liveness::{Failure, Liveness};
 pub use self::members::Members;
 use self::outside::Outside;
 use super::core::{Event, Vnode, Who};
@@ -37,7 +40,7 @@ pub struct Config {
     pub backoff: u64,
     /// After this long without a reply a request has failed.
     pub request_timeout_ms: u64,
-    /// A host whose requests fail for this long is dead.
+    /// A host that refuses requests for this long is dead; a silent one later.
     pub dead_after_ms: u64,
     /// Fingers looked up in one round.
     pub finger_lookups: usize,
@@ -93,6 +96,9 @@ pub struct Host {
     slots: Vec<Slot>,
     phase: Phase,
     liveness: Liveness,
+    probes: probes::Probes,
+    /// The latest time that was told.
+    now: u64,
     lookups: BTreeMap<RequestId, Running>,
     next_request: u32,
     rounds: rounds::Rounds,
@@ -146,6 +152,8 @@ impl Host {
             members: Members::new(Vec::new()),
             slots: Vec::new(),
             phase: Phase::Waiting,
+            probes: probes::Probes::default(),
+            now: 0,
             lookups: BTreeMap::new(),
             next_request: 0,
             rounds: rounds::Rounds::default(),
@@ -168,6 +176,7 @@ impl Host {
         all: &Members,
         first: bool,
     ) -> Vec<HostAction> {
+        let now = self.awake(now);
         let old = std::mem::replace(&mut self.members, all.clone());
         let gone: Vec<Ordinal> = old
             .hosts()
@@ -209,7 +218,9 @@ impl Host {
 
     /// Does what is due. To be called at [`Host::next_tick`], or at any time.
     pub fn tick(&mut self, now: u64) -> Vec<HostAction> {
+        let now = self.awake(now);
         self.expire(now);
+        self.probe(now);
         self.run_due(now);
         self.flush(now)
     }
@@ -221,14 +232,19 @@ impl Host {
             .iter()
             .flat_map(|s| s.retry_at.into_iter().chain(s.waiting.iter().map(|w| w.2)));
         let lookups = self.lookups.values().map(|r| r.fails_at);
-        slots.chain(lookups).fold(self.rounds.at(), u64::min)
+        let due = self.rounds.at().min(self.probes.at());
+        // While answers are awaited it looks at the clock more often, to notice
+        // that it was not run.
+        let awaits = !self.lookups.is_empty() || self.slots.iter().any(|s| !s.waiting.is_empty());
+        let look = self.now.saturating_add(self.config.stabilize_ms);
+        let due = if awaits { due.min(look) } else { due };
+        slots.chain(lookups).fold(due, u64::min)
     }
 
     /// Takes a batch from a host: a request, or the response to one.
     pub fn receive(&mut self, now: u64, from: Ordinal, batch: Vec<Envelope>) -> Received {
-        if self.liveness.heard(now, from) {
-            self.rounds.hurry(now, self.config.stabilize_ms);
-        }
+        let now = self.awake(now);
+        self.alive_after_all(now, from);
         for envelope in batch.into_iter().take(MOST_ENVELOPES) {
             if envelope.from.ordinal == from && envelope.to.ordinal == self.ordinal {
                 self.deliver(now, envelope);
@@ -241,14 +257,28 @@ impl Host {
         Received { replies, actions }
     }
 
-    /// A request to a host failed: refused, timed out, or answered with rubbish.
+    /// A request to a host failed, nobody knows how.
     pub fn unreachable(&mut self, now: u64, ordinal: Ordinal) -> Vec<HostAction> {
-        self.failed(now, ordinal);
+        self.unanswered(now, ordinal, Failure::Silent)
+    }
+
+    /// A request to a host failed. A late answer may still come.
+    pub fn unanswered(&mut self, now: u64, ordinal: Ordinal, why: Failure) -> Vec<HostAction> {
+        let now = self.awake(now);
+        if why == Failure::Busy {
+            self.alive_after_all(now, ordinal);
+        }
+        self.failed(now, ordinal, why);
         self.flush(now)
     }
 
     /// A host showed signs of life outside the ring, such as answering a data request.
     pub fn heard(&mut self, now: u64, ordinal: Ordinal) {
+        let now = self.awake(now);
+        self.alive_after_all(now, ordinal);
+    }
+
+    fn alive_after_all(&mut self, now: u64, ordinal: Ordinal) {
         if self.liveness.heard(now, ordinal) {
             self.rounds.hurry(now, self.config.stabilize_ms);
         }

@@ -69,6 +69,16 @@ pub enum Message {
         request: RequestId,
         standing: Standing,
     },
+    /// "I ask this host in vain: have you heard it?"
+    Probe {
+        request: RequestId,
+        of: Ordinal,
+    },
+    Probed {
+        request: RequestId,
+        of: Ordinal,
+        word: Word,
+    },
 }
 
 impl Message {
@@ -85,7 +95,8 @@ impl Message {
             | Message::Gone { request }
             | Message::Pong { request }
             | Message::Route { request, .. }
-            | Message::Hailed { request, .. } => Some(*request),
+            | Message::Hailed { request, .. }
+            | Message::Probed { request, .. } => Some(*request),
             _ => None,
         }
     }
@@ -96,7 +107,8 @@ impl Message {
             Message::Query { request, .. }
             | Message::Ping { request }
             | Message::FindSuccessor { request, .. }
-            | Message::Hail { request } => Some(*request),
+            | Message::Hail { request }
+            | Message::Probe { request, .. } => Some(*request),
             _ => None,
         }
     }
@@ -127,6 +139,18 @@ pub enum Standing {
     Forming { members: u64 },
     /// In a ring that one can join.
     Member,
+}
+
+/// What one host knows of another by its own experience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Word {
+    /// So many milliseconds ago.
+    Heard {
+        ago: u64,
+    },
+    /// It asks in vain, too.
+    Silent,
+    Unknown,
 }
 
 /// A message with its sender and receiver.

@@ -34,7 +34,7 @@ mod vnode_tests;
 
 pub use self::confirm::{Confirm, NextConfirm};
 pub use self::core::{Action, Event, Note, Vnode, Who};
-pub use self::host::{Config, Host, HostAction, Received};
+pub use self::host::{Config, Failure, Host, HostAction, Received};
 pub use self::lookup::{Found, Lookup, LookupFailed, Next};
-pub use self::message::{Envelope, Message, Peer, RequestId, Route, Standing};
+pub use self::message::{Envelope, Message, Peer, RequestId, Route, Standing, Word};
 pub use self::rules::Rules;

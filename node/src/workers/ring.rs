@@ -1,5 +1,9 @@
 //! The ring's shell: carries the messages of [`crate::ring`] over HTTP, tells it
 //! who the members are, and lets news of views and disks ride along.
+//!
+//! Nobody waits here for a slow peer: exchanges run beside each other and beside
+//! the ring's rounds. One that is not answered soon counts as silent, and goes
+//! on for a while, since a late answer is a sign of life, too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,31 +11,45 @@ use std::time::{Duration, Instant};
 
 use chord_api::{Id, Ordinal};
 use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
 
 use crate::node::{Current, Node};
 use crate::peer::client::PeerError;
-use crate::peer::ring::{self as wire, Reason, Refused, Valid, Way};
+use crate::peer::ring::{self as wire, Reason, Refused, Way};
 use crate::peer::wire::{RING_VERSION, Refusal, RingExchange};
 use crate::ring::host::Members;
 use crate::ring::{
-    Confirm, Envelope, Found, Host, HostAction, LookupFailed, Message, Next, NextConfirm,
+    Confirm, Envelope, Failure, Found, Host, HostAction, LookupFailed, Message, Next, NextConfirm,
 };
 
 const NAME: &str = "ring";
 /// The longest sleep between two ticks; short, so that time does what it should.
 const LONGEST: Duration = Duration::from_millis(500);
-/// How often members are asked for news that the ring itself does not carry.
-const GOSSIP_EVERY: Duration = Duration::from_secs(2);
+const SHORTEST: Duration = Duration::from_millis(20);
+/// How often somebody is asked for news that the ring itself does not carry.
+const GOSSIP_EVERY: Duration = Duration::from_secs(1);
 /// Members that are asked at a time.
 const GOSSIP_AT_ONCE: usize = 8;
+/// News of a member is fresh for so long for each member there is, ...
+const FRESH_EACH: Duration = Duration::from_millis(250);
+/// ...and for so long at least and at most.
+const FRESH: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
+/// Exchanges under way at a time; what is more is lost, as on a bad network.
+const MOST_EXCHANGES: usize = 512;
+/// Exchanges that follow from one batch of another node.
+const MOST_FOLLOWING: usize = 64;
+/// An exchange that is not answered within two rounds, or this, is silence.
+const PATIENCE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(4);
+/// How long this node's own free space is as good as new.
+const SPACE_EVERY: Duration = Duration::from_secs(1);
 
 fn with_ring<T>(node: &Node, work: impl FnOnce(&mut Host, u64) -> T) -> T {
+    let mut ring = node.ring.lock().unwrap_or_else(|p| p.into_inner());
+    // Monotonic, and read under the lock, so that it never goes back for the ring.
     let now = node.started.elapsed().as_millis() as u64;
-    work(
-        &mut node.ring.lock().unwrap_or_else(|p| p.into_inner()),
-        now,
-    )
+    work(&mut ring, now)
 }
 
 /// Runs until the node stops.
@@ -39,46 +57,220 @@ pub async fn run(node: Arc<Node>) {
     let mut view = node.watch_view();
     // A view that was on the disk already is not the first: the node joins anew.
     let mut fresh = node.current().is_none();
-    let mut gossiped = Instant::now() - GOSSIP_EVERY;
-    let mut turn = 0usize;
+    let mut told = None;
+    let mut gossip = Gossip::default();
+    let mut exchanges = Exchanges::default();
     loop {
-        let latest = view.borrow_and_update().clone();
-        if let Some(current) = latest {
-            let first = fresh && current.reference.epoch.0 == 1;
-            let mine: Vec<_> = current
-                .view
-                .members()
-                .into_iter()
-                .filter(|m| m.disk == node.disk())
-                .flat_map(|m| m.tokens.clone())
-                .collect();
-            let members = Members::of_view(&current.view);
-            let actions = with_ring(&node, |ring, now| {
-                ring.set_members(now, &mine, &members, first)
-            });
-            fresh = false;
-            send(&node, &current, actions).await;
-            node.workers
-                .say(NAME, "working", format!("{} virtual nodes", mine.len()));
-        }
-        let Some(current) = node.current() else {
+        let Some(current) = view.borrow_and_update().clone() else {
             node.workers.say(NAME, "waiting", "for a view");
             if view.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let actions = with_ring(&node, Host::tick);
-        send(&node, &current, actions).await;
-        if gossiped.elapsed() >= GOSSIP_EVERY {
-            gossiped = Instant::now();
-            gossip(&node, &current, &mut turn).await;
+        // Once for each view: it sets off a round and ends all rest.
+        if told != Some(current.reference) {
+            told = Some(current.reference);
+            let first = fresh && current.reference.epoch.0 == 1;
+            fresh = false;
+            let actions = take_members(&node, &current, first);
+            exchanges.start(&node, actions);
         }
+        let actions = with_ring(&node, Host::tick);
+        exchanges.start(&node, actions);
+        exchanges.start(&node, gossip.due(&node, &current));
         let next = with_ring(&node, |ring, now| ring.next_tick().saturating_sub(now));
-        let wait = Duration::from_millis(next.max(50)).min(LONGEST);
+        let wait = Duration::from_millis(next).clamp(SHORTEST, LONGEST);
         tokio::select! {
             changed = view.changed() => if changed.is_err() { return },
+            Some(said) = exchanges.open.next() => exchanges.take(&node, said),
             () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+fn take_members(node: &Node, current: &Current, first: bool) -> Vec<HostAction> {
+    let mine: Vec<_> = current
+        .view
+        .members()
+        .into_iter()
+        // A disk under another name is nobody's.
+        .filter(|m| m.ordinal == node.ordinal && m.disk == node.disk())
+        .flat_map(|m| m.tokens.clone())
+        .collect();
+    let members = Members::of_view(&current.view);
+    node.workers
+        .say(NAME, "working", format!("{} virtual nodes", mine.len()));
+    with_ring(node, |ring, now| {
+        ring.set_members(now, &mine, &members, first)
+    })
+}
+
+/// What came of an exchange so far.
+struct Said {
+    actions: Vec<HostAction>,
+    /// It is late, and goes on.
+    late: Option<BoxFuture<'static, Said>>,
+}
+
+/// Exchanges under way.
+#[derive(Default)]
+struct Exchanges {
+    open: FuturesUnordered<BoxFuture<'static, Said>>,
+}
+
+impl Exchanges {
+    fn start(&mut self, node: &Arc<Node>, actions: Vec<HostAction>) {
+        for HostAction::Send { to, messages } in actions {
+            if self.open.len() < MOST_EXCHANGES {
+                self.open.push(one(node.clone(), to, messages).boxed());
+            }
+        }
+    }
+
+    fn take(&mut self, node: &Arc<Node>, said: Said) {
+        self.open.extend(said.late);
+        self.start(node, said.actions);
+    }
+}
+
+/// Carries batches out, and what comes of their answers, until nothing is left
+/// or enough has been said.
+async fn send(node: Arc<Node>, actions: Vec<HostAction>) {
+    let mut exchanges = Exchanges::default();
+    exchanges.start(&node, actions);
+    for _ in 0..MOST_FOLLOWING {
+        let Some(said) = exchanges.open.next().await else {
+            return;
+        };
+        exchanges.take(&node, said);
+    }
+}
+
+async fn one(node: Arc<Node>, to: Ordinal, messages: Vec<Envelope>) -> Said {
+    let patience = patience(&node);
+    let mut answer = {
+        let node = node.clone();
+        async move { ask(&node, to, messages).await }.boxed()
+    };
+    let Ok(answer) = tokio::time::timeout(patience, &mut answer).await else {
+        let actions = heard(&node, to, Err(Failure::Silent));
+        let late = async move {
+            let answer = answer.await;
+            // That it is silent has been said.
+            let actions = match answer {
+                Err(Failure::Silent) => Vec::new(),
+                answer => heard(&node, to, answer),
+            };
+            Said {
+                actions,
+                late: None,
+            }
+        };
+        return Said {
+            actions,
+            late: Some(late.boxed()),
+        };
+    };
+    Said {
+        actions: heard(&node, to, answer),
+        late: None,
+    }
+}
+
+fn heard(node: &Node, to: Ordinal, answer: Result<Vec<Envelope>, Failure>) -> Vec<HostAction> {
+    with_ring(node, |ring, now| match answer {
+        Ok(messages) => ring.receive(now, to, messages).actions,
+        Err(why) => ring.unanswered(now, to, why),
+    })
+}
+
+fn patience(node: &Node) -> Duration {
+    let rounds = Duration::from_millis(node.args.stabilize_every_ms.saturating_mul(2));
+    rounds.clamp(*PATIENCE.start(), *PATIENCE.end())
+}
+
+/// One exchange with a member: the messages it answers, judged, if it is that
+/// member.
+async fn ask(
+    node: &Arc<Node>,
+    to: Ordinal,
+    messages: Vec<Envelope>,
+) -> Result<Vec<Envelope>, Failure> {
+    let Some(current) = node.current() else {
+        return Err(Failure::Busy);
+    };
+    let number = node.ring_guard.number(to);
+    let sent = exchange(node, &current, number, messages);
+    let bytes = match node.peers.ring(to, &sent).await {
+        Ok(bytes) => bytes,
+        // It lives, and one of the two views is old.
+        Err(PeerError::Refused(_, Refusal::OtherView(Some(theirs)))) => {
+            node.reconcile_views(to, Some(theirs)).await;
+            return Ok(Vec::new());
+        }
+        Err(error) => {
+            tracing::trace!(%error, "the ring cannot reach a node");
+            return Err(failure(&error));
+        }
+    };
+    // It may have been given another view meanwhile.
+    let Some(current) = node.current() else {
+        return Err(Failure::Busy);
+    };
+    let judge = |current: &Current| {
+        wire::decode(&bytes).and_then(|answer| {
+            let way = Way::Response(to);
+            node.ring_guard
+                .admit(&node.cluster, node.ordinal, current, way, answer)
+        })
+    };
+    let mut judged = judge(&current);
+    let theirs = match &judged {
+        Ok(valid) => Some(valid.exchange().view),
+        Err(refused) => refused.theirs,
+    };
+    if let Some(theirs) = theirs.filter(|theirs| *theirs != current.reference) {
+        node.reconcile_views(to, Some(theirs)).await;
+        // A name with another disk is nobody until the view says so.
+        if judged.is_err()
+            && let Some(newer) = node.current()
+            && newer.reference != current.reference
+        {
+            judged = judge(&newer);
+        }
+    }
+    match judged {
+        Ok(valid) => {
+            node.peers.note(valid.exchange());
+            Ok(valid.into_messages())
+        }
+        Err(refused) => {
+            node.ring_guard
+                .count(&refused, &format!("node {to}'s answer"));
+            Err(match refused.reason {
+                Reason::OtherCluster
+                | Reason::SpeaksForOther
+                | Reason::FromSelf
+                | Reason::Stranger
+                | Reason::OtherDisk => Failure::Gone,
+                _ => Failure::Silent,
+            })
+        }
+    }
+}
+
+fn failure(error: &PeerError) -> Failure {
+    match error {
+        PeerError::Gone(..)
+        | PeerError::Refused(_, Refusal::OtherCluster | Refusal::OtherDisk(_)) => Failure::Gone,
+        PeerError::Refused(_, Refusal::Failed(_) | Refusal::Full | Refusal::NotOwner) => {
+            Failure::Busy
+        }
+        // It has no view yet: it may soon have one, or has lost its disk.
+        PeerError::Refused(_, Refusal::OtherView(_)) => Failure::Silent,
+        PeerError::NoAddress(_) | PeerError::Unreachable(..) | PeerError::Unreadable(..) => {
+            Failure::Silent
         }
     }
 }
@@ -100,98 +292,21 @@ fn exchange(
         boot: node.store.boot(),
         number,
         view: current.reference,
-        available: node.store.space().available,
+        available: available(node),
         messages,
     }
 }
 
-/// Asks a node; what comes back has been judged.
-async fn ask(
-    node: &Arc<Node>,
-    current: &Current,
-    to: Ordinal,
-    messages: Vec<Envelope>,
-) -> Result<Valid, PeerError> {
-    let number = node.ring_guard.number(to);
-    let sent = exchange(node, current, number, messages);
-    let bytes = match node.peers.ring(to, &sent).await {
-        Err(PeerError::Refused(to, Refusal::OtherView(Some(theirs)))) => {
-            node.reconcile_views(to, Some(theirs)).await;
-            return Err(PeerError::Refused(to, Refusal::OtherView(Some(theirs))));
-        }
-        other => other?,
-    };
-    // It may have been given another view meanwhile.
-    let Some(current) = node.current() else {
-        return Err(PeerError::Unreadable(
-            to,
-            "there is no view any more".into(),
-        ));
-    };
-    let judged = wire::decode(&bytes).and_then(|answer| {
-        let way = Way::Response(to);
-        node.ring_guard
-            .admit(&node.cluster, node.ordinal, &current, way, answer)
-    });
-    let theirs = match &judged {
-        Ok(valid) => Some(valid.exchange().view),
-        Err(refused) => {
-            node.ring_guard
-                .count(refused, &format!("node {to}'s answer"));
-            refused.theirs
-        }
-    };
-    if let Some(theirs) = theirs.filter(|theirs| *theirs != current.reference) {
-        node.reconcile_views(to, Some(theirs)).await;
-    }
-    let valid = judged.map_err(|refused| PeerError::Unreadable(to, refused.to_string()))?;
-    node.peers.note(valid.exchange());
-    Ok(valid)
-}
-
-/// Carries batches out, and what comes of their answers, until nothing is left
-/// or enough has been said for one tick.
-async fn send(node: &Arc<Node>, current: &Current, actions: Vec<HostAction>) {
-    let mut actions = actions;
-    for _ in 0..4 {
-        if actions.is_empty() {
-            return;
-        }
-        let mut sent: FuturesUnordered<_> = actions
-            .into_iter()
-            .map(|HostAction::Send { to, messages }| one(node, current, to, messages))
-            .collect();
-        actions = Vec::new();
-        while let Some(more) = sent.next().await {
-            actions.extend(more);
-        }
-    }
-    // What is left waits for the time-outs of the ring itself.
-    for HostAction::Send { to, .. } in actions {
-        tracing::trace!(to = to.0, "a batch is left for later");
-    }
-}
-
-async fn one(
-    node: &Arc<Node>,
-    current: &Current,
-    to: Ordinal,
-    messages: Vec<Envelope>,
-) -> Vec<HostAction> {
-    match ask(node, current, to, messages).await {
-        Ok(answer) => {
-            with_ring(node, |ring, now| {
-                ring.receive(now, to, answer.into_messages())
-            })
-            .actions
-        }
-        // It lives, and one of the two views is old.
-        Err(PeerError::Refused(_, Refusal::OtherView(Some(_)))) => {
-            with_ring(node, |ring, now| ring.receive(now, to, Vec::new())).actions
-        }
-        Err(error) => {
-            tracing::trace!(%error, "the ring cannot reach a node");
-            with_ring(node, |ring, now| ring.unreachable(now, to))
+/// The free space for others to know; asking the file system for every exchange
+/// would cost more than the rest of it.
+fn available(node: &Node) -> u64 {
+    let mut known = node.told_space.lock().unwrap_or_else(|p| p.into_inner());
+    match *known {
+        Some((at, available)) if at.elapsed() < SPACE_EVERY => available,
+        _ => {
+            let available = node.store.space().available;
+            *known = Some((Instant::now(), available));
+            available
         }
     }
 }
@@ -222,40 +337,51 @@ pub fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchange, Ref
         ring.receive(now, from, valid.into_messages())
     });
     if !received.actions.is_empty() {
-        let (node, current) = (node.clone(), current.clone());
-        node.clone()
-            .workers
-            .background(async move { send(&node, &current, received.actions).await });
+        node.workers
+            .background(send(node.clone(), received.actions));
     }
     Ok(exchange(node, &current, 0, received.replies))
 }
 
-/// Asks some members in turn for their news, so that liveness, space and views
-/// are known of nodes that the ring's own messages do not reach.
-async fn gossip(node: &Arc<Node>, current: &Current, turn: &mut usize) {
-    let members: BTreeMap<Ordinal, _> = current
-        .view
-        .members()
-        .into_iter()
-        .filter(|m| m.disk != node.disk())
-        .map(|m| (m.ordinal, m.disk))
-        .collect();
-    let all: Vec<Ordinal> = members.into_keys().collect();
-    if all.is_empty() {
-        return;
-    }
-    let some: Vec<Ordinal> = (0..all.len().min(GOSSIP_AT_ONCE))
-        .map(|i| all[(*turn + i) % all.len()])
-        .collect();
-    *turn = (*turn + some.len()) % all.len();
-    let mut asked: FuturesUnordered<_> = some
-        .into_iter()
-        .map(|to| one(node, current, to, Vec::new()))
-        .collect();
-    while let Some(actions) = asked.next().await {
-        if !actions.is_empty() {
-            send(node, current, actions).await;
+/// Asks the members that nothing was heard of for the longest time for their
+/// news, so that liveness, space and views are known of nodes that the ring's
+/// own messages do not reach. Both sides hear of each other, so most need not ask.
+#[derive(Default)]
+struct Gossip {
+    at: Option<Instant>,
+    asked: BTreeMap<Ordinal, Instant>,
+}
+
+impl Gossip {
+    fn due(&mut self, node: &Node, current: &Current) -> Vec<HostAction> {
+        if self.at.is_some_and(|at| at.elapsed() < GOSSIP_EVERY) {
+            return Vec::new();
         }
+        let now = Instant::now();
+        self.at = Some(now);
+        let members = current.view.members();
+        let fresh = (FRESH_EACH * members.len() as u32).clamp(*FRESH.start(), *FRESH.end());
+        let mut stale: Vec<(Option<Instant>, Ordinal)> = members
+            .iter()
+            .map(|m| m.ordinal)
+            .filter(|ordinal| *ordinal != node.ordinal)
+            .map(|ordinal| {
+                let heard = node.peers.heard(ordinal).map(|h| h.at);
+                (heard.max(self.asked.get(&ordinal).copied()), ordinal)
+            })
+            .filter(|(at, _)| at.is_none_or(|at| now.duration_since(at) >= fresh))
+            .collect();
+        stale.sort_unstable();
+        stale.dedup();
+        stale.truncate(GOSSIP_AT_ONCE);
+        self.asked
+            .retain(|ordinal, _| members.iter().any(|m| m.ordinal == *ordinal));
+        self.asked.extend(stale.iter().map(|(_, to)| (*to, now)));
+        let ask = |(_, to)| HostAction::Send {
+            to,
+            messages: Vec::new(),
+        };
+        stale.into_iter().map(ask).collect()
     }
 }
 
@@ -290,16 +416,18 @@ pub async fn lookup(node: &Arc<Node>, id: Id) -> Result<Found, LookupFailed> {
 
 /// Sends one question of a look-up; its reply, if there is one.
 async fn question(node: &Arc<Node>, envelope: Envelope) -> Option<Message> {
-    let current = node.current()?;
     let to = envelope.to.ordinal;
-    match ask(node, &current, to, vec![envelope]).await {
-        Ok(answer) => {
-            let mut messages = answer.into_messages().into_iter().map(|e| e.message);
+    let answer = tokio::time::timeout(patience(node), ask(node, to, vec![envelope]))
+        .await
+        .unwrap_or(Err(Failure::Silent));
+    match answer {
+        Ok(messages) => {
+            let mut messages = messages.into_iter().map(|e| e.message);
             messages.find(Message::is_reply)
         }
-        Err(PeerError::Refused(_, Refusal::OtherView(Some(_)))) => None,
-        Err(_) => {
-            with_ring(node, |ring, now| ring.unreachable(now, to));
+        Err(why) => {
+            let actions = with_ring(node, |ring, now| ring.unanswered(now, to, why));
+            node.workers.background(send(node.clone(), actions));
             None
         }
     }

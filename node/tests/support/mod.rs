@@ -1,7 +1,12 @@
 //! Real node processes on loopback, driven as an operator would drive them.
 
+#![allow(dead_code, reason = "each of the tests uses a part of this")]
+
+pub mod ring;
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use chord_api::client::NodeClient;
@@ -13,6 +18,8 @@ pub const UID: &str = "0b0c6a1e-1111-4222-8333-444444444444";
 
 /// Nodes in a folder of their own; all are ended when this goes.
 pub struct Cluster {
+    /// What every node is started with, besides where things are.
+    pub args: Vec<String>,
     pub dir: tempfile::TempDir,
     pub nodes: Vec<Node>,
     pub operator: NodeClient,
@@ -27,22 +34,52 @@ pub struct Node {
     ports: (u16, u16),
 }
 
+/// Everything by itself soon, so that tests need not wait.
+const QUICK: [&str; 10] = [
+    "--capacity",
+    "268435456",
+    "--migrate-every-ms",
+    "300",
+    "--replicate-every-ms",
+    "500",
+    "--drop-redundant-after-ms",
+    "500",
+    "--stabilize-every-ms",
+    "200",
+];
+
+/// A port that nobody listens on, below those that the system gives to outgoing
+/// connections: else a node that is started again might find its own port taken.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (start.wrapping_add(step) % 20_000) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Cluster {
     /// Starts `count` nodes that no view knows yet.
     pub fn start(count: u32) -> Cluster {
+        Cluster::start_with(count, &QUICK)
+    }
+
+    /// Starts `count` nodes with these arguments.
+    pub fn start_with(count: u32, args: &[&str]) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("secret"), SECRET).unwrap();
         let operator = NodeClient::new(SECRET, Duration::from_secs(5)).unwrap();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .unwrap();
         let mut cluster = Cluster {
+            args: args.iter().map(ToString::to_string).collect(),
             dir,
             nodes: Vec::new(),
             operator,
@@ -56,14 +93,20 @@ impl Cluster {
 
     /// Starts one more.
     pub fn add(&mut self) {
-        let ports = (free_port(), free_port());
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        self.nodes.push(Node {
-            child: None,
-            client: url(ports.0),
-            peer: url(ports.1),
-            ports,
-        });
+        self.nodes.push(Node::somewhere());
+        self.publish();
+        self.run(self.nodes.len() - 1);
+    }
+
+    /// Gives a node that does not run another address.
+    pub fn move_away(&mut self, n: usize) {
+        assert!(self.nodes[n].child.is_none());
+        self.nodes[n] = Node::somewhere();
+        self.publish();
+    }
+
+    /// Writes down where the nodes are.
+    fn publish(&self) {
         let listed: serde_json::Map<String, serde_json::Value> = self
             .nodes
             .iter()
@@ -79,7 +122,6 @@ impl Cluster {
         let temporary = self.dir.path().join("nodes.tmp");
         std::fs::write(&temporary, text).unwrap();
         std::fs::rename(temporary, self.dir.path().join("nodes.json")).unwrap();
-        self.run(self.nodes.len() - 1);
     }
 
     /// The disk of a node.
@@ -95,7 +137,10 @@ impl Cluster {
             .open(self.dir.path().join(format!("node-{n}.log")))
             .unwrap();
         let ports = self.nodes[n].ports;
-        let child = Command::new(env!("CARGO_BIN_EXE_chord-node"))
+        // Another build of the node can be put to the same tests.
+        let program = std::env::var_os("CHORD_NODE_BIN")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_chord-node").into());
+        let child = Command::new(program)
             .arg("--data")
             .arg(self.disk(n))
             .args([
@@ -111,21 +156,10 @@ impl Cluster {
             .arg(self.dir.path().join("nodes.json"))
             .args(["--client-listen", &format!("127.0.0.1:{}", ports.0)])
             .args(["--peer-listen", &format!("127.0.0.1:{}", ports.1)])
-            .args([
-                "--capacity",
-                "268435456",
-                "--migrate-every-ms",
-                "300",
-                "--replicate-every-ms",
-                "500",
-            ])
-            .args([
-                "--drop-redundant-after-ms",
-                "500",
-                "--stabilize-every-ms",
-                "200",
-            ])
-            .stdin(Stdio::null())
+            .args(&self.args)
+            // They end when this process does, however that comes about.
+            .arg("--exit-with-stdin")
+            .stdin(Stdio::piped())
             .stderr(log)
             .spawn()
             .unwrap();
@@ -140,6 +174,16 @@ impl Cluster {
         }
     }
 
+    /// Kills these at one moment.
+    pub fn kill_all(&mut self, nodes: &[usize]) {
+        for n in nodes {
+            if let Some(child) = &mut self.nodes[*n].child {
+                child.kill().unwrap();
+            }
+        }
+        nodes.iter().for_each(|n| self.kill(*n));
+    }
+
     /// A node's report, once it answers.
     pub async fn report(&self, n: usize) -> NodeReport {
         self.eventually(&format!("node {n} answers"), async || {
@@ -150,7 +194,17 @@ impl Cluster {
 
     /// Waits until `look` finds something; shows the nodes' logs if it never does.
     pub async fn eventually<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-        let end = Instant::now() + Duration::from_secs(60);
+        self.within(Duration::from_secs(60), what, look).await
+    }
+
+    /// As `eventually`, for what takes longer.
+    pub async fn within<T>(
+        &self,
+        most: Duration,
+        what: &str,
+        look: impl AsyncFn() -> Option<T>,
+    ) -> T {
+        let end = Instant::now() + most;
         while Instant::now() < end {
             if let Some(found) = look().await {
                 return found;
@@ -285,14 +339,28 @@ impl Cluster {
     }
 }
 
+impl Node {
+    fn somewhere() -> Node {
+        let ports = (free_port(), free_port());
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        Node {
+            child: None,
+            client: url(ports.0),
+            peer: url(ports.1),
+            ports,
+        }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for node in &mut self.nodes {
-            if let Some(child) = &mut node.child {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-        }
+        let mut children: Vec<Child> = self
+            .nodes
+            .iter_mut()
+            .filter_map(|n| n.child.take())
+            .collect();
+        children.iter_mut().for_each(|c| drop(c.kill()));
+        children.iter_mut().for_each(|c| drop(c.wait()));
     }
 }
 

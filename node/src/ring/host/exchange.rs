@@ -8,7 +8,7 @@ use super::super::core::{Action, Event, Note, Vnode, Who};
 use super::super::lookup::Next;
 use super::super::message::{Envelope, Message, Peer, RequestId, Standing};
 use super::outside::{Outside, Verdict};
-use super::{Host, HostAction, Phase, Running, Slot};
+use super::{Failure, Host, HostAction, Phase, Running, Slot};
 
 /// Marks the request ids of the host apart from those of its virtual nodes.
 const HOST_REQUEST: u32 = 1 << 31;
@@ -39,6 +39,11 @@ impl Host {
                 };
                 self.post(answer(message));
             }
+            Message::Probe { request, of } => {
+                let word = self.probed(now, of);
+                self.post(answer(Message::Probed { request, of, word }));
+            }
+            Message::Probed { of, word, .. } => self.liveness.told(now, from.ordinal, of, word),
             message => {
                 if let Some(request) = message.answers()
                     && let Some(running) = self.lookups.remove(&request)
@@ -172,14 +177,16 @@ impl Host {
         }
     }
 
-    pub(super) fn failed(&mut self, now: u64, ordinal: Ordinal) {
+    pub(super) fn failed(&mut self, now: u64, ordinal: Ordinal, why: Failure) {
         if ordinal == self.ordinal {
             return;
         }
         let known = self.liveness.alive(ordinal);
-        let dead = self.liveness.missed(now, ordinal);
-        if known {
+        let dead = self.liveness.missed(now, ordinal, why);
+        if known && dead {
             self.rounds.hurry(now, self.config.stabilize_ms);
+        } else if known && why != Failure::Busy {
+            self.probes.hurry(now, self.config.stabilize_ms / 4);
         }
         if let Phase::Outside(outside) = &mut self.phase {
             outside.lost(ordinal);

@@ -8,7 +8,7 @@ use chord_api::{Id, Ordinal};
 use super::super::core::Event;
 use super::super::lookup::Lookup;
 use super::super::message::{Envelope, Message, Peer};
-use super::{Host, Phase, Running};
+use super::{Failure, Host, Phase, Running};
 
 /// Quiet rounds before the next is put off longer.
 const QUIET_ROUNDS: u32 = 3;
@@ -75,7 +75,7 @@ impl Host {
         late.sort_unstable();
         late.dedup();
         for ordinal in late {
-            self.failed(now, ordinal);
+            self.failed(now, ordinal, Failure::Silent);
         }
     }
 
@@ -90,9 +90,8 @@ impl Host {
         }
         if self.rounds.at <= now {
             let (period, backoff) = (self.config.stabilize_ms, self.config.backoff);
-            // A host that is suspected is asked again soon, and so is a ring by
-            // those that are not in it.
-            if self.liveness.suspects_any() || self.slots.iter().any(|s| !s.vnode.is_member()) {
+            // A ring is asked again soon by those that are not in it.
+            if self.slots.iter().any(|s| !s.vnode.is_member()) {
                 self.rounds.quiet = 0;
             }
             self.rounds.next(now, self.ordinal, period, backoff);

@@ -2,7 +2,8 @@
 
 use chord_api::{Ordinal, Token};
 
-use super::super::core::{Action, Event, Rules, Vnode};
+use super::super::core::{Action, Event, Vnode};
+use super::super::rules::Rules;
 use super::super::host::Config;
 use super::super::message::{Message, Peer};
 
