@@ -83,11 +83,28 @@ pub struct Member {
     /// Sorted, without duplicates.
     #[serde(with = "packed_tokens")]
     pub tokens: Vec<Token>,
+    /// Where it stood when its disk became a member: `topology.kubernetes.io/zone`
+    /// of its machine. Fixed from then on, as its tokens are: who owns what must
+    /// not change because a pod was started elsewhere.
     #[serde(default)]
     pub zone: Option<String>,
+    /// The machine (the Kubernetes node) that it ran on then. Views of format 1
+    /// have none, and their zones place nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Given up as dead: keeps its tokens, owns nothing.
     #[serde(default)]
     pub out: bool,
+}
+
+impl Member {
+    /// Zone and machine as far as they count for placement.
+    pub fn site(&self) -> (Option<&str>, Option<&str>) {
+        match &self.machine {
+            Some(machine) => (self.zone.as_deref(), Some(machine)),
+            None => (None, None),
+        }
+    }
 }
 
 /// Tokens as eight bytes each where the format is binary.
@@ -225,7 +242,7 @@ pub struct ViewRef {
 pub enum BadView {
     #[error("the view cannot be decoded: {0}")]
     Encoding(String),
-    #[error("the view is of format {0}, this program reads format {FORMAT}")]
+    #[error("the view is of format {0}, this program reads formats {FORMAT} and {PLACED}")]
     Format(u8),
     #[error("the view is not well formed: {0}")]
     Form(String),
@@ -238,6 +255,10 @@ pub enum BadView {
 
 /// The version of the encoding; the first byte of it.
 const FORMAT: u8 = 1;
+
+/// The version for views with machines: whoever does not know them would place
+/// copies by another rule, so it has to refuse such a view.
+const PLACED: u8 = 2;
 
 impl View {
     /// The first view of a cluster.
@@ -353,9 +374,19 @@ impl View {
         ViewHash(*blake3::hash(&self.encode()).as_bytes())
     }
 
+    /// The lowest format that says all there is to say, so that a view has one
+    /// encoding and one hash.
+    fn format(&self) -> u8 {
+        let placed = |table: &Table| table.members.iter().any(|m| m.machine.is_some());
+        match placed(self.old()) || placed(self.new_table()) {
+            true => PLACED,
+            false => FORMAT,
+        }
+    }
+
     /// The binary form: a format byte, then MessagePack.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = vec![self.format()];
         // Writing plain owned values to memory has no way to fail.
         out.extend(rmp_serde::to_vec_named(self).unwrap_or_default());
         out
@@ -365,9 +396,18 @@ impl View {
     pub fn decode(bytes: &[u8]) -> Result<View, BadView> {
         match bytes.split_first() {
             None => Err(BadView::Encoding("it is empty".into())),
-            Some((&FORMAT, rest)) => rmp_serde::from_slice::<View>(rest)
-                .map_err(|e| BadView::Encoding(e.to_string()))?
-                .checked(),
+            Some((&format @ (FORMAT | PLACED), rest)) => {
+                let view = rmp_serde::from_slice::<View>(rest)
+                    .map_err(|e| BadView::Encoding(e.to_string()))?
+                    .checked()?;
+                match view.format() == format {
+                    true => Ok(view),
+                    false => Err(BadView::Encoding(format!(
+                        "it says format {format} and is of format {}",
+                        view.format()
+                    ))),
+                }
+            }
             Some((&other, _)) => Err(BadView::Format(other)),
         }
     }
@@ -424,6 +464,7 @@ mod tests {
                 disk: DiskId(uuid::Uuid::from_u128(u128::from(n))),
                 tokens: vec![Token(u64::from(n) << 32), Token(u64::from(n) << 32 | 7)],
                 zone: None,
+                machine: None,
                 out: false,
             })
             .collect();
@@ -467,6 +508,35 @@ mod tests {
     }
 
     #[test]
+    fn a_view_written_before_machines_were_keeps_its_bytes() {
+        // As the program wrote it that knew zones only.
+        let old = "0184a7636c7573746572a163a565706f636801a6706172656e74d940OOOO\
+                   a67461626c657381a6537461626c6582ab7265706c69636174696f6e01a76d656d6265727391\
+                   85a76f7264696e616c00a46469736bc41000000000000000000000000000000007\
+                   a6746f6b656e73c4080000000000000005a47a6f6e65a161a36f7574c2"
+            .replace("OOOO", &"30".repeat(64));
+        let bytes = hex::decode(old).unwrap();
+        let view = View::decode(&bytes).unwrap();
+        assert_eq!(view.old().members[0].zone.as_deref(), Some("a"));
+        assert_eq!(view.encode(), bytes);
+    }
+
+    #[test]
+    fn a_view_with_machines_is_refused_by_who_cannot_read_them() {
+        let mut placed = table(&[0, 1]);
+        for member in &mut placed.members {
+            member.zone = Some("a".into());
+            member.machine = Some(format!("m{}", member.ordinal));
+        }
+        let view = View::first(ClusterUid("c".into()), placed).unwrap();
+        let mut bytes = view.encode();
+        assert_eq!(bytes[0], 2, "another format than that of older programs");
+        assert_eq!(View::decode(&bytes).unwrap(), view);
+        bytes[0] = 1;
+        assert!(View::decode(&bytes).is_err(), "one encoding, one hash");
+    }
+
+    #[test]
     fn a_malformed_table_is_refused() {
         let mut few = table(&[0]);
         assert!(View::first(ClusterUid("c".into()), few.clone()).is_err());
@@ -485,6 +555,7 @@ mod tests {
                 disk: DiskId::random(),
                 tokens: (0..32).map(|t| Token((u64::from(n) << 32) + t)).collect(),
                 zone: None,
+                machine: None,
                 out: false,
             })
             .collect();

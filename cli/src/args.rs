@@ -298,6 +298,12 @@ pub enum SimWhat {
 pub struct SimPlacement {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub nodes: u32,
+    /// Spread the nodes over so many zones, in turn (0: without zones)
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub zones: u32,
+    /// Weights of the nodes, in turn: 1,1,2 makes every third twice as large
+    #[arg(long, value_delimiter = ',', value_parser = weight)]
+    pub weights: Vec<f64>,
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub tokens: u32,
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
@@ -306,6 +312,13 @@ pub struct SimPlacement {
     pub keys: u64,
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+fn weight(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(weight) if (0.1..=16.0).contains(&weight) => Ok(weight),
+        _ => Err("a weight is a number from 0.1 to 16".to_string()),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -132,6 +132,7 @@ impl Nodes {
                 .map(|t| Token((t << 61) | ((*n as u64 + 1) << 40)))
                 .collect(),
             zone: None,
+            machine: None,
             out: false,
         };
         Table {

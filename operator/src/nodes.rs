@@ -224,6 +224,7 @@ mod tests {
             disk: DiskId::random(),
             tokens: vec![Token(n.into())],
             zone: None,
+            machine: None,
             out: false,
         };
         let table = Table {

@@ -141,7 +141,10 @@ fn lines(status: &ChordClusterStatus, apart: usize) -> Vec<String> {
     }
     for condition in &status.conditions {
         // What is as it should be needs no words.
-        let wanted = matches!(condition.type_.as_str(), "Ready" | "StorageHealthy");
+        let wanted = matches!(
+            condition.type_.as_str(),
+            "Ready" | "StorageHealthy" | "CopiesSpread"
+        );
         if (condition.status == "True") != wanted && !condition.message.is_empty() {
             lines.push(format!(
                 "note     {}: {}",

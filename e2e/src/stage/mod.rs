@@ -287,7 +287,10 @@ pub fn summary(status: &Value) -> String {
         .into_iter()
         .flatten()
         .filter(|c| {
-            !matches!(c["type"].as_str(), Some("Ready" | "StorageHealthy"))
+            !matches!(
+                c["type"].as_str(),
+                Some("Ready" | "StorageHealthy" | "CopiesSpread")
+            )
                 == (c["status"] == "True")
         })
         .map(|c| {

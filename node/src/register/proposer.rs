@@ -275,6 +275,7 @@ mod tests {
             disk: disk(n),
             tokens: vec![Token(u64::from(n) * 1000 + 1)],
             zone: None,
+            machine: None,
             out: false,
         });
         let table = Table {

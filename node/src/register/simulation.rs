@@ -111,6 +111,7 @@ fn table(replication: u8, ordinals: &[u32]) -> Table {
             disk: disk(*n),
             tokens: vec![Token(u64::from(*n) * 1000 + 1)],
             zone: None,
+            machine: None,
             out: false,
         })
         .collect();

@@ -125,6 +125,7 @@ fn view(epochs: u64, cluster: &str) -> View {
         disk: DiskId(uuid::Uuid::from_u128(u128::from(n))),
         tokens: vec![Token(u64::from(n) << 60)],
         zone: None,
+        machine: None,
         out: false,
     };
     let table = Table {

@@ -244,6 +244,7 @@ impl Cluster {
                 disk: report.disk,
                 tokens,
                 zone: None,
+                machine: None,
                 out: false,
             });
         }

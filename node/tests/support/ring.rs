@@ -42,6 +42,7 @@ impl Cluster {
                     .into_iter()
                     .collect(),
                 zone: None,
+                machine: None,
                 out: false,
             });
         }

@@ -39,8 +39,8 @@ pub struct ChordClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<AutoscalingStatus>,
     /// `Ready`, `Progressing`, `Degraded`, `StorageHealthy`, `ScalingLimited`,
-    /// `ScaleDownBlocked`, `Paused`; `NameConflict`, `InvalidSpec` and `ApplyFailed`
-    /// where they apply.
+    /// `ScaleDownBlocked`, `Paused`; `CopiesSpread`, `NameConflict`, `InvalidSpec` and
+    /// `ApplyFailed` where they apply.
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
 }

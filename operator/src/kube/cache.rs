@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, Pod, PodSpec, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -185,9 +187,12 @@ impl Caches {
                 tasks,
                 |_: &mut ServiceAccount| {},
             ),
-            // A pod's spec is the longest part of it, and nobody reads it here.
+            // A pod's spec is the longest part of it, and only its machine is read here.
             pods: watch(client, namespace, trigger, tasks, |pod: &mut Pod| {
-                pod.spec = None
+                pod.spec = pod.spec.take().map(|spec| PodSpec {
+                    node_name: spec.node_name,
+                    ..PodSpec::default()
+                })
             }),
             claims: watch(
                 client,

@@ -241,6 +241,7 @@ mod tests {
             disk: DiskId::random(),
             tokens: vec![Token(1)],
             zone: None,
+            machine: None,
             out: false,
         };
         let table = Table {

@@ -12,6 +12,7 @@ pub mod claims;
 pub mod controller;
 pub mod error;
 pub mod leader;
+pub mod machines;
 pub mod metrics;
 pub mod names;
 pub mod objects;
@@ -121,6 +122,7 @@ async fn operate(
         client: client.clone(),
         metrics: metrics.clone(),
         rolling: Rolling::default(),
+        machines: machines::Machines::default(),
         node_image: options.node_image.clone(),
         operator_namespace: options.pod_namespace.clone(),
     });

@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use super::cache::Caches;
 use super::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
 use crate::nodes::{Reports, held_views, observe_nodes};
-use crate::plan::{Node, Observed, Stored, Trouble};
+use crate::plan::{Node, Observed, Site, Stored, Trouble};
 
 /// What there is of a cluster.
 #[derive(Default)]
@@ -87,6 +87,7 @@ pub async fn observe(
     seen: &Seen,
     targets: &[(Ordinal, String)],
     heard: &mut BTreeSet<Ordinal>,
+    sites: BTreeMap<Ordinal, Site>,
     stored: Stored,
 ) -> (Observed, Reports) {
     let mut reports = observe_nodes(client, targets, heard).await;
@@ -105,7 +106,7 @@ pub async fn observe(
     let held = held_views(client, targets, &reports, &stored).await;
     (
         Observed {
-            nodes: nodes(seen, &reports),
+            nodes: nodes(seen, &reports, sites),
             stored,
             held,
         },
@@ -113,7 +114,11 @@ pub async fn observe(
     )
 }
 
-fn nodes(seen: &Seen, reports: &Reports) -> BTreeMap<Ordinal, Node> {
+fn nodes(
+    seen: &Seen,
+    reports: &Reports,
+    mut sites: BTreeMap<Ordinal, Site>,
+) -> BTreeMap<Ordinal, Node> {
     let below = (0..seen.replicas).map(Ordinal);
     let ordinals: BTreeSet<Ordinal> = below
         .chain(seen.pods.keys().copied())
@@ -130,6 +135,7 @@ fn nodes(seen: &Seen, reports: &Reports) -> BTreeMap<Ordinal, Node> {
                     claim.is_some_and(|c| has_volume(c)),
                     at.0 < seen.replicas,
                     reports.get(&at),
+                    sites.remove(&at),
                 ),
             )
         })
@@ -148,6 +154,7 @@ fn node(
     volume: bool,
     meant_to_run: bool,
     report: Option<&Result<NodeReport, NodeError>>,
+    site: Option<Site>,
 ) -> Node {
     let terminating = pod.is_some_and(|p| p.metadata.deletion_timestamp.is_some());
     // A pod that is beyond the StatefulSet's number and on its way out cannot be
@@ -170,7 +177,7 @@ fn node(
         revision: pod.and_then(|p| p.annotations().get(REVISION).cloned()),
         disk_exists: volume,
         terminating,
-        zone: pod.and_then(|p| p.labels().get("topology.kubernetes.io/zone").cloned()),
+        site,
         report,
         trouble,
     }
@@ -271,7 +278,7 @@ mod tests {
                 why: "timed out".into(),
             })
         };
-        let trouble = |pod: &Pod| node(Some(pod), true, true, Some(&missed())).trouble;
+        let trouble = |pod: &Pod| node(Some(pod), true, true, Some(&missed()), None).trouble;
         let running = trouble(&pod(json!({"phase": "Running", "podIP": "10.0.0.7"})));
         assert!(matches!(running, Some(Trouble::Silent(_))), "{running:?}");
         let crashing = json!({"containerStatuses": [{"name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 7,
@@ -282,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_pod_that_leaves_counts_as_gone_and_its_last_words_do_not() {
-        let node = |pod, meant| node(pod, true, meant, None);
+        let node = |pod, meant| node(pod, true, meant, None, None);
         let leaving = terminating(pod(json!({})));
         assert!(!node(Some(&leaving), false).running);
         assert!(
@@ -310,7 +317,7 @@ mod tests {
             let claim = serde_json::from_value(json!({"spec": spec})).unwrap();
             seen.claims.insert(ordinal, Arc::new(claim));
         }
-        let disks: Vec<bool> = nodes(&seen, &Reports::new())
+        let disks: Vec<bool> = nodes(&seen, &Reports::new(), BTreeMap::new())
             .values()
             .map(|n| n.disk_exists)
             .collect();

@@ -209,6 +209,7 @@ mod tests {
                 disk,
                 tokens: vec![Token(1)],
                 zone: None,
+                machine: None,
                 out: false,
             }],
         };

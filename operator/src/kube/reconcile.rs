@@ -17,6 +17,7 @@ use kube::{Client, ResourceExt};
 use super::apply::{Applied, Applier};
 use super::cache::Caches;
 use super::error::Error;
+use super::machines::Machines;
 use super::metrics::Metrics;
 use super::names::Names;
 use super::objects::{BroughtAbout, Outcome, Round, replicas_of};
@@ -48,6 +49,7 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     pub publisher: Publisher,
     pub rolling: Rolling,
+    pub machines: Machines,
     /// The image of nodes whose spec names none.
     pub node_image: String,
     /// The namespace that the operator runs in, where it is known.
@@ -198,9 +200,10 @@ async fn steps(
     );
     let seen = observe::look(caches, names, set_replicas, horizon);
     let targets = observe::targets(&seen);
+    let sites = shared.machines.sites(&shared.client, &seen.pods).await;
     let heard = &mut state.heard;
-    let (observed, reports) =
-        observe::observe(&nodes, &seen, &targets, heard, kept.stored.clone()).await;
+    let stored = kept.stored.clone();
+    let (observed, reports) = observe::observe(&nodes, &seen, &targets, heard, sites, stored).await;
 
     // Plan.
     let time = now();

@@ -153,6 +153,7 @@ mod tests {
             disk,
             tokens: vec![Token(u64::from(n) + 1)],
             zone: None,
+            machine: None,
             out: false,
         }
     }

@@ -314,6 +314,7 @@ mod tests {
             disk: DiskId::random(),
             tokens: vec![Token(u64::from(n) + 1)],
             zone: None,
+            machine: None,
             out: false,
         };
         let table = Table {

@@ -9,7 +9,7 @@ use super::files::{DesiredSlot, EventLine, NodeLine, Nodes, Slots, StatusFile};
 use crate::crd::status::{ConditionNow, Context, time};
 use crate::crd::{ChordCluster, ChordClusterStatus};
 use crate::nodes::Reports;
-use crate::plan::{Event, Millis, Node, Observed, Plan, Slot, Stored, Trouble};
+use crate::plan::{Event, Millis, Node, Observed, Plan, Site, Slot, Stored, Trouble};
 
 /// Whom to ask, and where.
 pub fn targets(running: &Nodes) -> Vec<(Ordinal, String)> {
@@ -45,7 +45,8 @@ pub fn observed(
                 disk_exists: process.disk_exists,
                 terminating: process.pid.is_some()
                     && matches!(slots.slots.get(&ordinal), Some(DesiredSlot::Absent { .. })),
-                zone: None,
+                // All of them on this machine: nothing to spread over.
+                site: Some(Site::default()),
                 report: answer.and_then(|a| a.as_ref().ok()).cloned(),
                 trouble: process.trouble.map(Trouble::Broken).or_else(|| {
                     answer

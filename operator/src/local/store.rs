@@ -185,6 +185,7 @@ mod tests {
             disk: DiskId::random(),
             tokens: vec![Token(1)],
             zone: None,
+            machine: None,
             out: false,
         };
         Table {

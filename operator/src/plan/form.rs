@@ -3,8 +3,9 @@
 use chord_api::{Member, Ordinal, Table, View};
 
 use super::facts::{awaited, name_of, report_at};
+use super::places;
 use super::types::{Observed, Spec};
-use crate::tokens;
+use crate::tokens::{self, Seat};
 
 /// The first view with `nodes` ordinals, or why it cannot be made yet.
 pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String> {
@@ -24,7 +25,7 @@ pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String
         .map(|o| awaited(observed, *o))
         .collect();
     let mut members: Vec<Member> = Vec::new();
-    let assigned = tokens::assign(spec.tokens_per_node, spec.replication, nodes as usize);
+    let mut capacities: Vec<u64> = Vec::new();
     for ordinal in ordinals {
         let Some(report) = report_at(observed, ordinal) else {
             continue;
@@ -48,16 +49,14 @@ pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String
                 report.disk
             ));
         }
-        let Some(tokens) = assigned.get(ordinal.0 as usize) else {
-            continue;
-        };
-        if !spec.drained.contains(&ordinal) {
-            let zone = observed.nodes.get(&ordinal).and_then(|n| n.zone.clone());
+        if ordinal.0 < nodes && !spec.drained.contains(&ordinal) {
+            capacities.push(report.space.capacity);
             members.push(Member {
                 ordinal,
                 disk: report.disk,
-                tokens: tokens.clone(),
-                zone,
+                tokens: Vec::new(),
+                zone: None,
+                machine: None,
                 out: false,
             });
         }
@@ -74,6 +73,25 @@ pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String
             silent.len(),
             ordinals_known
         ));
+    }
+    let ordinals: Vec<Ordinal> = members.iter().map(|m| m.ordinal).collect();
+    let usual = spec.tokens_per_node;
+    let others: Vec<(u32, u64)> = capacities.iter().map(|c| (usual, *c)).collect();
+    let sites = places::at_forming(observed, &ordinals)?;
+    let seats: Vec<Seat> = sites
+        .iter()
+        .zip(&capacities)
+        .map(|(site, capacity)| Seat {
+            tokens: tokens::tokens_for(*capacity, &others, usual),
+            zone: site.zone.clone(),
+            machine: site.machine.clone(),
+        })
+        .collect();
+    let assigned = tokens::assign(spec.replication, &seats);
+    for ((member, site), tokens) in members.iter_mut().zip(sites).zip(assigned) {
+        member.zone = site.zone;
+        member.machine = site.machine;
+        member.tokens = tokens;
     }
     let table = Table {
         replication: spec.replication,

@@ -3,14 +3,16 @@
 //! A pure function: the same values give the same plan. One round takes at most
 //! one step with the view; the next round sees what came of it. `adopt` finds the
 //! view in force, `form` makes the first, `scale` says how many nodes are wanted,
-//! `wanted` which table, `change` which view is next, `slots` what runs where,
-//! `restart` which node takes new settings, `status` tells it.
+//! `wanted` which table, `places` what is recorded of where members stand, `change`
+//! which view is next, `slots` what runs where, `restart` which node takes new
+//! settings, `status` tells it.
 
 mod adopt;
 mod change;
 mod facts;
 mod fit;
 mod form;
+mod places;
 mod restart;
 mod scale;
 mod slots;
@@ -20,6 +22,8 @@ mod wanted;
 
 #[cfg(test)]
 mod autoscaling_tests;
+#[cfg(test)]
+mod places_tests;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]

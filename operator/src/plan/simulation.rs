@@ -219,6 +219,12 @@ fn fault(world: &mut World, rng: &mut StdRng, history: &[View]) {
             }
         }
         49..=50 => world.spec.replication = rng.random_range(2..=4).min(world.spec.nodes as u8),
+        58..=65 if !world.sites.is_empty() => {
+            // A pod is started on another machine of its zone, or of another one.
+            let ordinal = some(rng).0;
+            let zone = ["a", "b", "c"][(ordinal as usize + usize::from(rng.random_bool(0.2))) % 3];
+            world.moves(ordinal, zone, &format!("{zone}{}", rng.random_range(0..4)));
+        }
         51..=52 => world.spec.paused = !world.spec.paused,
         53..=54 => world.spec.revision = format!("r{}", rng.random_range(0..5)),
         55..=57 => world.now += 70_000,
@@ -256,7 +262,11 @@ fn at_rest(world: &World) -> bool {
 
 fn simulate(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut world = World::formed(spec(rng.random_range(3..6), 3));
+    let nodes = rng.random_range(3..6);
+    // Half of the clusters know where their nodes run.
+    let places: Vec<(&str, &str)> = [("a", "a0"), ("b", "b0"), ("c", "c0")].repeat(4);
+    let places = if seed % 2 == 0 { &places[..] } else { &[] };
+    let mut world = World::formed_at(spec(nodes, 3), places);
     let mut history: Vec<View> = Vec::new();
     let mut asked = false;
     for round in 0..FAULTY_ROUNDS + QUIET_ROUNDS {

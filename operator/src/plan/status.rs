@@ -5,6 +5,7 @@ use chord_api::{Ordinal, Placement};
 use super::change::is_joint;
 use super::facts::Cluster;
 use super::fit;
+use super::places;
 use super::types::{AutoscalingStatus, Condition, Phase, Spec, Status, StorageStatus};
 use super::wanted::{Note, Topic};
 
@@ -263,7 +264,7 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
         _ => String::new(),
     };
     let reason = |bad: bool, name: &'static str| if bad { name } else { "AsExpected" };
-    let conditions = vec![
+    let mut conditions = vec![
         match (quorum, full) {
             (true, false) => condition(
                 "Ready",
@@ -316,6 +317,7 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
         ),
         paused(cluster.spec),
     ];
+    conditions.extend(places::spread(cluster));
     let ready = goal
         .live()
         .filter(|m| cluster.here(m).is_some_and(|r| r.ready))

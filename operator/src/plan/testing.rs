@@ -56,6 +56,8 @@ pub struct World {
     pub terminating: BTreeSet<Ordinal>,
     pub last: Option<Plan>,
     pub events: Vec<Event>,
+    /// Where nodes run; one that is not named has no place that is known.
+    pub sites: BTreeMap<Ordinal, Site>,
 }
 
 pub fn behavior(stabilization_ms: u64, nodes: u32, period_ms: u64) -> Behavior {
@@ -109,12 +111,21 @@ impl World {
             terminating: BTreeSet::new(),
             last: None,
             events: Vec::new(),
+            sites: BTreeMap::new(),
         }
     }
 
     /// Formed, with every key written and whole.
     pub fn formed(spec: Spec) -> World {
+        World::formed_at(spec, &[])
+    }
+
+    /// The same, with the nodes at these places, by ordinal.
+    pub fn formed_at(spec: Spec, places: &[(&str, &str)]) -> World {
         let mut world = World::new(spec);
+        for (n, (zone, machine)) in (0..).zip(places) {
+            world.moves(n, zone, machine);
+        }
         for _ in 0..10 {
             world.round();
             world.spread();
@@ -123,6 +134,15 @@ impl World {
         world.work();
         assert!(matches!(world.stored, Stored::View(_)), "{:?}", world.last);
         world
+    }
+
+    /// A node runs on this machine from now on; an empty zone is none.
+    pub fn moves(&mut self, ordinal: u32, zone: &str, machine: &str) {
+        let site = Site {
+            zone: (!zone.is_empty()).then(|| zone.to_string()),
+            machine: Some(machine.to_string()),
+        };
+        self.sites.insert(Ordinal(ordinal), site);
     }
 
     pub fn fresh_disk(&mut self) -> Disk {
@@ -259,7 +279,7 @@ impl World {
                     revision: place.wanted.then(|| place.revision.clone()),
                     disk_exists: place.disk.is_some() && !unplaced,
                     terminating: self.terminating.contains(ordinal),
-                    zone: None,
+                    site: self.sites.get(ordinal).cloned().or(Some(Site::default())),
                     trouble: match (&report, place.up) {
                         (Some(_), _) => None,
                         _ if unplaced => Some(Trouble::Broken("no machine has room".into())),

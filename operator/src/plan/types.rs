@@ -116,8 +116,8 @@ pub struct Node {
     pub disk_exists: bool,
     /// When it is being removed already.
     pub terminating: bool,
-    /// Its zone, where known.
-    pub zone: Option<String>,
+    /// Where it runs; `None`: that is not known (yet).
+    pub site: Option<Site>,
     /// Its answer; `None`: it did not answer.
     pub report: Option<NodeReport>,
     /// Why it did not answer, or what is wrong with it.
@@ -140,6 +140,16 @@ impl Trouble {
             Trouble::Silent(words) | Trouble::Broken(words) => words,
         }
     }
+}
+
+/// Where a node runs. What is missing here is known to be missing: a machine
+/// without a zone, a shell without machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// `topology.kubernetes.io/zone` of the machine.
+    pub zone: Option<String>,
+    /// The machine: the Kubernetes node.
+    pub machine: Option<String>,
 }
 
 /// What the planner remembers between rounds; lost memory means hold.
@@ -264,7 +274,8 @@ pub struct AutoscalingStatus {
 }
 
 /// A condition of the status: `Ready`, `Progressing`, `Degraded`,
-/// `StorageHealthy`, `ScalingLimited`, `ScaleDownBlocked`, `Paused`.
+/// `StorageHealthy`, `ScalingLimited`, `ScaleDownBlocked`, `Paused`, and
+/// `CopiesSpread` where it is known on which machines the members stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub kind: &'static str,

@@ -11,8 +11,9 @@ use chord_api::{Member, Ordinal, Placement, Table};
 use super::change::{can_finish, is_joint};
 use super::facts::{self, Cluster, Seen};
 use super::fit::{self, FULL};
+use super::places;
 use super::types::{Memory, Millis, Trouble};
-use crate::tokens;
+use crate::tokens::{self, Seat};
 
 /// How long a new node that is there waits for the others that are wanted, so
 /// that all join in one change.
@@ -94,6 +95,13 @@ pub fn wanted(cluster: &Cluster, target: u32, memory: &Memory, now: Millis) -> W
             );
         }
     }
+    if !choice.joint
+        && let Some(why) = choice.joiner_too_full(&table)
+    {
+        choice.notes.retain(|note| note.topic != Topic::Repair);
+        table = choice.repaired(Vec::new());
+        choice.note(Topic::Join, why);
+    }
     choice.replication(&mut table);
     choice.leave(&mut table, target);
     Wanted {
@@ -131,8 +139,23 @@ impl Choice<'_, '_> {
         })
     }
 
-    fn zone(&self, ordinal: Ordinal) -> Option<String> {
-        self.cluster.node(ordinal).and_then(|n| n.zone.clone())
+    /// Tokens for a node that joins: by its capacity, beside those of the members.
+    fn tokens(&self, table: &Table, joiner: &Member) -> Vec<chord_api::Token> {
+        let (cluster, spec) = (self.cluster, self.cluster.spec);
+        let capacity = |ordinal| {
+            cluster
+                .report(ordinal)
+                .map_or(0, |report| report.space.capacity)
+        };
+        let others: Vec<(u32, u64)> = table
+            .live()
+            .map(|m| (Seat::of(m).tokens, capacity(m.ordinal)))
+            .collect();
+        let seat = Seat {
+            tokens: tokens::tokens_for(capacity(joiner.ordinal), &others, spec.tokens_per_node),
+            ..Seat::of(joiner)
+        };
+        tokens::for_joiner(table, joiner.ordinal, &seat, spec.replication)
     }
 
     fn joiners(&mut self, target: u32) -> Joiners {
@@ -154,7 +177,10 @@ impl Choice<'_, '_> {
                 match cluster.seen(&member) {
                     Seen::Here(report) if spec.replace == Some(report.disk) => continue,
                     Seen::Here(_) => {}
-                    Seen::OtherDisk(report) => member.disk = report.disk,
+                    Seen::OtherDisk(report) => {
+                        member.disk = report.disk;
+                        places::record_replacement(cluster, old, &mut member);
+                    }
                     Seen::Silent if self.long_silent(member.ordinal) => continue,
                     Seen::Silent => {}
                 }
@@ -172,13 +198,18 @@ impl Choice<'_, '_> {
                 awaited.push(ordinal);
                 continue;
             };
-            match cluster.unfit(ordinal, report) {
-                Some(why) => unfit.push(why),
-                None => joiners.push(Member {
+            if let Some(why) = cluster.unfit(ordinal, report) {
+                unfit.push(why);
+                continue;
+            }
+            match places::of_joiner(cluster, old, ordinal) {
+                Err(why) => unfit.push(format!("{} waits to join: {why}", cluster.name(ordinal))),
+                Ok(site) => joiners.push(Member {
                     ordinal,
                     disk: report.disk,
                     tokens: Vec::new(),
-                    zone: self.zone(ordinal),
+                    zone: site.zone,
+                    machine: site.machine,
                     out: false,
                 }),
             }
@@ -213,12 +244,7 @@ impl Choice<'_, '_> {
         // Tokens one after the other, each for a table with those before it.
         let mut with = old.clone();
         for joiner in &mut joiners {
-            joiner.tokens = tokens::for_joiner(
-                &with,
-                joiner.ordinal,
-                spec.tokens_per_node,
-                spec.replication,
-            );
+            joiner.tokens = self.tokens(&with, joiner);
             with.members.push(joiner.clone());
             with.members.sort_by_key(|m| m.ordinal);
         }
@@ -227,6 +253,23 @@ impl Choice<'_, '_> {
             wait: !awaited.is_empty(),
             awaited,
         }
+    }
+
+    /// Why the new nodes cannot join as they stand: a node that is alone in its zone
+    /// would get a copy of everything.
+    fn joiner_too_full(&self, table: &Table) -> Option<String> {
+        let (cluster, old) = (self.cluster, self.cluster.view.old());
+        let joiner = |o: &Ordinal| old.member(*o).is_none();
+        if !table.members.iter().any(|m| joiner(&m.ordinal)) {
+            return None;
+        }
+        let (fullest, percent) = fit::fullest_after(cluster, table)?;
+        (percent > FULL && joiner(&fullest)).then(|| {
+            format!(
+                "{} does not join: it would be {percent:.0} % full, since copies stand in as many zones as there are; add nodes in its zone",
+                cluster.name(fullest)
+            )
+        })
     }
 
     /// The old table with those who join, with the disks that took the place of
@@ -256,7 +299,14 @@ impl Choice<'_, '_> {
                 Seen::Here(_) => {}
                 Seen::OtherDisk(report) => {
                     member.disk = report.disk;
-                    member.zone = self.zone(member.ordinal);
+                    match goal.filter(|goal| goal.disk == member.disk) {
+                        // Begun already: where it stands is settled.
+                        Some(goal) => {
+                            member.zone.clone_from(&goal.zone);
+                            member.machine.clone_from(&goal.machine);
+                        }
+                        None => places::record_replacement(cluster, old, &mut member),
+                    }
                 }
                 Seen::Silent => match goal {
                     _ if member.out => out.push((member.ordinal, true)),
@@ -264,6 +314,7 @@ impl Choice<'_, '_> {
                     Some(goal) if goal.disk != member.disk && !self.long_silent(member.ordinal) => {
                         member.disk = goal.disk;
                         member.zone.clone_from(&goal.zone);
+                        member.machine.clone_from(&goal.machine);
                     }
                     Some(goal) if goal.disk == member.disk && goal.out => {
                         out.push((member.ordinal, true))

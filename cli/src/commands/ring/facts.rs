@@ -258,6 +258,7 @@ pub mod tests {
             disk: DiskId(uuid::Uuid::from_u128(n as u128)),
             tokens: tokens.iter().map(|t| Token(*t)).collect(),
             zone: None,
+            machine: None,
             out: false,
         });
         View::first(

@@ -3,11 +3,13 @@
 //! - [`args`]: what can be typed after `chord sim ring`.
 //! - [`ring`], [`more`]: its experiments.
 //! - [`figure`], [`svg`]: tables and plots.
+//! - [`placement`]: how even assigned tokens are.
 //! - [`report`]: all of them, into docs/ring.md.
 
 pub mod args;
 mod figure;
 mod more;
+mod placement;
 mod report;
 mod ring;
 mod svg;
@@ -22,19 +24,7 @@ use crate::output::Output;
 
 pub fn run(args: &Sim, out: Output) -> Result<(), Failure> {
     match &args.what {
-        SimWhat::Placement(p) => {
-            if p.nodes < u32::from(p.replication) {
-                return Err(Failure::usage(format!(
-                    "{} nodes cannot hold {} copies",
-                    p.nodes, p.replication
-                )));
-            }
-            let nodes = p.nodes as usize;
-            figures(
-                &chord_operator::tokens::simulate(nodes, p.tokens, p.replication, p.keys, p.seed),
-                out,
-            )
-        }
+        SimWhat::Placement(p) => placement::run(p, out),
         SimWhat::Ring(r) => ring_command(r, out),
     }
 }

@@ -46,6 +46,7 @@ impl World {
             disk: World::disk(Ordinal(n)),
             tokens: World::tokens(Ordinal(n)),
             zone: None,
+            machine: None,
             out: false,
         };
         let view = View {

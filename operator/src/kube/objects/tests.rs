@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::crd::parse_manifest;
 use crate::kube::apply::Applied;
+use crate::kube::machines::Machines;
 use crate::kube::metrics::Metrics;
 use crate::kube::observe::look;
 use crate::kube::publish::Publisher;
@@ -91,6 +92,7 @@ async fn first_round(client: &kube::Client, set: Option<&StatefulSet>) -> Outcom
         metrics: Arc::new(Metrics::default()),
         publisher: Publisher::new(client.clone(), None),
         rolling: Rolling::default(),
+        machines: Machines::default(),
         node_image: "r/n:1".into(),
         operator_namespace: None,
     };

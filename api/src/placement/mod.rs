@@ -1,11 +1,15 @@
 //! Which members own a key, and what a change of tables moves.
 //!
-//! The owners of a key are the first R distinct members, not given up, that one
-//! meets clockwise from the key: the first of them, the successor, is the
-//! primary. A pure function of a [`Table`].
+//! The owners of a key are R distinct members, not given up, that one meets
+//! clockwise from the key: those that stand in as many zones, then on as many
+//! machines, as there are, and of these the nearest (see [`spread`]). The first of
+//! them, the successor, is the primary. A pure function of a [`Table`].
+
+pub mod spread;
 
 use std::collections::BTreeMap;
 
+use self::spread::{Sites, Walk};
 use crate::id::{Id, Token};
 use crate::view::{Member, Ordinal, Table, Tables, View};
 
@@ -52,19 +56,19 @@ impl Placement {
             .flat_map(|(index, member)| member.tokens.iter().map(move |t| (*t, index as u32)))
             .collect();
         ring.sort_unstable();
-        let wanted = usize::from(table.replication);
+        let sites = Sites::of(&table.members);
+        let mut walk = Walk::new(&sites, usize::from(table.replication));
         let owners = (0..ring.len())
             .map(|start| {
-                let mut found: Vec<u32> = Vec::with_capacity(wanted);
-                for step in 0..ring.len() {
-                    let member = ring[(start + step) % ring.len()].1;
-                    if !table.members[member as usize].out && !found.contains(&member) {
-                        found.push(member);
-                        if found.len() == wanted {
-                            break;
-                        }
+                walk.restart();
+                for (_, member) in ring[start..].iter().chain(&ring[..start]) {
+                    if walk.settled() {
+                        break;
                     }
+                    walk.meet(*member);
                 }
+                let mut found = Vec::with_capacity(usize::from(table.replication));
+                walk.owners(&mut found);
                 found
             })
             .collect();
@@ -260,6 +264,7 @@ mod tests {
                 disk: DiskId(uuid::Uuid::from_u128(n as u128)),
                 tokens: tokens.iter().map(|t| Token(*t)).collect(),
                 zone: None,
+                machine: None,
                 out: false,
             })
             .collect();
@@ -300,6 +305,46 @@ mod tests {
             placement.successor(&Token(15).id()).unwrap().1.ordinal,
             Ordinal(1)
         );
+    }
+
+    #[test]
+    fn owners_stand_in_as_many_zones_as_there_are() {
+        let mut t = table(2, &[&[10], &[20], &[30], &[40]]);
+        for (member, zone) in t.members.iter_mut().zip(["a", "a", "b", "b"]) {
+            member.zone = Some(zone.into());
+            member.machine = Some(format!("m{}", member.ordinal));
+        }
+        let placement = Placement::new(&t);
+        assert_eq!(ordinals(placement.owners(&Token(5).id())), [0, 2]);
+        assert_eq!(ordinals(placement.owners(&Token(25).id())), [2, 0]);
+        t.members[2].out = true;
+        let placement = Placement::new(&t);
+        assert_eq!(ordinals(placement.owners(&Token(25).id())), [3, 0]);
+        t.members[3].out = true;
+        let placement = Placement::new(&t);
+        assert_eq!(
+            ordinals(placement.owners(&Token(25).id())),
+            [0, 1],
+            "no other zone is left"
+        );
+    }
+
+    #[test]
+    fn a_zone_without_a_machine_places_nothing() {
+        // Views of format 1 may have such zones; their owners must stay the same.
+        let mut t = table(2, &[&[10], &[20], &[30]]);
+        let plain = Placement::new(&t);
+        for (member, zone) in t.members.iter_mut().zip(["a", "a", "b"]) {
+            member.zone = Some(zone.into());
+        }
+        let zoned = Placement::new(&t);
+        for at in [5, 15, 25, 35] {
+            let key = Token(at).id();
+            assert_eq!(
+                ordinals(zoned.owners(&key)),
+                ordinals(plain.owners(&key))
+            );
+        }
     }
 
     proptest! {
