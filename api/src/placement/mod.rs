@@ -340,10 +340,7 @@ mod tests {
         let zoned = Placement::new(&t);
         for at in [5, 15, 25, 35] {
             let key = Token(at).id();
-            assert_eq!(
-                ordinals(zoned.owners(&key)),
-                ordinals(plain.owners(&key))
-            );
+            assert_eq!(ordinals(zoned.owners(&key)), ordinals(plain.owners(&key)));
         }
     }
 

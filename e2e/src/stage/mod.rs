@@ -290,8 +290,7 @@ pub fn summary(status: &Value) -> String {
             !matches!(
                 c["type"].as_str(),
                 Some("Ready" | "StorageHealthy" | "CopiesSpread")
-            )
-                == (c["status"] == "True")
+            ) == (c["status"] == "True")
         })
         .map(|c| {
             format!(

@@ -14,6 +14,15 @@ use super::seat::{Seat, Seated, sites};
 /// Candidates for each token.
 const CANDIDATES: usize = 24;
 
+/// Candidates for each token in every other attempt after the first.
+const MANY_CANDIDATES: usize = 96;
+
+/// How often the whole choice is tried; the best attempt counts.
+const ATTEMPTS: u64 = 8;
+
+/// With nobody further above its share than this, one attempt is enough.
+const GOOD: f64 = 1.05;
+
 /// Passes in which each token may be chosen anew.
 const PASSES: usize = 12;
 
@@ -39,8 +48,9 @@ struct Search<'s> {
     scratch: Scratch<'s>,
     member: u32,
     numbers: Numbers,
+    candidates: usize,
     /// What each member should hold in the end.
-    goals: Vec<f64>,
+    goals: &'s [f64],
 }
 
 impl Search<'_> {
@@ -68,7 +78,7 @@ impl Search<'_> {
     fn best(&mut self, aims: &[f64], keep: Option<u64>) -> u64 {
         let mut best: Option<(f64, u64)> = None;
         let mut merged = Vec::new();
-        for candidate in 0..=CANDIDATES {
+        for candidate in 0..=self.candidates {
             let point = match (candidate, keep) {
                 (0, Some(old)) => old,
                 _ => self.numbers.next(),
@@ -92,37 +102,39 @@ impl Search<'_> {
     }
 
     fn fullest_over_fair(&self) -> f64 {
-        let over = self.ring.shares.iter().zip(&self.goals).map(|(s, g)| s / g);
+        let over = self.ring.shares.iter().zip(self.goals).map(|(s, g)| s / g);
         over.fold(0.0, f64::max)
     }
 
-    fn tokens(mut self, count: u32) -> Vec<Token> {
+    /// The tokens, and how far above its share the fullest is with them.
+    fn tokens(mut self, count: u32) -> (Vec<Token>, f64) {
         let start = self.ring.shares.clone();
         let mut mine: Vec<u64> = Vec::with_capacity(count as usize);
         for placed in 1..=count {
             let progress = f64::from(placed) / f64::from(count);
             let aims: Vec<f64> = start
                 .iter()
-                .zip(&self.goals)
+                .zip(self.goals)
                 .map(|(share, goal)| share + (goal - share) * progress)
                 .collect();
             let point = self.best(&aims, None);
             self.put(point);
             mine.push(point);
         }
-        let aims = self.goals.clone();
+        let aims = self.goals;
         for _ in 0..PASSES {
             if self.fullest_over_fair() <= EVEN_ENOUGH {
                 break;
             }
             for token in &mut mine {
                 self.ring.remove(self.member, *token, &mut self.scratch);
-                *token = self.best(&aims, Some(*token));
+                *token = self.best(aims, Some(*token));
                 self.put(*token);
             }
         }
         mine.sort_unstable();
-        mine.into_iter().map(Token).collect()
+        let fullest = self.fullest_over_fair();
+        (mine.into_iter().map(Token).collect(), fullest)
     }
 }
 
@@ -142,12 +154,29 @@ pub fn next_node(before: &[Seated], seat: &Seat, replication: u8) -> Vec<Token> 
     let mut tables: Vec<&[Token]> = before.iter().map(|(_, tokens)| tokens.as_slice()).collect();
     tables.push(&[]);
     let member = before.len() as u32;
-    let search = Search {
-        ring: Ring::new(&tables, &sites, copies),
-        scratch: Scratch::new(&sites, copies),
-        member,
-        numbers: Numbers(0x6368_6f72_6400 ^ (u64::from(member) << 32) ^ u64::from(seat.tokens)),
-        goals: fair(&weights, &sites, copies),
-    };
-    search.tokens(seat.tokens)
+    let goals = fair(&weights, &sites, copies);
+    let ring = Ring::new(&tables, &sites, copies);
+    let mut best: Option<(Vec<Token>, f64)> = None;
+    for attempt in 0..ATTEMPTS {
+        let start = (u64::from(member) << 32) ^ u64::from(seat.tokens) ^ (attempt << 56);
+        let search = Search {
+            ring: ring.clone(),
+            scratch: Scratch::new(&sites, copies),
+            member,
+            numbers: Numbers(0x6368_6f72_6400 ^ start),
+            candidates: match attempt % 2 {
+                0 => CANDIDATES,
+                _ => MANY_CANDIDATES,
+            },
+            goals: &goals,
+        };
+        let found = search.tokens(seat.tokens);
+        if best.as_ref().is_none_or(|(_, fullest)| found.1 < *fullest) {
+            best = Some(found);
+        }
+        if best.as_ref().is_some_and(|(_, fullest)| *fullest <= GOOD) {
+            break;
+        }
+    }
+    best.map(|(tokens, _)| tokens).unwrap_or_default()
 }

@@ -71,7 +71,7 @@ impl Setting {
     }
 
     /// What each of the first nodes should hold, as a share of one copy.
-    fn fair(&self, nodes: usize) -> Vec<f64> {
+    pub fn fair(&self, nodes: usize) -> Vec<f64> {
         let seats = self.seats(nodes);
         fair(&weights(&seats), &sites(&seats), self.replication.into())
     }

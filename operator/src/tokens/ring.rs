@@ -11,6 +11,7 @@ use chord_api::placement::spread::{Sites, Walk};
 const CIRCLE: f64 = 18_446_744_073_709_551_616.0;
 
 /// The tokens so far, with the share of copies that each member holds.
+#[derive(Clone)]
 pub struct Ring {
     /// In order.
     tokens: Vec<(u64, u32)>,

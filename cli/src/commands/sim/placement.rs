@@ -35,7 +35,9 @@ pub fn run(args: &SimPlacement, out: Output) -> Result<(), Failure> {
         weights: args.weights.clone(),
     };
     let sizes: BTreeSet<usize> = SHOWN.into_iter().chain([nodes]).collect();
-    let sizes = sizes.into_iter().filter(|n| *n >= usize::from(args.replication));
+    let sizes = sizes
+        .into_iter()
+        .filter(|n| *n >= usize::from(args.replication));
     let told = Told {
         figures: simulate(&setting, nodes, args.keys, args.seed),
         loads: sizes
