@@ -29,6 +29,8 @@ pub use self::values::{FileInfo, GetOptions, ListQuery, PutOptions, Stored};
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Checking every copy of one file reads all of them from disk.
 const VERIFY_WITHIN: Duration = Duration::from_secs(3600);
+/// The most header lines of an answer: a file's metadata may be in many short ones.
+const MAX_HEADERS: usize = 4096;
 /// How long a download may stand still.
 const STALLED_AFTER: Duration = Duration::from_secs(120);
 
@@ -107,6 +109,7 @@ impl FilesClient {
                 .tcp_nodelay(true)
                 .tcp_keepalive(Duration::from_secs(30))
                 .redirect(reqwest::redirect::Policy::none())
+                .http1_max_headers(MAX_HEADERS)
                 .no_proxy()
         };
         let http = builder().build().map_err(|_| bad())?;

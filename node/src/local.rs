@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use chord_api::http::{PlacedPiece, RingPeer, RingState, Successor, Where};
+use chord_api::name::MAX_NAME_BYTES;
 use chord_api::problem::{Kind, Problem};
 use chord_api::report::{MemberStatus, NodeStatus};
 use chord_api::{FileName, Id, Ordinal, View};
@@ -47,18 +48,26 @@ fn failed(error: StoreError) -> Problem {
     )
 }
 
+/// The longest file name that `text` begins with: no file's name that comes after
+/// `text` comes before it. `NAME-partN` of a long name is too long for a name.
+fn floor(text: &str) -> Option<FileName> {
+    let text = text.split('\0').next().unwrap_or_default();
+    FileName::new(&text[..text.floor_char_boundary(MAX_NAME_BYTES)]).ok()
+}
+
 /// Names of whole files on this disk, votes and hints alike, after `after`.
 fn whole_names(
     txn: &ReadTxn,
-    after: Option<&FileName>,
+    after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<String>, StoreError> {
+    let asked = |name: &FileName| after.is_none_or(|after| name.as_str() > after);
     let mut names = BTreeSet::new();
-    let mut from = after.cloned();
+    let mut from = after.and_then(floor);
     loop {
         let page = txn.list("", from.as_ref().map(FileName::as_str), limit)?;
         for listed in page.items {
-            if listed.current.is_some() {
+            if listed.current.is_some() && asked(&listed.name) {
                 names.insert(listed.name.as_str().to_string());
             }
         }
@@ -67,12 +76,12 @@ fn whole_names(
             break;
         }
     }
-    let mut from = after.cloned();
+    let mut from = after.and_then(floor);
     let mut hints = 0;
     loop {
         let page = txn.hints(from.as_ref(), limit)?;
         for hint in page.items {
-            if hint.value.current.is_some() {
+            if hint.value.current.is_some() && asked(&hint.name) {
                 hints += 1;
                 names.insert(hint.name.as_str().to_string());
             }
@@ -85,6 +94,13 @@ fn whole_names(
     Ok(names.into_iter().take(limit).collect())
 }
 
+/// The file and the part that `NAME-partN` means, spelled as the listing spells it.
+fn part_of(name: &str) -> Option<(FileName, u32)> {
+    let (stem, part) = name.rsplit_once("-part")?;
+    let (stem, part) = (FileName::new(stem).ok()?, part.parse().ok()?);
+    (stem.part(part) == name).then_some((stem, part))
+}
+
 impl Local for Own {
     async fn list_files(
         &self,
@@ -93,13 +109,9 @@ impl Local for Own {
     ) -> Result<Vec<String>, Problem> {
         let limit = limit.clamp(1, 1000);
         let store = &self.node.store;
-        // The name of a part may be longer than that of any whole file.
-        let from = after.as_deref().and_then(|after| {
-            let most = after.floor_char_boundary(chord_api::name::MAX_NAME_BYTES);
-            FileName::new(&after[..most]).ok()
-        });
+        let from = after.clone();
         let whole = store
-            .read(move |txn| whole_names(txn, from.as_ref(), limit))
+            .read(move |txn| whole_names(txn, from.as_deref(), limit))
             .await
             .map_err(failed)?;
         let mut names: BTreeSet<String> = whole.into_iter().collect();
@@ -139,8 +151,7 @@ impl Local for Own {
                 return Ok(true);
             }
         }
-        if let Some((stem, part)) = name.rsplit_once("-part")
-            && let (Ok(stem), Ok(part)) = (FileName::new(stem), part.parse::<u32>())
+        if let Some((stem, part)) = part_of(name)
             && self.has_part(&stem, part).await?
         {
             return Ok(true);
@@ -532,6 +543,46 @@ impl Own {
             if cursor.is_none() {
                 return Ok(found);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_goes_on_behind_what_is_too_long_for_a_name() {
+        let long = "a".repeat(MAX_NAME_BYTES);
+        let from = |text: &str| floor(text).map(String::from);
+        assert_eq!(from(&format!("{long}-part1")), Some(long.clone()));
+        assert_eq!(from(&long), Some(long.clone()));
+        let wide = format!("{}ü-part1", &long[1..]);
+        assert_eq!(
+            from(&wide).as_deref(),
+            Some(&long[1..]),
+            "no half character"
+        );
+        assert_eq!(from("a\0b").as_deref(), Some("a"));
+        assert_eq!(from("\0"), None);
+        assert_eq!(from(""), None);
+    }
+
+    #[test]
+    fn parts_are_called_as_they_are_listed() {
+        let part = |name: &str| part_of(name).map(|(stem, part)| (String::from(stem), part));
+        assert_eq!(part("fx-part1"), Some(("fx".into(), 1)));
+        assert_eq!(part("a-part1-part20"), Some(("a-part1".into(), 20)));
+        for none in [
+            "fx-part01",
+            "fx-part+1",
+            "fx-part0000000001",
+            "fx-part",
+            "fx-part1x",
+            "-part1",
+            "fx",
+        ] {
+            assert_eq!(part(none), None, "{none}");
         }
     }
 }

@@ -13,11 +13,14 @@ use chord_api::{ClusterUid, DiskId, FileName, Ordinal, UploadId, View};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::Args;
+use crate::files::memory::{ReadMemory, UploadMemory};
+use crate::files::readers::Readers;
 use crate::http::Metrics;
 use crate::peer::client::{PeerClient, PeerError};
 use crate::peer::ring::{Guard, Roll};
 use crate::peer::wire::{Answer, Call, Header, Refusal, Request};
 use crate::register::OpId;
+use crate::register::turns::Turns;
 use crate::ring;
 use crate::store::Store;
 use crate::workers::Workers;
@@ -27,6 +30,8 @@ const UPLOAD_MEMORY: usize = 192 << 20;
 /// Of these, bytes of copies that are under way behind their acknowledgement: an
 /// owner that hangs must not keep the memory of all.
 const STRAGGLER_MEMORY: usize = 64 << 20;
+/// Bytes of files that downloads may hold in memory together.
+const READ_MEMORY: usize = 256 << 20;
 /// Names with a missing copy that are remembered; past it a full pass finds them.
 const MAX_DEBTS: usize = 10_000;
 
@@ -75,8 +80,13 @@ pub struct Node {
     operations: AtomicU64,
     /// Uploads that this process streams.
     pub uploads: Mutex<HashSet<UploadId>>,
-    pub upload_memory: Arc<Semaphore>,
+    pub upload_memory: UploadMemory,
     pub straggler_memory: Arc<Semaphore>,
+    pub read_memory: ReadMemory,
+    /// What is sent to clients through this node.
+    pub readers: Readers,
+    /// Whose turn it is at each register.
+    pub turns: Turns,
     debts: Mutex<Debts>,
     pub debts_changed: Notify,
     /// Uploads whose chunks may be garbage, by name.
@@ -137,6 +147,7 @@ impl Node {
         let (view, _) = watch::channel(held);
         Arc::new(Node {
             name: args.name.clone(),
+            upload_memory: UploadMemory::new(UPLOAD_MEMORY, args.chunk_size as usize),
             cluster: ClusterUid(args.cluster_uid.clone()),
             args,
             ordinal,
@@ -152,8 +163,10 @@ impl Node {
             refused_view: Mutex::new(None),
             operations: AtomicU64::new(0),
             uploads: Mutex::new(HashSet::new()),
-            upload_memory: Arc::new(Semaphore::new(UPLOAD_MEMORY)),
             straggler_memory: Arc::new(Semaphore::new(STRAGGLER_MEMORY)),
+            read_memory: ReadMemory::new(READ_MEMORY),
+            readers: Readers::default(),
+            turns: Turns::default(),
             debts: Mutex::new(Debts::default()),
             debts_changed: Notify::new(),
             reap: Mutex::new(BTreeMap::new()),

@@ -1,20 +1,30 @@
 //! The one endpoint: connections are joined, as they are, with a node that is
-//! ready, one node after the other.
+//! ready, one node after the other. Where there are as many as it takes, the one
+//! that has been quiet the longest makes room.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use chord_api::problem::{Kind, Problem};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-/// Connections at once; more wait to be accepted.
+/// Connections at once.
 const CONNECTIONS: usize = 1024;
+/// How long a connection has been quiet that makes room: no answer takes as long.
+const QUIET: Duration = Duration::from_secs(30);
+/// How long making room may take.
+const ROOM_WITHIN: Duration = Duration::from_secs(2);
+/// Connections beyond the bound that wait for room, or are told that there is none.
+const MAX_REFUSALS: usize = 64;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// What of a request is read before it is told that nobody is ready.
 const REFUSED_BYTES: usize = 256 * 1024;
@@ -42,14 +52,85 @@ impl Backends {
     }
 }
 
+/// The connections that are joined.
+struct Joins {
+    slots: Arc<Semaphore>,
+    joined: Mutex<BTreeMap<u64, Arc<Join>>>,
+    count: AtomicU64,
+    began: Instant,
+    quiet: Duration,
+}
+
+/// One of them.
+struct Join {
+    /// When bytes went over it last, in milliseconds since the beginning.
+    active: AtomicU64,
+    leave: Notify,
+}
+
+impl Joins {
+    fn new(connections: usize, quiet: Duration) -> Joins {
+        Joins {
+            slots: Arc::new(Semaphore::new(connections)),
+            joined: Mutex::default(),
+            count: AtomicU64::new(0),
+            began: Instant::now(),
+            quiet,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn enter(&self) -> (u64, Arc<Join>) {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let join = Arc::new(Join {
+            active: AtomicU64::new(self.now()),
+            leave: Notify::new(),
+        });
+        let mut joined = self.joined.lock().unwrap_or_else(|p| p.into_inner());
+        joined.insert(number, Arc::clone(&join));
+        (number, join)
+    }
+
+    fn leave(&self, number: u64) {
+        let mut joined = self.joined.lock().unwrap_or_else(|p| p.into_inner());
+        joined.remove(&number);
+    }
+
+    /// A slot for which the quietest connection makes room, if any is quiet.
+    async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
+        {
+            let mut joined = self.joined.lock().unwrap_or_else(|p| p.into_inner());
+            let quietest = joined
+                .iter()
+                .min_by_key(|(_, join)| join.active.load(Ordering::Relaxed))
+                .map(|(number, join)| (*number, join.active.load(Ordering::Relaxed)));
+            let (number, active) = quietest?;
+            if u128::from(self.now().saturating_sub(active)) < self.quiet.as_millis() {
+                return None;
+            }
+            joined.remove(&number)?.leave.notify_one();
+        }
+        let slot = timeout(ROOM_WITHIN, Arc::clone(&self.slots).acquire_owned()).await;
+        slot.ok()?.ok()
+    }
+}
+
 /// Accepts connections until this is dropped.
 pub async fn serve(listener: TcpListener, backends: Backends) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    serve_with(listener, backends, Joins::new(CONNECTIONS, QUIET)).await;
+}
+
+async fn serve_with(listener: TcpListener, backends: Backends, joins: Joins) {
+    let joins = Arc::new(joins);
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let turn = Arc::new(AtomicUsize::new(0));
     let mut connections = tokio::task::JoinSet::new();
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+    loop {
         while connections.try_join_next().is_some() {}
-        let client = match listener.accept().await {
+        let mut client = match listener.accept().await {
             Ok((client, _)) => client,
             Err(_) => {
                 // Out of file descriptors, perhaps: others may end.
@@ -58,15 +139,32 @@ pub async fn serve(listener: TcpListener, backends: Backends) {
             }
         };
         let (backends, turn) = (backends.clone(), Arc::clone(&turn));
-        connections.spawn(async move {
-            let _slot = slot;
-            join(client, &backends, &turn).await;
-        });
+        let joins = Arc::clone(&joins);
+        if let Ok(slot) = Arc::clone(&joins.slots).try_acquire_owned() {
+            connections.spawn(async move {
+                join(client, &backends, &turn, &joins).await;
+                drop(slot);
+            });
+        } else if let Ok(refusal) = Arc::clone(&refusals).try_acquire_owned() {
+            connections.spawn(async move {
+                let Some(slot) = joins.make_room().await else {
+                    let problem = Problem::new(
+                        Kind::Overloaded,
+                        "this endpoint has as many connections as it takes: try again in a moment, or a node's own address",
+                    );
+                    let _ = timeout(REFUSED_WITHIN, refuse(&mut client, &problem)).await;
+                    return;
+                };
+                drop(refusal);
+                join(client, &backends, &turn, &joins).await;
+                drop(slot);
+            });
+        }
     }
 }
 
 /// Joins a client with the next node in turn that can be reached.
-async fn join(mut client: TcpStream, backends: &Backends, turn: &AtomicUsize) {
+async fn join(mut client: TcpStream, backends: &Backends, turn: &AtomicUsize, joins: &Joins) {
     let _ = client.set_nodelay(true);
     let nodes = backends.now();
     let first = turn.fetch_add(1, Ordering::Relaxed);
@@ -74,16 +172,77 @@ async fn join(mut client: TcpStream, backends: &Backends, turn: &AtomicUsize) {
         let node = nodes[(first + step) % nodes.len()];
         if let Ok(Ok(mut server)) = timeout(CONNECT_WITHIN, TcpStream::connect(node)).await {
             let _ = server.set_nodelay(true);
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            let (number, join) = joins.enter();
+            let mut client = Noted {
+                stream: client,
+                join: &join,
+                joins,
+            };
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                () = join.leave.notified() => {}
+            }
+            joins.leave(number);
             return;
         }
     }
-    let _ = timeout(REFUSED_WITHIN, refuse(&mut client)).await;
+    let problem = Problem::new(
+        Kind::NoQuorum,
+        "no node is ready yet, or any more: try again in a moment",
+    );
+    let _ = timeout(REFUSED_WITHIN, refuse(&mut client, &problem)).await;
 }
 
-/// Answers that no node is ready. The request's head is read first, and a little of
+/// A client's connection that notes when bytes go over it.
+struct Noted<'a> {
+    stream: TcpStream,
+    join: &'a Join,
+    joins: &'a Joins,
+}
+
+impl Noted<'_> {
+    fn note<T>(&self, moved: Poll<T>) -> Poll<T> {
+        if moved.is_ready() {
+            let now = self.joins.now();
+            self.join.active.store(now, Ordering::Relaxed);
+        }
+        moved
+    }
+}
+
+impl AsyncRead for Noted<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.note(read)
+    }
+}
+
+impl AsyncWrite for Noted<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Answers with a problem. The request's head is read first, and a little of
 /// its body after: a connection that is closed on unread bytes loses the answer.
-async fn refuse(client: &mut TcpStream) -> std::io::Result<()> {
+async fn refuse(client: &mut TcpStream, problem: &Problem) -> io::Result<()> {
     let mut head = Vec::new();
     let mut buffer = [0u8; 4096];
     while head.len() < REFUSED_BYTES && !head.windows(4).any(|w| w == b"\r\n\r\n") {
@@ -92,10 +251,6 @@ async fn refuse(client: &mut TcpStream) -> std::io::Result<()> {
             n => head.extend_from_slice(&buffer[..n]),
         }
     }
-    let problem = Problem::new(
-        Kind::NoQuorum,
-        "no node is ready yet, or any more: try again in a moment",
-    );
     let body = serde_json::to_string(&problem.body()).unwrap_or_default();
     let body = if head.starts_with(b"HEAD ") {
         String::new()
@@ -124,7 +279,7 @@ mod tests {
     use super::*;
     use chord_api::files::FilesClient;
 
-    async fn endpoint(nodes: &[SocketAddr], ready: &[SocketAddr]) -> FilesClient {
+    async fn endpoint_with(nodes: &[SocketAddr], ready: &[SocketAddr], joins: Joins) -> SocketAddr {
         let set =
             |all: &[SocketAddr]| watch::channel(all.iter().copied().collect::<BTreeSet<_>>()).1;
         let backends = Backends {
@@ -133,8 +288,38 @@ mod tests {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, backends));
+        tokio::spawn(serve_with(listener, backends, joins));
+        address
+    }
+
+    async fn endpoint(nodes: &[SocketAddr], ready: &[SocketAddr]) -> FilesClient {
+        let address = endpoint_with(nodes, ready, Joins::new(CONNECTIONS, QUIET)).await;
         FilesClient::new(&address.to_string()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn quiet_connections_make_room_and_others_do_not() {
+        let a = node("a").await;
+        for (quiet, there_is_room) in [(Duration::ZERO, true), (QUIET, false)] {
+            let address = endpoint_with(&[a], &[a], Joins::new(2, quiet)).await;
+            let mut idle = Vec::new();
+            for _ in 0..2 {
+                let mut client = TcpStream::connect(address).await.unwrap();
+                // One answer shows that it is joined.
+                client
+                    .write_all(b"GET /none HTTP/1.1\r\nhost: x\r\n\r\n")
+                    .await
+                    .unwrap();
+                assert!(client.read(&mut [0; 1000]).await.unwrap() > 0);
+                idle.push(client);
+            }
+            let files = FilesClient::new(&address.to_string()).unwrap();
+            let found = files.head(&"x".parse().unwrap()).await;
+            match there_is_room {
+                true => assert_eq!(found.unwrap().etag, "a"),
+                false => assert_eq!(found.unwrap_err().status().map(|s| s.as_u16()), Some(503)),
+            }
+        }
     }
 
     /// A node that answers every request for a file with its own name as the tag.

@@ -67,7 +67,7 @@ pub fn finished(name: &FileName, end: End) -> Result<(Value, Outcome), Problem> 
         End::Unknown => Err(Problem::new(
             Kind::OutcomeUnknown,
             format!(
-                "whether {name:?} was changed cannot be known: too many owners fell silent; read it to find out"
+                "whether {name:?} was changed cannot be known: its owners did not confirm it in time, because some are silent or other changes came first; read it to find out"
             ),
         )),
     }

@@ -1,5 +1,6 @@
 //! GET: spans of verified blocks, fetched a little ahead of the client.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,13 +9,17 @@ use chord_api::manifest::{BLOCK_BYTES, Body as Contents, PlacedChunk};
 use chord_api::problem::{Kind, Problem};
 use chord_api::{DiskId, FileName, Manifest, Ordinal};
 use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
 
 use super::Body;
+use super::readers::Reader;
 use crate::node::Node;
 use crate::peer::fetch::{SPAN_BLOCKS, span};
 
-/// Spans that are fetched before the client has taken them.
-const AHEAD: usize = 3;
+/// Spans that are fetched at a time, where there is memory: the one that the client
+/// has come to, and those behind it.
+const AT_ONCE: usize = 3;
 
 /// A span of one chunk, and the part of it that was asked for.
 struct Piece {
@@ -25,27 +30,75 @@ struct Piece {
 
 /// The bytes `range` of a version.
 pub fn read(node: Arc<Node>, name: FileName, manifest: Manifest, range: Range<u64>) -> Body {
-    if let Contents::Inline(bytes) = &manifest.body {
-        let (from, upto) = (range.start as usize, (range.end as usize).min(bytes.len()));
-        let bytes = if from < upto {
-            bytes.slice(from..upto)
-        } else {
-            Bytes::new()
-        };
-        return Box::pin(futures::stream::iter([Ok(bytes)]));
-    }
-    let pieces = pieces(&name, &manifest, range);
-    let fetched = futures::stream::iter(pieces).map(move |piece| {
-        let (node, name) = (node.clone(), name.clone());
-        async move {
-            let data = fetch(&node, &name, &piece).await?;
-            if data.len() < piece.cut.end {
-                return Err(broken(&name, "a holder sent less than its chunk has"));
-            }
-            Ok(data.slice(piece.cut))
+    let upload = match &manifest.body {
+        Contents::Inline(bytes) => {
+            let (from, upto) = (range.start as usize, (range.end as usize).min(bytes.len()));
+            let bytes = if from < upto {
+                bytes.slice(from..upto)
+            } else {
+                Bytes::new()
+            };
+            return Box::pin(futures::stream::iter([Ok(bytes)]));
         }
-    });
-    Box::pin(fetched.buffered(AHEAD))
+        Contents::Chunks { upload, .. } => *upload,
+    };
+    let spans = Spans {
+        pieces: pieces(&name, &manifest, range).into(),
+        _reader: node.readers.begin(upload),
+        node,
+        name,
+        begun: false,
+        fetched: FuturesOrdered::new(),
+    };
+    Box::pin(futures::stream::unfold(spans, |mut spans| async {
+        Some((spans.next().await?, spans))
+    }))
+}
+
+/// The spans of an answer on their way.
+struct Spans {
+    node: Arc<Node>,
+    name: FileName,
+    pieces: VecDeque<Piece>,
+    /// Keeps the chunks where they are.
+    _reader: Reader,
+    begun: bool,
+    fetched: FuturesOrdered<BoxFuture<'static, Result<Bytes, Problem>>>,
+}
+
+impl Spans {
+    async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
+        while self.fetched.len() < AT_ONCE
+            && let Some(piece) = self.pieces.front()
+        {
+            let bytes = piece.blocks.len() * BLOCK_BYTES;
+            let memory = &self.node.read_memory;
+            let room = match (self.fetched.is_empty(), self.begun) {
+                (true, true) => memory.next(bytes).await,
+                (true, false) => memory.first(bytes).await,
+                (false, _) => match memory.ahead(bytes) {
+                    Some(room) => Ok(room),
+                    None => break,
+                },
+            };
+            let room = match room {
+                Ok(room) => room,
+                Err(problem) => return Some(Err(problem)),
+            };
+            self.begun = true;
+            if let Some(piece) = self.pieces.pop_front() {
+                let (node, name) = (self.node.clone(), self.name.clone());
+                self.fetched.push_back(Box::pin(async move {
+                    let data = fetch(&node, &name, &piece).await?;
+                    if data.len() < piece.cut.end {
+                        return Err(broken(&name, "a holder sent less than its chunk has"));
+                    }
+                    Ok(room.hold(data).slice(piece.cut))
+                }));
+            }
+        }
+        self.fetched.next().await
+    }
 }
 
 fn pieces(name: &FileName, manifest: &Manifest, range: Range<u64>) -> Vec<Piece> {

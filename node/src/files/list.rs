@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chord_api::http::{FileEntry, FileList};
 use chord_api::problem::{Kind, Problem};
 use chord_api::{DiskId, FileName, Id};
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
 use super::ListQuery;
 use crate::node::{Current, Node};
@@ -21,8 +23,11 @@ use crate::register::{Ballot, drive};
 
 /// Names asked of one member at a time.
 const BATCH: u32 = 500;
-/// Tries before a view that keeps changing is an error.
-const TRIES: u32 = 20;
+/// How long every range may be without enough owners that answer.
+const COVERAGE_LIMIT: Duration = Duration::from_secs(10);
+/// How long one request goes on past names that are not shown: then it is answered
+/// with what there is, and where to go on. A client that left is not noticed.
+const WORK_LIMIT: Duration = Duration::from_secs(20);
 /// Names that are read properly at a time.
 const READS: usize = 16;
 
@@ -30,6 +35,7 @@ const READS: usize = 16;
 pub async fn list(node: &Arc<Node>, query: ListQuery) -> Result<FileList, Problem> {
     let mut out = FileList::default();
     let mut after = query.after.clone();
+    let end = Instant::now() + WORK_LIMIT;
     loop {
         // Names that collapse into a prefix which is behind us are skipped unread.
         if let Some(delimiter) = &query.delimiter
@@ -40,30 +46,39 @@ pub async fn list(node: &Arc<Node>, query: ListQuery) -> Result<FileList, Proble
         let (names, upto) = merged(node, &query.prefix, &after).await?;
         for (name, file) in names {
             let Some(file) = file else { continue };
-            if out.files.len() + out.prefixes.len() == query.limit {
+            if !show(&mut out, &query, &name, file) {
                 out.next = Some(last_of(&out));
                 return Ok(out);
-            }
-            match query
-                .delimiter
-                .as_ref()
-                .and_then(|d| common_prefix(name.as_str(), &query.prefix, d))
-            {
-                Some(prefix) => {
-                    if out.prefixes.last() != Some(&prefix)
-                        && prefix.as_str() > query.after.as_str()
-                    {
-                        out.prefixes.push(prefix);
-                    }
-                }
-                None => out.files.push(entry(&name, file)),
             }
         }
         match upto {
             None => return Ok(out),
             Some(upto) => after = upto,
         }
+        if Instant::now() >= end {
+            out.next = Some(after);
+            return Ok(out);
+        }
     }
+}
+
+/// Adds the next name to a page, where it adds anything; `false`: the page is full.
+fn show(page: &mut FileList, query: &ListQuery, name: &FileName, file: NameFile) -> bool {
+    let delimiter = query.delimiter.as_ref();
+    let prefix = delimiter.and_then(|d| common_prefix(name.as_str(), &query.prefix, d));
+    if let Some(prefix) = &prefix
+        && (page.prefixes.last() == Some(prefix) || *prefix <= query.after)
+    {
+        return true;
+    }
+    if page.files.len() + page.prefixes.len() >= query.limit {
+        return false;
+    }
+    match prefix {
+        Some(prefix) => page.prefixes.push(prefix),
+        None => page.files.push(entry(name, file)),
+    }
+    true
 }
 
 /// The greatest name or prefix of a page: what comes back as `after`.
@@ -108,14 +123,20 @@ type Merged = (Vec<(FileName, Option<NameFile>)>, Option<String>);
 
 /// Names after `after` from all members, and up to where they are complete.
 async fn merged(node: &Arc<Node>, prefix: &str, after: &str) -> Result<Merged, Problem> {
-    let mut why = String::new();
-    for attempt in 0..TRIES {
+    let mut why = String::from("its members do not answer in time");
+    let end = Instant::now() + COVERAGE_LIMIT;
+    for attempt in 0.. {
         let Some(current) = node.current() else { break };
-        match pages(node, &current, prefix, after).await {
-            Ok(pages) => return resolve(node, &current, pages).await,
-            Err(failed) => why = failed,
+        match tokio::time::timeout_at(end, pages(node, &current, prefix, after)).await {
+            Ok(Ok(pages)) => return resolve(node, &current, pages).await,
+            Ok(Err(failed)) => why = failed,
+            Err(_) => break,
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20 << attempt.min(4))).await;
+        let pause = Instant::now() + Duration::from_millis(20 << attempt.min(4));
+        if pause >= end {
+            break;
+        }
+        tokio::time::sleep_until(pause).await;
     }
     Err(Problem::new(
         Kind::NoQuorum,
@@ -221,8 +242,7 @@ async fn resolve(
             Ok::<_, Problem>((name, file))
         }
     });
-    let all: Vec<Result<_, Problem>> = resolved.buffered(READS).collect().await;
-    let names = all.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let names = resolved.buffered(READS).try_collect().await?;
     Ok((names, upto.map(String::from)))
 }
 
@@ -286,6 +306,54 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(951_782_400_123), "2000-02-29T00:00:00.123Z");
         assert_eq!(rfc3339(1_795_305_600_000), "2026-11-22T00:00:00.000Z");
+    }
+
+    /// The pages of a listing of these names.
+    fn pages_of(names: &[&str], prefix: &str, delimiter: &str, limit: usize) -> Vec<Vec<String>> {
+        let mut query = ListQuery {
+            prefix: prefix.into(),
+            delimiter: (!delimiter.is_empty()).then(|| delimiter.into()),
+            limit,
+            ..Default::default()
+        };
+        let mut pages = Vec::new();
+        loop {
+            let mut page = FileList::default();
+            let mut full = false;
+            for name in names.iter().filter(|n| **n > query.after.as_str()) {
+                let file = NameFile {
+                    size: 1,
+                    etag: "e".into(),
+                    modified_ms: 0,
+                    content_type: None,
+                };
+                full = !show(&mut page, &query, &FileName::new(*name).unwrap(), file);
+                if full {
+                    break;
+                }
+            }
+            let last = last_of(&page);
+            let files = page.files.into_iter().map(|f| f.name);
+            pages.push(files.chain(page.prefixes).collect());
+            assert!(last > query.after || !full, "it goes on");
+            if !full {
+                return pages;
+            }
+            query.after = last;
+        }
+    }
+
+    #[test]
+    fn the_last_page_is_the_one_with_the_last_name() {
+        let names = ["tp/d--a", "tp/d--b", "tp/d--c"];
+        assert_eq!(pages_of(&names, "tp/", "--", 1), [["tp/d--"]]);
+        assert_eq!(
+            pages_of(&["a/1", "a/2", "b", "c/1", "c/2"], "", "/", 1),
+            [["a/"], ["b"], ["c/"]]
+        );
+        assert_eq!(pages_of(&names, "", "", 2).len(), 2);
+        assert_eq!(pages_of(&names, "", "", 3).len(), 1);
+        assert_eq!(pages_of(&[], "", "/", 1), [[""; 0]]);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 pub mod coordinator;
 mod get;
 mod list;
+pub mod memory;
 mod pieces;
 pub mod put;
+pub mod readers;
 mod verify;
 
 use std::future::Future;

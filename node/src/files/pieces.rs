@@ -1,10 +1,15 @@
 //! A body as it comes, cut into chunks of exact size.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chord_api::problem::Problem;
 use futures::StreamExt;
 
 use super::Body;
+use super::memory::Lease;
+
+/// Pieces below this are put together: a piece keeps the whole buffer alive that
+/// it was read into, and a body may come byte by byte.
+const SMALL: usize = 32 * 1024;
 
 /// A body cut into chunks.
 pub struct Pieces<'a> {
@@ -25,11 +30,14 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Up to `size` bytes, fewer only at the end.
-    pub async fn take(&mut self, size: usize) -> Result<Vec<Bytes>, Problem> {
+    /// Up to `size` bytes, fewer only at the end. There is room in `memory` for
+    /// each before it is asked for.
+    pub async fn take(&mut self, size: usize, memory: &mut Lease) -> Result<Vec<Bytes>, Problem> {
         let mut pieces = Vec::new();
+        let mut small = BytesMut::new();
         let mut taken = 0;
         while taken < size {
+            memory.cover(taken + 1).await?;
             let Some(mut piece) = self.next().await? else {
                 break;
             };
@@ -37,7 +45,19 @@ impl<'a> Pieces<'a> {
                 self.left = Some(piece.split_off(size - taken));
             }
             taken += piece.len();
-            pieces.push(piece);
+            memory.cover(taken).await?;
+            if piece.len() < SMALL {
+                small.extend_from_slice(&piece);
+            }
+            if small.len() >= SMALL || piece.len() >= SMALL && !small.is_empty() {
+                pieces.push(small.split().freeze());
+            }
+            if piece.len() >= SMALL {
+                pieces.push(piece);
+            }
+        }
+        if !small.is_empty() {
+            pieces.push(small.freeze());
         }
         Ok(pieces)
     }
@@ -77,6 +97,31 @@ mod tests {
     use chord_api::problem::Kind;
 
     use super::*;
+    use crate::files::memory::UploadMemory;
+
+    fn memory() -> Lease {
+        UploadMemory::new(1 << 20, 1 << 18).lease()
+    }
+
+    #[tokio::test]
+    async fn small_pieces_are_put_together_in_their_order() {
+        let sizes = [1, 1, SMALL, 5, SMALL - 1, 2, SMALL * 2, 3];
+        let whole: Vec<u8> = (0..sizes.iter().sum()).map(|n| (n % 251) as u8).collect();
+        let mut rest = Bytes::from(whole.clone());
+        let parts: Vec<Result<Bytes, Problem>> =
+            sizes.iter().map(|n| Ok(rest.split_to(*n))).collect();
+        let mut body: Body = Box::pin(futures::stream::iter(parts));
+        let mut reader = Pieces::new(&mut body);
+        let pieces = reader.take(1 << 20, &mut memory()).await.unwrap();
+        assert_eq!(pieces.concat(), whole);
+        let short = pieces.iter().filter(|p| p.len() < SMALL).count();
+        assert!(short <= 3, "{short} before a large one or the end");
+        let bytes = (0..100_000).map(|_| Ok(Bytes::from_static(b"x")));
+        let mut body: Body = Box::pin(futures::stream::iter(bytes));
+        let mut reader = Pieces::new(&mut body);
+        let pieces = reader.take(1 << 20, &mut memory()).await.unwrap();
+        assert!(pieces.len() <= 4, "{}", pieces.len());
+    }
 
     #[tokio::test]
     async fn bodies_are_cut_exactly() {
@@ -97,7 +142,13 @@ mod tests {
             let mut reader = Pieces::new(&mut body);
             let mut got = Vec::new();
             loop {
-                let piece: usize = reader.take(10).await.unwrap().iter().map(Bytes::len).sum();
+                let piece: usize = reader
+                    .take(10, &mut memory())
+                    .await
+                    .unwrap()
+                    .iter()
+                    .map(Bytes::len)
+                    .sum();
                 got.push(piece);
                 if reader.at_end().await.unwrap() {
                     break;
@@ -117,6 +168,6 @@ mod tests {
         ];
         let mut body: Body = Box::pin(futures::stream::iter(parts));
         let mut reader = Pieces::new(&mut body);
-        assert!(reader.take(10).await.is_err());
+        assert!(reader.take(10, &mut memory()).await.is_err());
     }
 }

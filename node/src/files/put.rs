@@ -16,10 +16,10 @@ use chord_api::{ChunkId, DiskId, FileName, Id, Manifest, UploadId, View};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::coordinator::{check_member, finished};
+use super::memory::Lease;
 use super::pieces::Pieces;
 use super::{Body, Put, PutDone};
 use crate::node::{Current, Node, now_ms};
@@ -92,11 +92,8 @@ pub fn admit_space(node: &Node, put: &Put) -> Result<(), Problem> {
 pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, Problem> {
     let chunk_size = node.args.chunk_size as usize;
     let mut reader = Pieces::new(&mut body);
-    let expected = put.length.map_or(chunk_size, |n| {
-        usize::try_from(n).unwrap_or(chunk_size).min(chunk_size)
-    });
-    let memory = reserve(node, expected).await?;
-    let first = reader.take(chunk_size).await?;
+    let mut memory = node.upload_memory.lease();
+    let first = reader.take(chunk_size, &mut memory).await?;
     let sole = reader.at_end().await?;
     let size: usize = first.iter().map(Bytes::len).sum();
     if sole && size <= INLINE_BYTES {
@@ -144,8 +141,8 @@ pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, 
             }
         }
         if !sole && !reader.at_end().await? {
-            let memory = reserve(node, chunk_size).await?;
-            let pieces = reader.take(chunk_size).await?;
+            let mut memory = node.upload_memory.lease();
+            let pieces = reader.take(chunk_size, &mut memory).await?;
             next = Some((pieces, memory, false));
         }
     }
@@ -191,16 +188,6 @@ fn landed<T>(flight: Result<Result<T, Problem>, tokio::task::JoinError>) -> Resu
             format!("sending a chunk was cut short: {e}"),
         )
     })?
-}
-
-/// Memory for one chunk, waited for.
-async fn reserve(node: &Node, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    node.upload_memory
-        .clone()
-        .acquire_many_owned(bytes)
-        .await
-        .map_err(|_| Problem::new(Kind::Overloaded, "the node is stopping"))
 }
 
 /// Enters the upload as pending, where the conditions hold.
@@ -350,7 +337,7 @@ async fn place(
     name: FileName,
     chunk: PlacedChunk,
     pieces: Vec<Bytes>,
-    memory: OwnedSemaphorePermit,
+    memory: Lease,
 ) -> Result<(PlacedChunk, Acks), Problem> {
     let memory = Arc::new(memory);
     let mut why = String::new();
@@ -476,7 +463,7 @@ async fn send_chunk(
     name: FileName,
     chunk: PlacedChunk,
     pieces: Vec<Bytes>,
-    _memory: Arc<OwnedSemaphorePermit>,
+    _memory: Arc<Lease>,
 ) -> (Voter, Result<(), PeerError>) {
     if voter.disk == node.disk() {
         let meta = meta_of(name, &chunk, false);
@@ -648,13 +635,13 @@ mod tests {
         all.form(3).await;
         let node = &all.nodes[0];
         let chunk = node.args.chunk_size;
-        let whole = node.upload_memory.available_permits();
+        let whole = node.upload_memory.free();
         // Room for one copy that is late.
         let late = node.straggler_memory.available_permits() as u32 - chunk;
         let _held = node.straggler_memory.acquire_many(late).await.unwrap();
         all.hang(2, true);
         all.put(0, "a", vec![1; 10 * chunk as usize]).await.unwrap();
-        let kept = whole - node.upload_memory.available_permits();
+        let kept = whole - node.upload_memory.free();
         assert!(kept <= chunk as usize, "{kept} bytes are kept");
         assert_eq!(
             node.next_debt(),

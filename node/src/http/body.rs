@@ -14,15 +14,17 @@ use bytes::Bytes;
 use chord_api::problem::{Kind, Problem};
 use futures::{Stream, StreamExt};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::digest::Checker;
 use super::metrics::{InFlight, Metrics};
 use super::problem::invalid;
 use crate::files;
 
-/// How long a client may send nothing in the middle of a body.
+/// How long a client may be waited for until it has sent so many bytes more of a
+/// body: each upload holds memory and a place among the changes.
 const SILENCE: Duration = Duration::from_secs(60);
+const PACE_BYTES: u64 = 64 * 1024;
 /// What is read of a body that nobody wants, so that its connection can be kept.
 const UNWANTED_BYTES: u64 = 64 * 1024;
 const UNWANTED_TIME: Duration = Duration::from_millis(250);
@@ -60,6 +62,7 @@ impl Upload {
             checker: Some(checker),
             length,
             got: 0,
+            pace: Pace::default(),
             silence: None,
             ended: self.ended.clone(),
             metrics,
@@ -141,10 +144,40 @@ async fn next_frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>
 
 fn silent(got: u64) -> Problem {
     let detail = format!(
-        "nothing came for {} s after {got} bytes of the body; nothing is stored",
+        "too little came: the body had {got} bytes, and at least {PACE_BYTES} more, or the rest of it, are to come within {} s; nothing is stored",
         SILENCE.as_secs()
     );
     invalid(detail).with_status(StatusCode::REQUEST_TIMEOUT)
+}
+
+/// How long a client has been waited for since it last kept up. Time in which
+/// nobody asked for its bytes does not count against it.
+#[derive(Default)]
+struct Pace {
+    /// Bytes of this stretch.
+    bytes: u64,
+    /// Waited in this stretch, before the present wait.
+    waited: Duration,
+    since: Option<Instant>,
+}
+
+impl Pace {
+    /// It is waited for: until when.
+    fn wait(&mut self, now: Instant) -> Instant {
+        let since = *self.since.get_or_insert(now);
+        since + SILENCE.saturating_sub(self.waited)
+    }
+
+    /// So many bytes have come.
+    fn came(&mut self, now: Instant, bytes: u64) {
+        if let Some(since) = self.since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
+        self.bytes += bytes;
+        if self.bytes >= PACE_BYTES {
+            *self = Pace::default();
+        }
+    }
 }
 
 /// A request's body as the data path sees it. It ends with `None` only if it
@@ -155,6 +188,7 @@ struct Incoming {
     checker: Option<Checker>,
     length: Option<u64>,
     got: u64,
+    pace: Pace,
     silence: Option<Pin<Box<Sleep>>>,
     ended: Arc<AtomicBool>,
     metrics: Metrics,
@@ -187,13 +221,19 @@ impl Stream for Incoming {
                 return Poll::Ready(None);
             };
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                let until = this.pace.wait(Instant::now());
                 let silence = this
                     .silence
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(SILENCE)));
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
                 ready!(silence.as_mut().poll(cx));
                 return this.fail(silent(got));
             };
             this.silence = None;
+            let came = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                _ => 0,
+            };
+            this.pace.came(Instant::now(), came as u64);
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
@@ -366,5 +406,38 @@ impl HttpBody for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Feeds a pace with bytes, each so long waited for, and tells after how many
+    /// of them the client is given up.
+    fn given_up(each: u64, after: Duration, asked_late: Duration) -> Option<usize> {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        for step in 0..1000 {
+            if pace.wait(now) < now + after {
+                return Some(step);
+            }
+            now += after;
+            pace.came(now, each);
+            now += asked_late;
+        }
+        None
+    }
+
+    #[test]
+    fn a_client_that_dribbles_is_given_up_and_a_slow_one_is_not() {
+        assert_eq!(given_up(1, 61 * SECOND, Duration::ZERO), Some(0));
+        assert_eq!(given_up(1, 20 * SECOND, Duration::ZERO), Some(3));
+        assert_eq!(given_up(1, SECOND, Duration::ZERO), Some(60));
+        assert_eq!(given_up(2048, SECOND, Duration::ZERO), None);
+        assert_eq!(given_up(PACE_BYTES, 60 * SECOND, Duration::ZERO), None);
+        // What the node itself took its time for is not the client's fault.
+        assert_eq!(given_up(1, Duration::ZERO, 30 * SECOND), None);
     }
 }

@@ -16,6 +16,7 @@ use super::problem::{VERSION, quoted};
 use super::range::{Wanted, wanted};
 use super::{conditions, meta};
 use crate::files::Files;
+use crate::node::now_ms;
 use crate::register::condition::Verdict;
 
 /// The last second that an HTTP-date can say, in the year 9999.
@@ -54,7 +55,13 @@ pub(super) async fn get<F: Files>(
     let wanted = if head {
         Wanted::Whole
     } else {
-        wanted(headers, manifest.size, &manifest.etag, modified)
+        wanted(
+            headers,
+            manifest.size,
+            &manifest.etag,
+            modified,
+            now_ms() / 1000,
+        )
     };
     let (status, range) = match wanted {
         Wanted::Whole => (StatusCode::OK, 0..manifest.size),

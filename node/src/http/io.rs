@@ -8,12 +8,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use super::places::Leave;
 
 /// How long a client may go on sending after the last answer.
 const LINGER: Duration = Duration::from_secs(10);
@@ -27,6 +30,8 @@ pub(super) struct Patient {
     stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     linger: Option<Linger>,
+    /// Somebody else waits for its place: it does not end slowly then.
+    leave: Option<Arc<Leave>>,
 }
 
 struct Linger {
@@ -35,12 +40,13 @@ struct Linger {
 }
 
 impl Patient {
-    pub(super) fn new(stream: TcpStream, stall: Duration) -> Patient {
+    pub(super) fn new(stream: TcpStream, stall: Duration, leave: Option<Arc<Leave>>) -> Patient {
         Patient {
             stream,
             stall,
             stalled: None,
             linger: None,
+            leave,
         }
     }
 
@@ -144,6 +150,9 @@ impl AsyncWrite for Patient {
         let this = self.get_mut();
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        if this.leave.as_ref().is_some_and(|leave| leave.told()) {
+            return Poll::Ready(Ok(()));
         }
         this.drain(cx).map(Ok)
     }

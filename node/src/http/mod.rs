@@ -3,16 +3,18 @@
 //!
 //! Everything a client sends is parsed here, once, into plain values: the name
 //! (`name`), the preconditions (`conditions`), the range (`range`), the digests
-//! (`digest`) and the metadata (`meta`). The handlers (`put`, `get`, `delete`,
+//! (`digest`) and the metadata (`meta`); `head` refuses what HTTP forbids. The handlers (`put`, `get`, `delete`,
 //! `list`, `own`) put these together; `routes` finds the handler, counts and
-//! logs; `server` and `io` run the connections.
+//! logs; `server`, `places`, `gate` and `io` run the connections.
 
 mod body;
 mod browser;
 mod conditions;
 mod delete;
 mod digest;
+mod gate;
 mod get;
+mod head;
 mod io;
 mod list;
 mod local;
@@ -21,6 +23,7 @@ pub mod metrics;
 mod name;
 mod openapi;
 mod own;
+mod places;
 mod problem;
 mod put;
 mod query;

@@ -78,7 +78,12 @@ pub(super) fn panicked(method: &Method) -> Response<Body> {
 /// The answer to every request on a connection beyond the bound.
 pub(super) fn too_many_connections() -> Response<Body> {
     let detail = "this node has as many connections as it takes; try again, or another node";
-    let mut response = response(&Problem::new(Kind::Overloaded, detail));
+    last(&Problem::new(Kind::Overloaded, detail))
+}
+
+/// An answer behind which the connection ends.
+pub(super) fn last(problem: &Problem) -> Response<Body> {
+    let mut response = response(problem);
     response
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));

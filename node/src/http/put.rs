@@ -107,6 +107,15 @@ pub(super) async fn drop_here<F: Files>(
     upload: &mut Upload,
 ) -> Result<Response<Body>, Problem> {
     let (put, checker) = parse(name, headers, upload)?;
+    let asked = &put.condition;
+    if asked.if_match.is_some()
+        || asked.if_none_match.is_some()
+        || asked.if_unmodified_since.is_some()
+    {
+        return Err(invalid(
+            "a file that is dropped on a node is stored later, whatever stands there then: no condition can be kept; leave the conditions out, or PUT it to /files/",
+        ));
+    }
     let body: files::Body = upload.take(checker, metrics.clone());
     let files = files.clone();
     to_the_end(changes, async move { files.drop_here(put, body).await }).await?;

@@ -8,6 +8,10 @@ use axum::http::header::{IF_RANGE, RANGE};
 
 use super::conditions::{read_date, read_tag};
 
+/// How much older than the answer a date has to be to be a strong validator (RFC
+/// 9110, section 8.8.2.2): within a second, a file may change several times.
+const STRONG_AFTER: u64 = 60;
+
 /// What of a file is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -19,8 +23,14 @@ pub(super) enum Wanted {
 }
 
 /// What a GET asks for of a file of `size` bytes, `etag` and `modified` (seconds)
-/// being those of its current version.
-pub(super) fn wanted(headers: &HeaderMap, size: u64, etag: &str, modified: u64) -> Wanted {
+/// being those of its current version, at the time `now` (seconds too).
+pub(super) fn wanted(
+    headers: &HeaderMap,
+    size: u64,
+    etag: &str,
+    modified: u64,
+    now: u64,
+) -> Wanted {
     let mut lines = headers.get_all(RANGE).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return Wanted::Whole;
@@ -28,15 +38,15 @@ pub(super) fn wanted(headers: &HeaderMap, size: u64, etag: &str, modified: u64) 
     let Some(spec) = line.to_str().ok().and_then(parse) else {
         return Wanted::Whole;
     };
-    if !if_range(headers, etag, modified) {
+    if !if_range(headers, etag, modified, now) {
         return Wanted::Whole;
     }
     spec.within(size)
 }
 
 /// Whether `If-Range` lets the range be sent: a strong comparison of tags, or
-/// the very date of the current version.
-fn if_range(headers: &HeaderMap, etag: &str, modified: u64) -> bool {
+/// the very date of the current version where that is strong.
+fn if_range(headers: &HeaderMap, etag: &str, modified: u64, now: u64) -> bool {
     let mut lines = headers.get_all(IF_RANGE).iter();
     let Some(line) = lines.next() else {
         return true;
@@ -48,6 +58,7 @@ fn if_range(headers: &HeaderMap, etag: &str, modified: u64) -> bool {
         return rest.is_empty() && !tag.weak && tag.value == etag;
     }
     line.to_str().ok().and_then(read_date) == Some(modified)
+        && now >= modified.saturating_add(STRONG_AFTER)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +126,7 @@ mod tests {
     fn ask(range: &str, size: u64) -> Wanted {
         let mut map = HeaderMap::new();
         map.insert(RANGE, HeaderValue::from_str(range).unwrap());
-        wanted(&map, size, "tag", 784_111_777)
+        wanted(&map, size, "tag", 784_111_777, 784_222_222)
     }
 
     #[test]
@@ -182,19 +193,26 @@ mod tests {
         let mut twice = HeaderMap::new();
         twice.append(RANGE, HeaderValue::from_static("bytes=0-1"));
         twice.append(RANGE, HeaderValue::from_static("bytes=3-4"));
-        assert_eq!(wanted(&twice, 10, "tag", 0), Wanted::Whole);
+        assert_eq!(wanted(&twice, 10, "tag", 0, 99), Wanted::Whole);
     }
 
     #[test]
     fn if_range_is_strong() {
-        let ask = |validator: &str| {
+        let modified = 784_111_777;
+        let at = |validator: &str, now: u64| {
             let mut map = HeaderMap::new();
             map.insert(RANGE, HeaderValue::from_static("bytes=99-"));
             map.insert(IF_RANGE, HeaderValue::from_str(validator).unwrap());
-            wanted(&map, 10, "tag", 784_111_777)
+            wanted(&map, 10, "tag", modified, now)
         };
+        let ask = |validator: &str| at(validator, modified + 60);
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for young in [modified - 9, modified, modified + 59] {
+            assert_eq!(at(date, young), Wanted::Whole, "the date is weak");
+            assert_eq!(at("\"tag\"", young), Wanted::Unsatisfiable);
+        }
         assert_eq!(ask("\"tag\""), Wanted::Unsatisfiable);
-        assert_eq!(ask("Sun, 06 Nov 1994 08:49:37 GMT"), Wanted::Unsatisfiable);
+        assert_eq!(ask(date), Wanted::Unsatisfiable);
         for other in [
             "W/\"tag\"",
             "\"other\"",

@@ -19,7 +19,7 @@ use super::body::{Counted, Upload};
 use super::local::Local;
 use super::metrics::Metrics;
 use super::query::Query;
-use super::{browser, delete, get, list, name, openapi, own, problem, put};
+use super::{browser, delete, get, head, list, name, openapi, own, problem, put};
 use crate::files::Files;
 
 /// Every resource of the client port.
@@ -192,6 +192,7 @@ impl<F: Files, L: Local> Port<F, L> {
     }
 
     async fn handle(&self, parts: &Parts, upload: &mut Upload) -> Result<Response<Body>, Problem> {
+        head::check(parts)?;
         if self.local.supervised() {
             browser::admit(parts)?;
         }

@@ -4,12 +4,13 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Version};
+use futures::TryFutureExt;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,15 +21,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
+use super::gate::{Fault, Gate, HEAD_BYTES, MAX_HEADERS};
 use super::io::Patient;
+use super::places::{Leave, Place, Places, ThenWait};
 use super::problem;
 
-/// The most bytes of a request's head, and of what is read ahead of a body: a
-/// name of 1 024 bytes in escapes and 8 KiB of metadata fit many times over.
-const BUFFER_BYTES: usize = 128 * 1024;
-/// The most header lines; 8 KiB of metadata may be in many short ones.
-const MAX_HEADERS: usize = 1024;
-/// Connections beyond the bound that are told so; further ones are just closed.
+/// What is read ahead of a body; a head fits too.
+const BUFFER_BYTES: usize = HEAD_BYTES + 8 * 1024;
+/// Connections beyond the bound that wait for room, or are told that there is
+/// none; further ones are just closed.
 const MAX_REFUSALS: usize = 64;
 /// How long they have for the head of the request that is refused.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
@@ -36,7 +37,8 @@ const REFUSAL_TIME: Duration = Duration::from_secs(5);
 /// The bounds of a port.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once; those beyond are answered 503 and closed.
+    /// Connections at once. For those beyond, idle ones make room; where there are
+    /// none they are answered 503 and closed.
     pub connections: usize,
     /// For the head of a request, waiting for it included, so that this is also
     /// how long an idle connection is kept: longer than usual clients keep theirs.
@@ -75,7 +77,7 @@ pub async fn serve_with(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     listener.local_addr()?;
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections);
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -97,23 +99,22 @@ pub async fn serve_with(
                 }
             }
         };
-        if let Ok(place) = places.clone().try_acquire_owned() {
-            let (router, limits, stopping) = (router.clone(), limits.clone(), stopping.clone());
+        let (router, stopping) = (router.clone(), stopping.clone());
+        let mut limits = limits.clone();
+        if let Some(place) = places.take() {
             tasks.spawn(async move {
-                let _place = place;
-                connection(stream, Some(router), &limits, stopping).await;
+                connection(stream, router, Some(&place), &limits, stopping).await;
             });
         } else if let Ok(refusal) = refusals.clone().try_acquire_owned() {
-            let (limits, stopping) = (
-                Limits {
-                    head: REFUSAL_TIME,
-                    ..limits.clone()
-                },
-                stopping.clone(),
-            );
+            let places = places.clone();
             tasks.spawn(async move {
-                let _refusal = refusal;
-                connection(stream, None, &limits, stopping).await;
+                if let Some(place) = places.make_room().await {
+                    drop(refusal);
+                    connection(stream, router, Some(&place), &limits, stopping).await;
+                } else {
+                    limits.head = REFUSAL_TIME;
+                    connection(stream, router, None, &limits, stopping).await;
+                }
             });
         }
     }
@@ -132,10 +133,12 @@ pub async fn serve_with(
     Ok(())
 }
 
-/// Runs one connection; without a router every request on it is refused.
+/// Runs one connection; without a place every request on it but the probes' is
+/// refused: a node that has much to do is neither dead nor unready.
 async fn connection(
     stream: TcpStream,
-    router: Option<Router>,
+    router: Router,
+    place: Option<&Place>,
     limits: &Limits,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -146,11 +149,27 @@ async fn connection(
     // Before HTTP/1.1 the end of a body may be nothing but the connection's.
     let old = Arc::new(AtomicBool::new(false));
     let seen = old.clone();
+    let fault = Fault::default();
+    let (faults, requests) = (fault.clone(), AtomicU64::new(0));
+    let seat = place.map(Place::seat);
+    let leave = seat.as_ref().map(|seat| seat.leave());
     let service = service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, _> {
         seen.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
-        match router.clone() {
-            Some(router) => Box::pin(router.oneshot(request.map(Body::new))),
-            None => Box::pin(std::future::ready(Ok(problem::too_many_connections()))),
+        let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(problem) = faults.of(number) {
+            return Box::pin(std::future::ready(Ok(problem::last(&problem))));
+        }
+        let probe = matches!(request.uri().path(), "/livez" | "/readyz");
+        match seat.clone() {
+            None if !probe => Box::pin(std::future::ready(Ok(problem::too_many_connections()))),
+            None => Box::pin(router.clone().oneshot(request.map(Body::new))),
+            Some(seat) => {
+                seat.works();
+                let answer = router.clone().oneshot(request.map(Body::new));
+                Box::pin(
+                    answer.map_ok(move |r| r.map(|body| Body::new(ThenWait::new(body, &seat)))),
+                )
+            }
         }
     });
     let mut connection = http1::Builder::new()
@@ -160,20 +179,35 @@ async fn connection(
         .max_headers(MAX_HEADERS)
         // A client may end its side after the request and still read the answer.
         .half_close(true)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.stall)), service);
+        .serve_connection(
+            TokioIo::new(Gate::new(
+                Patient::new(stream, limits.stall, leave.clone()),
+                fault,
+            )),
+            service,
+        );
     let mut told = false;
     let ended = loop {
         tokio::select! {
             ended = &mut connection => break ended,
             // An error means that the server is gone, which is a stop too.
             _ = stopping.wait_for(|stop| *stop), if !told => told = true,
+            () = told_to_leave(leave.as_deref()), if !told => told = true,
         }
         Pin::new(&mut connection).graceful_shutdown();
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
         if old.load(Ordering::Relaxed) && error.is_user() {
-            connection.into_parts().io.inner().reset();
+            connection.into_parts().io.inner().inner().reset();
         }
+    }
+}
+
+/// Never, for one that has no place to leave.
+async fn told_to_leave(leave: Option<&Leave>) {
+    match leave {
+        Some(leave) => leave.wait().await,
+        None => std::future::pending().await,
     }
 }

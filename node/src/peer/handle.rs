@@ -99,6 +99,7 @@ pub async fn handle(node: &Arc<Node>, call: Call) -> Reply {
                     .contains(&upload);
             Ok(Answer::Active(active))
         }
+        (Request::Reading { upload }, _) => Ok(Answer::Active(node.readers.read(&upload))),
         (Request::VerifyChunk { chunk }, _) => match node.store.chunk_verify(chunk).await {
             Ok(_) => Ok(Answer::Checked(ChunkState::Whole)),
             Err(ChunkError::Missing) => Ok(Answer::Checked(ChunkState::Missing)),

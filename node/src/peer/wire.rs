@@ -79,6 +79,8 @@ pub enum Request {
     UploadActive { upload: UploadId, boot: u64 },
     /// Read a chunk from disk and check it.
     VerifyChunk { chunk: ChunkId },
+    /// Whether this node sends the chunks of an upload to a client.
+    Reading { upload: UploadId },
 }
 
 impl Request {
@@ -90,6 +92,7 @@ impl Request {
                 | Request::Reap { .. }
                 | Request::UploadActive { .. }
                 | Request::VerifyChunk { .. }
+                | Request::Reading { .. }
         )
     }
 }

@@ -48,6 +48,23 @@ fn no_quorum(name: &FileName, why: &str) -> Problem {
     )
 }
 
+/// Why a round failed where the owners answered: another ballot was above.
+const OUTBID: &str = "another operation was faster";
+
+/// Why an operation that has left nothing behind has failed.
+fn gave_up(name: &FileName, why: &str) -> Problem {
+    if why != OUTBID {
+        return no_quorum(name, why);
+    }
+    Problem::new(
+        Kind::Overloaded,
+        format!(
+            "{name:?} is changed by so many at once that this had no turn in {} s; nothing was changed; try again, with fewer at a time",
+            OPERATION_LIMIT.as_secs()
+        ),
+    )
+}
+
 fn full(name: &FileName) -> Problem {
     Problem::new(
         Kind::Full,
@@ -83,6 +100,7 @@ pub async fn run(
 ) -> Result<End, Problem> {
     let key = Id::of_file(name);
     let end = Instant::now() + OPERATION_LIMIT;
+    let mut turn = None;
     let mut ready_at = None;
     let mut why = String::from("none was asked");
     for attempt in 0.. {
@@ -92,6 +110,8 @@ pub async fn run(
         if let Some(before) = before
             && ready_at != Some(current.reference)
         {
+            // This may take long; others need not wait for it.
+            turn = None;
             match before(current.clone()).await {
                 Ok(Ready::Yes) => ready_at = Some(current.reference),
                 Ok(Ready::ViewChanged) => {
@@ -109,6 +129,13 @@ pub async fn run(
                 Err(problem) => return Err(problem),
             }
         }
+        if turn.is_none() {
+            turn = node.turns.take(name, end).await;
+        }
+        if turn.is_none() {
+            why = OUTBID.into();
+            break;
+        }
         let electorate = proposer.electorate(&current.placements, &key);
         match round(node, &current, name, &mut proposer, electorate).await {
             Ok(end) => return Ok(end),
@@ -124,7 +151,7 @@ pub async fn run(
     if proposer.has_left() {
         Ok(End::Unknown)
     } else {
-        Err(no_quorum(name, &why))
+        Err(gave_up(name, &why))
     }
 }
 
@@ -168,7 +195,7 @@ async fn round(
                     proposer.promised(voter.disk, accepted)
                 }
                 Ok(Answer::Promise(Promise::Rejected { promised })) => {
-                    why = "another operation was faster".into();
+                    why = OUTBID.into();
                     proposer.rejected(voter.disk, promised)
                 }
                 other => {
@@ -198,7 +225,7 @@ async fn round(
         let step = match answer {
             Ok(Answer::Vote(Vote::Accepted)) => proposer.accepted(voter.disk),
             Ok(Answer::Vote(Vote::Rejected { promised })) => {
-                why = "another operation was faster".into();
+                why = OUTBID.into();
                 proposer.rejected(voter.disk, promised)
             }
             other => {

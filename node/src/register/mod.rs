@@ -10,6 +10,7 @@ pub mod electorate;
 pub mod proposer;
 #[cfg(test)]
 mod simulation;
+pub mod turns;
 pub mod value;
 
 pub use ballot::Ballot;

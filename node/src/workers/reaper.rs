@@ -18,7 +18,8 @@ use crate::register::{Change, Pending};
 
 /// Its name in the status.
 pub const NAME: &str = "reaper";
-/// How long garbage is left for readers that are in the middle of it.
+/// How long garbage is left at the least: who has just been told of a version comes
+/// for its chunks by then. Who is in the middle of them is asked for.
 const GRACE: Duration = Duration::from_secs(10);
 /// Names that are remembered; past it the full pass finds them.
 const MAX_EXPECTED: usize = 100_000;
@@ -86,6 +87,13 @@ async fn reap(node: &Arc<Node>, name: &FileName, upload: UploadId) -> bool {
             true
         }
         Ok(Some(_)) => {
+            // A full disk cannot wait: the download breaks off.
+            let room = node.store.space().available > 0;
+            if room && is_read(node, upload).await {
+                let why = format!("a replaced version of {name:?} is still being read");
+                node.workers.say(NAME, "waiting", why);
+                return false;
+            }
             for chunk in &mine {
                 match node.store.chunk_remove(*chunk).await {
                     Ok(_) => node.workers.count(NAME, 1, 0),
@@ -111,6 +119,29 @@ async fn reap(node: &Arc<Node>, name: &FileName, upload: UploadId) -> bool {
             false
         }
     }
+}
+
+/// Whether a member that lives sends an upload to a client.
+async fn is_read(node: &Arc<Node>, upload: UploadId) -> bool {
+    if node.readers.read(&upload) {
+        return true;
+    }
+    let Some(current) = node.current() else {
+        return false;
+    };
+    let members: Vec<_> = {
+        let ring = node.ring.lock().unwrap_or_else(|p| p.into_inner());
+        let members = current.view.members().into_iter();
+        members.filter(|m| ring.alive(m.ordinal)).collect()
+    };
+    let asked = members.iter().map(|m| {
+        let request = Request::Reading { upload };
+        node.ask(&current, m.ordinal, m.disk, request)
+    });
+    let answers = futures::future::join_all(asked).await;
+    answers
+        .iter()
+        .any(|answer| matches!(answer, Ok(Answer::Active(true))))
 }
 
 async fn chunks_of(node: &Node, name: &FileName, upload: UploadId) -> Result<Vec<ChunkId>, String> {

@@ -167,9 +167,15 @@ async fn connections_beyond_the_bound_are_told_so() {
         ..Limits::default()
     })
     .await;
+    server.fake.put_now("f", b"content");
+    let gate = Arc::new(Semaphore::new(0));
+    server.fake.with(|state| state.gate = Some(gate.clone()));
     let mut first = server.raw().await;
-    assert_eq!(first.ask(GET).await.status, 200);
-    let response = client().get(server.url("/livez")).send().await.unwrap();
+    first
+        .send(format!("{GET}GET /files/f HTTP/1.1\r\nhost: x\r\n\r\n"))
+        .await;
+    assert_eq!(first.answer(false).await.status, 200);
+    let response = client().get(server.url("/files")).send().await.unwrap();
     assert_eq!(
         (
             response.status().as_u16(),
@@ -178,17 +184,35 @@ async fn connections_beyond_the_bound_are_told_so() {
         (503, "1")
     );
     assert_eq!(kind(response).await, "overloaded");
-    assert_eq!(first.ask(GET).await.status, 200);
-    drop(first);
-    while client()
-        .get(server.url("/livez"))
-        .send()
-        .await
-        .unwrap()
-        .status()
-        != 200
-    {
-        tokio::task::yield_now().await;
+    let probe = client().get(server.url("/livez")).send().await.unwrap();
+    assert_eq!(probe.status(), 200, "it lives nevertheless");
+    gate.add_permits(1);
+    assert_eq!(first.answer(false).await.text(), "content");
+    // It is idle now, and makes room.
+    let response = client().get(server.url("/files")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(first.rest().await, (vec![], true));
+}
+
+#[tokio::test]
+async fn heads_that_do_not_come_keep_nobody_out() {
+    let server = Server::with(Limits {
+        connections: 8,
+        ..Limits::default()
+    })
+    .await;
+    let mut half = Vec::new();
+    for _ in 0..100 {
+        let mut raw = server.raw().await;
+        // By the time it is closed again it may be gone.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut raw.stream, b"GET /fil").await;
+        half.push(raw);
+        if half.len() % 10 == 0 {
+            let probe = client().get(server.url("/readyz")).send().await.unwrap();
+            assert_eq!(probe.status(), 200);
+            let list = client().get(server.url("/files")).send().await.unwrap();
+            assert_eq!(list.status(), 200);
+        }
     }
 }
 

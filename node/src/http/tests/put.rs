@@ -239,6 +239,16 @@ async fn a_file_is_dropped_on_this_node() {
         .header("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")
         .body("x");
     assert_eq!(kind(wrong.send().await.unwrap()).await, "digest-mismatch");
+    for (header, value, status) in [
+        ("if-none-match", "*", 400),
+        ("if-match", "\"a\"", 400),
+        ("if-unmodified-since", super::fake::MODIFIED, 400),
+        ("if-modified-since", super::fake::MODIFIED, 202),
+    ] {
+        let put = client().put(server.url("/node/files/a%2Fb"));
+        let answer = put.header(header, value).body("here").send().await.unwrap();
+        assert_eq!(answer.status(), status, "{header}: it cannot be kept");
+    }
     let get = client()
         .get(server.url("/node/files/a"))
         .send()
