@@ -1,6 +1,12 @@
 //! The program as scripts run it: with nobody reading what it says, ended in the
 //! middle, and with its errors read by a program. The cluster is a stand-in.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests, which clippy does not know for such"
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
