@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-// What the other tests of whole nodes use of it is not used here.
-#[allow(dead_code)]
 mod support;
 
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chord_api::http::{RingPeer, RingState};
 use chord_api::{ClusterUid, Id, Member, Ordinal, Table, Token, View};
-use chord_node::ring::core::cut;
+use chord_node::ring::rules::cut;
 use chord_node::ring::{Config, Peer};
 use futures::StreamExt;
 

@@ -195,6 +195,7 @@ mod tests {
                 missing: 0,
             },
             refused_view: None,
+            failure: None,
         }
     }
 

@@ -141,7 +141,7 @@ impl RingModel {
                 })
             })
         };
-        let principals = members.iter().filter(|id| principal(*id)).count();
+        let principals = members.iter().filter(|id| principal(id)).count();
         !principal(&me.id) || principals > self.rules.successors + 1
     }
 

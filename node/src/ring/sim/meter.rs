@@ -7,7 +7,7 @@ use chord_api::{ClusterUid, DiskId, Epoch, Ordinal};
 use serde::Serialize;
 
 use super::super::message::Envelope;
-use crate::peer::wire::RingExchange;
+use crate::peer::wire::{RING_VERSION, RingExchange};
 
 /// What was sent: bodies of requests and of responses. The HTTP around them is
 /// not in it.
@@ -33,6 +33,8 @@ pub(super) struct Meter {
 impl Meter {
     pub fn new() -> Meter {
         let body = RingExchange {
+            version: RING_VERSION,
+            number: 1,
             // As long as the UIDs that Kubernetes gives.
             cluster: ClusterUid("00000000-0000-0000-0000-000000000000".to_string()),
             from: Ordinal(0),

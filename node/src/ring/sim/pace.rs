@@ -3,9 +3,9 @@
 use chord_api::{Ordinal, Token};
 
 use super::super::core::{Action, Event, Vnode};
-use super::super::rules::Rules;
 use super::super::host::Config;
 use super::super::message::{Message, Peer};
+use super::super::rules::Rules;
 
 /// Takes a virtual node of a ring of `nodes` through `rounds` rounds of
 /// stabilising, every other one with a list that has changed. Answers the steps
