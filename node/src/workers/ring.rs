@@ -42,6 +42,8 @@ const MOST_FOLLOWING: usize = 64;
 /// An exchange that is not answered within two rounds, or this, is silence.
 const PATIENCE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(4);
+/// After this long the address of a node that has moved is known.
+const MOVED: Duration = Duration::from_millis(300);
 /// How long this node's own free space is as good as new.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
 
@@ -417,9 +419,17 @@ pub async fn lookup(node: &Arc<Node>, id: Id) -> Result<Found, LookupFailed> {
 /// Sends one question of a look-up; its reply, if there is one.
 async fn question(node: &Arc<Node>, envelope: Envelope) -> Option<Message> {
     let to = envelope.to.ordinal;
-    let answer = tokio::time::timeout(patience(node), ask(node, to, vec![envelope]))
-        .await
-        .unwrap_or(Err(Failure::Silent));
+    let ask_it = async |envelope| {
+        tokio::time::timeout(patience(node), ask(node, to, vec![envelope]))
+            .await
+            .unwrap_or(Err(Failure::Silent))
+    };
+    let mut answer = ask_it(envelope.clone()).await;
+    // Nobody there, and it is not known to be dead: it may just have moved.
+    if answer == Err(Failure::Gone) && with_ring(node, |ring, _| ring.alive(to)) {
+        tokio::time::sleep(MOVED).await;
+        answer = ask_it(envelope).await;
+    }
     match answer {
         Ok(messages) => {
             let mut messages = messages.into_iter().map(|e| e.message);
