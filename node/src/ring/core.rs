@@ -50,7 +50,7 @@ struct Member {
     succ: Vec<Peer>,
     fingers: Fingers,
     /// A query whose answer may change `succ`.
-    asking: Option<(Purpose, Asked)>,
+    asking: Option<Asked>,
     rectify: Option<Rectify>,
 }
 
@@ -58,14 +58,6 @@ struct Member {
 struct Asked {
     peer: Peer,
     request: RequestId,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Purpose {
-    /// Stabilise with the first successor.
-    First,
-    /// Try a node that may be nearer.
-    Nearer,
 }
 
 /// A claim to be the predecessor that waits for news of the present one.
@@ -225,7 +217,7 @@ impl Vnode {
         match &self.phase {
             Phase::Joining(asked) => asked.is_some_and(|a| a.request == request),
             Phase::Member(m) => {
-                m.asking.is_some_and(|(_, a)| a.request == request)
+                m.asking.is_some_and(|a| a.request == request)
                     || m.rectify.is_some_and(|r| r.asked.request == request)
             }
         }
@@ -236,10 +228,7 @@ impl Vnode {
     pub fn waits_for(&self) -> (Option<Peer>, Option<Peer>) {
         match &self.phase {
             Phase::Joining(asked) => (asked.map(|a| a.peer), None),
-            Phase::Member(m) => (
-                m.asking.map(|(_, a)| a.peer),
-                m.rectify.map(|r| r.asked.peer),
-            ),
+            Phase::Member(m) => (m.asking.map(|a| a.peer), m.rectify.map(|r| r.asked.peer)),
         }
     }
 
@@ -298,7 +287,7 @@ impl Vnode {
             (Phase::Member(member), Event::Unanswered(ordinal)) => {
                 if member
                     .asking
-                    .take_if(|(_, a)| a.peer.ordinal == ordinal)
+                    .take_if(|a| a.peer.ordinal == ordinal)
                     .is_some()
                 {
                     turn.note(Note::Retry);
@@ -385,8 +374,8 @@ impl Vnode {
                     succ,
                 },
             ) => {
-                let fits = |(_, a): &mut (Purpose, Asked)| a.peer == from && a.request == request;
-                if let Some((purpose, _)) = member.asking.take_if(fits) {
+                let fits = |a: &mut Asked| a.peer == from && a.request == request;
+                if member.asking.take_if(fits).is_some() {
                     member.adopt(&mut turn, from, succ);
                     if let Some(nearer) = pred
                         && rules.has(Flaw::AdoptUnanswered)
@@ -397,8 +386,11 @@ impl Vnode {
                         return out;
                     }
                     match pred.filter(|p| p.id.between(&turn.me.id, &from.id)) {
-                        Some(nearer) if purpose == Purpose::First => {
-                            member.asking = Some((Purpose::Nearer, turn.query(nearer, false)));
+                        // However it was asked: that its answer is also that of a
+                        // round which begins now saves a round for each node
+                        // between.
+                        Some(nearer) => {
+                            member.asking = Some(turn.query(nearer, false));
                         }
                         _ => turn.send(member.first(&turn.me), Message::Notify),
                     }
@@ -407,7 +399,7 @@ impl Vnode {
             (Phase::Member(member), Message::Busy { request }) => {
                 if member
                     .asking
-                    .take_if(|(_, a)| a.peer == from && a.request == request)
+                    .take_if(|a| a.peer == from && a.request == request)
                     .is_some()
                 {
                     turn.note(Note::Retry);
@@ -419,7 +411,7 @@ impl Vnode {
             (Phase::Member(member), Message::Gone { request }) => {
                 let awaited = member
                     .asking
-                    .is_some_and(|(_, a)| a.request == request && a.peer == from)
+                    .is_some_and(|a| a.request == request && a.peer == from)
                     || member
                         .rectify
                         .is_some_and(|r| r.asked.request == request && r.asked.peer == from);
@@ -484,16 +476,16 @@ impl Member {
         }
         let first = self.first(&turn.me);
         if first != turn.me {
-            self.asking = Some((Purpose::First, turn.query(first, false)));
+            self.asking = Some(turn.query(first, false));
         } else if let Some(pred) = self.pred.filter(|p| *p != turn.me) {
             // Alone, it would ask itself; the answer is known.
-            self.asking = Some((Purpose::Nearer, turn.query(pred, false)));
+            self.asking = Some(turn.query(pred, false));
         }
     }
 
     fn try_hint(&mut self, turn: &mut Turn, peer: Peer) {
         if self.asking.is_none() && peer.id.between(&turn.me.id, &self.first(&turn.me).id) {
-            self.asking = Some((Purpose::Nearer, turn.query(peer, false)));
+            self.asking = Some(turn.query(peer, false));
         }
     }
 
@@ -537,7 +529,7 @@ impl Member {
 
     /// Takes in that somebody is dead. False: no successor is left.
     fn bury(&mut self, turn: &mut Turn, who: Who) -> bool {
-        let asked = self.asking.take_if(|(_, a)| who.covers(&a.peer)).is_some();
+        let asked = self.asking.take_if(|a| who.covers(&a.peer)).is_some();
         let dead = self.succ.iter().take_while(|p| who.covers(p)).count();
         self.succ.drain(..dead);
         self.fingers.forget(&who);
