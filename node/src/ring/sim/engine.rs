@@ -2,7 +2,7 @@
 //!
 //! It runs the very code a node runs, [`Host`], behind the same kind of shell:
 //! batches go out as requests, replies come back in the response, and a request
-//! without a response makes its host unreachable. One seed gives one run.
+//! without a response is refused or unanswered. One seed gives one run.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -12,7 +12,7 @@ use chord_api::{Id, Ordinal, Token};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::super::host::{Config, Host, HostAction, Members};
+use super::super::host::{Config, Failure, Host, HostAction, Members};
 use super::super::invariant::{Ring, ring_of};
 use super::super::lookup::{Found, Lookup, LookupFailed, Next};
 use super::super::message::{Envelope, Message, Peer};
@@ -93,6 +93,8 @@ struct Place {
     tokens: Vec<Token>,
     boot: u32,
     ticks_at: u64,
+    /// It went with its machine.
+    vanished: bool,
     /// Its virtual nodes that are members.
     inside: Vec<Id>,
 }
@@ -186,8 +188,18 @@ impl Sim {
 
     /// Ends the process of a host, without a word to anybody.
     pub fn crash(&mut self, ordinal: Ordinal) {
+        self.end(ordinal, false);
+    }
+
+    /// Ends a host with its machine: it does not even refuse.
+    pub fn vanish(&mut self, ordinal: Ordinal) {
+        self.end(ordinal, true);
+    }
+
+    fn end(&mut self, ordinal: Ordinal, vanished: bool) {
         if let Some(place) = self.hosts.get_mut(ordinal.0 as usize) {
             place.host = None;
+            place.vanished = vanished;
             place.ticks_at = u64::MAX;
             for id in place.inside.drain(..) {
                 self.truth.remove(&id);
@@ -423,7 +435,16 @@ impl Sim {
                     return;
                 }
                 if self.boot(exchange.from) == Some(exchange.boot) {
-                    self.with(exchange.from, |host| host.unreachable(now, exchange.to));
+                    // A process that has crashed refuses connections; a machine that
+                    // is gone, and a bad network, are silent.
+                    let there = self.hosts.get(exchange.to.0 as usize);
+                    let refused = there.is_some_and(|p| p.host.is_none() && !p.vanished);
+                    let why = if refused {
+                        Failure::Gone
+                    } else {
+                        Failure::Silent
+                    };
+                    self.with(exchange.from, |host| host.unanswered(now, exchange.to, why));
                 }
                 if let Errand::Search(number) = exchange.errand {
                     self.answered(number, None);

@@ -153,7 +153,7 @@ fn happen(world: &mut World, fault: &Fault, crashed: &mut Vec<Ordinal>) {
             let (down, up) = world.alive.iter().partition(|o| gone(o));
             world.alive = up;
             let down: Vec<Ordinal> = down;
-            down.iter().for_each(|o| world.sim.crash(*o));
+            down.iter().for_each(|o| world.sim.vanish(*o));
             crashed.extend(down);
         }
         Fault::Restart => {
