@@ -241,6 +241,33 @@ impl Vnode {
         self
     }
 
+    /// Itself with another name for everybody it knows. Fingers stay out of it.
+    #[cfg(test)]
+    pub fn renamed(&self, name: impl Fn(Peer) -> Peer) -> Vnode {
+        let asked = |a: &Asked| Asked {
+            peer: name(a.peer),
+            ..*a
+        };
+        let phase = match &self.phase {
+            Phase::Joining(a) => Phase::Joining(a.as_ref().map(asked)),
+            Phase::Member(m) => Phase::Member(Member {
+                pred: m.pred.map(&name),
+                succ: m.succ.iter().copied().map(&name).collect(),
+                fingers: m.fingers.clone(),
+                asking: m.asking.as_ref().map(asked),
+                rectify: m.rectify.as_ref().map(|r| Rectify {
+                    candidate: name(r.candidate),
+                    asked: asked(&r.asked),
+                }),
+            }),
+        };
+        Vnode {
+            me: name(self.me),
+            next_request: self.next_request,
+            phase,
+        }
+    }
+
     /// Whether a round, or an attempt to join, is under way.
     pub fn is_asking(&self) -> bool {
         match &self.phase {

@@ -10,6 +10,7 @@
 //! - [`world`]: the state, and what one message does to it.
 //! - [`steps`]: what can happen next.
 //! - [`rest`]: whether repair alone leads back to the ideal ring.
+//! - [`turn`]: worlds that differ only by a turn of the circle are one.
 //! - [`story`]: a path of the checker in words.
 //!
 //! Two grains ([`Grain`]): in the fine one every message is a step of its own;
@@ -20,6 +21,7 @@ mod rest;
 mod steps;
 mod story;
 mod tests;
+mod turn;
 mod world;
 
 use std::collections::HashSet;
@@ -65,6 +67,9 @@ pub struct RingModel {
     pub bases: Vec<Vec<usize>>,
     /// Notifications on their way to one node at a time; another gets lost.
     pub mailbox: usize,
+    /// Takes worlds for one that differ only by a turn of the circle. The names in
+    /// a story then change from step to step.
+    pub turned: bool,
     /// Worlds from which repair leads home, by their hashes.
     home: Mutex<HashSet<u64>>,
 }
@@ -87,8 +92,15 @@ impl RingModel {
             peers: peers.collect(),
             bases: bases(successors + 1, nodes),
             mailbox: 1,
+            turned: false,
             home: Mutex::default(),
         }
+    }
+
+    /// The same up to turns of the circle.
+    pub fn turned(mut self) -> RingModel {
+        self.turned = true;
+        self
     }
 
     /// The same with a mistake in it.
@@ -131,7 +143,11 @@ impl Model for RingModel {
             };
             World::new((0..self.peers.len()).map(place).collect())
         };
-        self.bases.iter().map(start).collect()
+        let worlds = self.bases.iter().map(start);
+        match self.turned {
+            true => worlds.map(|w| w.upright(&self.peers)).collect(),
+            false => worlds.collect(),
+        }
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
@@ -141,6 +157,9 @@ impl Model for RingModel {
     fn next_state(&self, world: &World, step: Step) -> Option<World> {
         let mut next = world.clone();
         self.take(&mut next, step);
+        if self.turned {
+            next = next.upright(&self.peers);
+        }
         // A step that changes nothing is none.
         (next != *world).then_some(next)
     }

@@ -118,7 +118,8 @@ impl RingModel {
     }
 }
 
-fn hash(world: &World) -> u64 {
+/// One for all worlds that are equal.
+pub fn hash(world: &World) -> u64 {
     let mut hasher = DefaultHasher::new();
     world.hash(&mut hasher);
     hasher.finish()

@@ -16,16 +16,19 @@ fn long() -> bool {
     std::env::var("MODELS").is_ok_and(|m| m == "all")
 }
 
-/// Explores a model to its end.
-fn explore(successors: usize, nodes: usize, grain: Grain, network: Network) {
+/// Explores a model to its end. Answers how many states it has.
+fn explore(successors: usize, nodes: usize, grain: Grain, network: Network) -> usize {
+    explore_all(RingModel::new(successors, nodes, grain, network))
+}
+
+fn explore_all(model: RingModel) -> usize {
     let started = Instant::now();
-    let checker = RingModel::new(successors, nodes, grain, network)
-        .checker()
-        .threads(2)
-        .spawn_bfs()
-        .join();
+    let (successors, nodes) = (model.rules.successors, model.peers.len());
+    let (grain, network) = (model.grain, model.network);
+    let turned = if model.turned { ", up to turns" } else { "" };
+    let checker = model.checker().threads(2).spawn_bfs().join();
     println!(
-        "r = {successors}, N = {nodes}, {grain:?}, {network:?}: {} states, {} steps, depth {}, {:.1} s",
+        "r = {successors}, N = {nodes}, {grain:?}, {network:?}{turned}: {} states, {} steps, depth {}, {:.1} s",
         checker.unique_state_count(),
         checker.state_count(),
         checker.max_depth(),
@@ -38,12 +41,20 @@ fn explore(successors: usize, nodes: usize, grain: Grain, network: Network) {
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert!(checker.is_done());
+    checker.unique_state_count()
 }
 
 #[test]
 fn two_successors_four_nodes() {
-    explore(2, 4, Grain::Coarse, Network::Reliable);
-    explore(2, 4, Grain::Coarse, Network::Hostile);
+    for network in [Network::Reliable, Network::Hostile] {
+        let all = explore(2, 4, Grain::Coarse, network);
+        let turned = explore_all(RingModel::new(2, 4, Grain::Coarse, network).turned());
+        // Few worlds of these stay the same when turned.
+        assert!(
+            (all / 4..all / 4 + all / 100).contains(&turned),
+            "{all} {turned}"
+        );
+    }
 }
 
 #[test]
@@ -57,15 +68,16 @@ fn three_successors_five_nodes() {
 #[test]
 fn two_successors_four_nodes_every_message_a_step() {
     if long() {
-        explore(2, 4, Grain::Fine, Network::Reliable);
-        explore(2, 4, Grain::Fine, Network::Hostile);
+        explore_all(RingModel::new(2, 4, Grain::Fine, Network::Reliable).turned());
+        explore_all(RingModel::new(2, 4, Grain::Fine, Network::Hostile).turned());
     }
 }
 
 #[test]
 fn two_successors_five_nodes() {
     if long() {
-        explore(2, 5, Grain::Coarse, Network::Reliable);
+        explore_all(RingModel::new(2, 5, Grain::Coarse, Network::Reliable).turned());
+        explore_all(RingModel::new(2, 5, Grain::Coarse, Network::Hostile).turned());
     }
 }
 
