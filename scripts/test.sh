@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mkdir -p target
 tally=$PWD/target/tally
 : >"$tally"
+short=$PWD/target/not-passed # what did not pass, in a line each
+: >"$short"
 failed_to_run=0
 
 note() { # PASSED FAILED SKIPPED
@@ -24,30 +26,42 @@ step() { # NAME COMMAND…
 
 scripts/toolchain.sh || exit 1
 
-if step "format" cargo fmt --all --check; then note 1 0 0; else note 0 1 0; fi
-if step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings; then note 1 0 0; else note 0 1 0; fi
+if step "format" cargo fmt --all --check; then note 1 0 0; else echo "FAILED format" >>"$short"; note 0 1 0; fi
+if step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings; then note 1 0 0; else echo "FAILED lints" >>"$short"; note 0 1 0; fi
 
 echo "== unit tests"
 log=target/unit-tests.log
 cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" | grep -vE '^test .* ok$|^$|^running 0 tests'
 [ "${PIPESTATUS[0]}" = 0 ] || failed_to_run=1
+grep -E '^test .* (FAILED|ignored)' "$log" >>"$short"
 awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }
      END { print passed + 0, failed + 0, skipped + 0 }' "$log" >>"$tally"
 if [ "$failed_to_run" = 1 ] && ! grep -q '^test result: FAILED' "$log"; then
+  echo "FAILED unit tests: they did not run" >>"$short"
   note 0 1 0 # it did not even build
 fi
 
 for stage in local kube; do
   echo "== end to end: $stage"
-  scripts/e2e.sh "$stage" --tally "$tally"
-  case $? in
+  log=target/e2e-$stage.log
+  scripts/e2e.sh "$stage" --tally "$tally" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  grep -E '^(FAILED|skipped) ' "$log" >>"$short"
+  case $status in
     0 | 1) ;;
-    3) if [ "${CI:-}" = true ]; then note 0 1 0; else note 0 0 1; fi ;;
-    *) note 0 1 0 ;;
+    3)
+      echo "skipped $stage: it cannot be had here" >>"$short"
+      if [ "${CI:-}" = true ]; then note 0 1 0; else note 0 0 1; fi
+      ;;
+    *)
+      echo "FAILED $stage: exit $status" >>"$short"
+      note 0 1 0
+      ;;
   esac
 done
 
 read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$tally")
+cat "$short"
 if [ "${CI:-}" = true ] && [ "$skipped" -gt 0 ]; then
   echo "with CI=true a skipped case is a failure"
 fi

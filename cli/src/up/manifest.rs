@@ -35,6 +35,10 @@ pub struct Kept {
     pub nodes: Option<u32>,
 }
 
+/// More processes would stifle a machine before the first one serves. What
+/// autoscaling adds is bounded by the disk, which all nodes share.
+const MOST_HERE: u32 = 100;
+
 /// Decides what runs. A change that could never come true is refused; a change
 /// made by hand (`chord scale`, `drain`, `replace`) stays until the given manifest
 /// itself changes in that place.
@@ -238,6 +242,13 @@ fn checked(
     };
     let old = before.map(&value).transpose()?;
     let mut errors = schema::check(&value(&next)?, old.as_ref());
+    let (start, _) = start_and_most(&next);
+    if start > MOST_HERE && before.is_none_or(|b| start_and_most(b).0 < start) {
+        errors.push(BadSpec::new(
+            "spec.nodes",
+            format!("is {start}: `chord up` runs at most {MOST_HERE} nodes, all on this machine"),
+        ));
+    }
     if let Some(before) = before {
         if let (Ok(a), Ok(b)) = (cluster_uid(&next), cluster_uid(before))
             && a != b
@@ -385,7 +396,7 @@ pub mod tests {
             (Kind::PreconditionFailed, StatusCode::CONFLICT)
         );
         let by_hand = first("{nodes: 3}").current;
-        for bad in [0, 1001] {
+        for bad in [0, MOST_HERE + 1, 1001] {
             assert_eq!(
                 scaled(&by_hand, bad, None).unwrap_err().kind,
                 Kind::InvalidRequest,

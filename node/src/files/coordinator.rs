@@ -131,7 +131,7 @@ impl Files for Coordinator {
         let end = drive::run(&self.node, name, Proposer::new(change), None).await?;
         let (_, outcome) = finished(name, end)?;
         if let Some(manifest) = before.and_then(|value| value.current) {
-            super::put::tell_reapers(&self.node, name, &manifest);
+            super::tell::tell_reapers(&self.node, name, &manifest);
         }
         match outcome {
             Outcome::Deleted { version } | Outcome::Committed { version, .. } => Ok(version),

@@ -5,8 +5,10 @@ mod get;
 mod list;
 pub mod memory;
 mod pieces;
+mod place;
 pub mod put;
 pub mod readers;
+mod tell;
 mod verify;
 
 use std::future::Future;
