@@ -2,13 +2,13 @@
 # Builds the container images of the storage node and of the operator, as OCI
 # archives below target/images: static release binaries, packed from nothing.
 #
-# TAG                  of the images (default: dev)
+# TAG                  of the images (default: the version, which the charts ask for)
 # CHORD_NODE_BIN, CHORD_OPERATOR_BIN
 #                      a static binary to pack instead of building that one
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-tag=${TAG:-dev}
+tag=${TAG:-$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)}
 out=$repo/target/images
 limit_mb=40
 

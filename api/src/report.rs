@@ -99,6 +99,12 @@ pub struct Copies {
     pub complete: bool,
     /// Copies known to be missing.
     pub missing: u64,
+    /// Of these, the ones that the pass could not make again.
+    #[serde(default)]
+    pub unrepaired: u64,
+    /// Why the last of those could not be made, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 impl Inventory {

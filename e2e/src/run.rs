@@ -41,7 +41,7 @@ struct Run {
     #[arg(long, value_delimiter = ',', value_name = "SUITE")]
     only: Vec<String>,
     /// Tag of the images under test
-    #[arg(long, default_value = "dev")]
+    #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     image_tag: String,
     /// Append the counts to this file
     #[arg(long, value_name = "FILE")]

@@ -411,7 +411,8 @@ impl Node {
                         NOT_LOOKED => u64::from(c.chunks > 0),
                         known => known,
                     },
-                chunks: c.chunks,
+                // What is left of a damaged copy may be the last of it.
+                chunks: c.chunks + c.missing,
                 dropped: c.dropped,
             },
             Err(error) => {
@@ -471,6 +472,8 @@ impl Node {
                     epoch: chord_api::Epoch(0),
                     complete: false,
                     missing: 0,
+                    unrepaired: 0,
+                    waiting: None,
                 },
                 |c| Copies {
                     complete: sound && c.complete && debts == 0 && !overflowed,
@@ -541,6 +544,8 @@ mod tests {
             epoch: chord_api::Epoch(1),
             complete: true,
             missing: 0,
+            unrepaired: 0,
+            waiting: None,
         });
         let sound = node.report();
         assert!(sound.ready && sound.copies.complete && sound.sync.settled);

@@ -212,6 +212,8 @@ mod tests {
                 epoch: at.epoch,
                 complete: false,
                 missing: 0,
+                unrepaired: 0,
+                waiting: None,
             },
             refused_view: None,
             failure: None,

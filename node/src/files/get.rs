@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chord_api::manifest::{BLOCK_BYTES, Body as Contents, PlacedChunk};
 use chord_api::problem::{Kind, Problem};
-use chord_api::{DiskId, FileName, Manifest, Ordinal};
+use chord_api::{FileName, Manifest, Ordinal};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
@@ -15,7 +15,7 @@ use futures::stream::FuturesOrdered;
 use super::Body;
 use super::readers::Reader;
 use crate::node::Node;
-use crate::peer::fetch::{SPAN_BLOCKS, span};
+use crate::peer::fetch::{Holder, SPAN_BLOCKS, gather};
 
 /// Spans that are fetched at a time, where there is memory: the one that the client
 /// has come to, and those behind it.
@@ -139,14 +139,13 @@ fn broken(name: &FileName, why: &str) -> Problem {
 
 /// Where a chunk may be: its owners, this node first, those that answered lately
 /// before the others; then every other member, for a chunk on its way.
-fn holders(node: &Node, chunk: &PlacedChunk) -> Vec<(Ordinal, Option<DiskId>)> {
+fn holders(node: &Node, chunk: &PlacedChunk) -> Vec<Holder> {
     let Some(current) = node.current() else {
         return Vec::new();
     };
     let me = node.disk();
     let owners = current.placements.owners(&chunk.key);
-    let mut found: Vec<(Ordinal, Option<DiskId>)> =
-        owners.iter().map(|m| (m.ordinal, Some(m.disk))).collect();
+    let mut found: Vec<Holder> = owners.iter().map(|m| (m.ordinal, Some(m.disk))).collect();
     let alive = |ordinal: Ordinal| {
         node.ring
             .lock()
@@ -166,21 +165,23 @@ fn holders(node: &Node, chunk: &PlacedChunk) -> Vec<(Ordinal, Option<DiskId>)> {
 }
 
 async fn fetch(node: &Arc<Node>, name: &FileName, piece: &Piece) -> Result<Bytes, Problem> {
-    let mut why = String::from("no node holds it");
-    for holder in holders(node, &piece.chunk) {
-        match span(node, &piece.chunk, holder, piece.blocks.clone()).await {
-            Ok(data) => return Ok(data),
-            Err(error) => {
-                tracing::debug!(%name, chunk = %piece.chunk.id, holder = holder.0.0, %error, "a copy cannot be read");
-                node.owe(name);
-                why = error;
-            }
-        }
-    }
-    Err(broken(
-        name,
-        &format!("no copy of part {} can be read: {why}", piece.chunk.id.part),
-    ))
+    let mut holders = holders(node, &piece.chunk);
+    let noted = |holder: &Holder, error: &str| {
+        tracing::debug!(%name, chunk = %piece.chunk.id, holder = holder.0.0, %error, "a copy cannot be read");
+        node.owe(name);
+    };
+    gather(
+        node,
+        &piece.chunk,
+        &mut holders,
+        piece.blocks.clone(),
+        noted,
+    )
+    .await
+    .map_err(|why| {
+        let part = piece.chunk.id.part;
+        broken(name, &format!("no copy of part {part} can be read: {why}"))
+    })
 }
 
 #[cfg(test)]

@@ -52,7 +52,54 @@ pub async fn span(
     Ok(raw.data)
 }
 
-/// Brings a chunk onto this disk from the first of `sources` that has it whole.
+/// A holder as [`span`] asks it.
+pub type Holder = (Ordinal, Option<DiskId>);
+
+/// Blocks of a chunk from whoever gives them: all from one holder, else each from
+/// one that has it right. Whoever fails falls back in the order. `noted` learns of
+/// each failure.
+pub async fn gather(
+    node: &Arc<Node>,
+    chunk: &PlacedChunk,
+    holders: &mut [Holder],
+    blocks: Range<u32>,
+    noted: impl Fn(&Holder, &str),
+) -> Result<Bytes, String> {
+    let mut why = String::from("no node holds it");
+    let singles = blocks.clone().map(|block| block..block + 1);
+    let single = blocks.len() == 1;
+    let mut parts = Vec::new();
+    for (step, part) in std::iter::once(blocks).chain(singles).enumerate() {
+        let mut found = None;
+        for _ in 0..holders.len() {
+            let Some(first) = holders.first().copied() else {
+                break;
+            };
+            match span(node, chunk, first, part.clone()).await {
+                Ok(data) => {
+                    found = Some(data);
+                    break;
+                }
+                Err(error) => {
+                    noted(&first, &error);
+                    why = error;
+                    holders.rotate_left(1);
+                }
+            }
+        }
+        match (step, found) {
+            (0, Some(all)) => return Ok(all),
+            (0, None) if single => return Err(why),
+            (0, None) => {}
+            (_, Some(one)) => parts.push(one),
+            (_, None) => return Err(why),
+        }
+    }
+    Ok(Bytes::from(parts.concat()))
+}
+
+/// Brings a chunk onto this disk, each part from whichever of `sources` has it
+/// right. A damaged copy here is one of them.
 pub async fn pull(
     node: &Arc<Node>,
     current: &Current,
@@ -77,34 +124,23 @@ pub async fn pull(
         size: meta.size,
         root: meta.root,
     };
-    let mut why = Refusal::Failed("no node was named that holds it".into());
-    for source in sources.iter().filter(|source| **source != node.ordinal) {
-        match pull_from(node, current, &meta, &chunk, *source).await {
-            Ok(()) => return Ok(()),
-            Err(refusal @ (Refusal::Full | Refusal::OtherView(_))) => return Err(refusal),
-            Err(refusal) => why = refusal,
-        }
-    }
-    Err(why)
-}
-
-async fn pull_from(
-    node: &Arc<Node>,
-    current: &Current,
-    meta: &ChunkMeta,
-    chunk: &PlacedChunk,
-    source: Ordinal,
-) -> Result<(), Refusal> {
+    let others = sources.iter().filter(|source| **source != node.ordinal);
+    let mut holders: Vec<Holder> = others.map(|source| (*source, None)).collect();
+    holders.push((node.ordinal, Some(node.disk())));
+    let blocks = meta.blocks();
     let mut writer = node
         .store
-        .chunk_writer(meta.clone(), Tier::Moves)
+        .chunk_writer(meta, Tier::Moves)
         .map_err(chunk_failed)?;
     let mut from = 0;
-    while from < meta.blocks() {
-        let upto = (from + SPAN_BLOCKS).min(meta.blocks());
-        let data = span(node, chunk, (source, None), from..upto)
-            .await
-            .map_err(|why| Refusal::Failed(format!("cannot fetch it from node {source}: {why}")))?;
+    while from < blocks {
+        let upto = (from + SPAN_BLOCKS).min(blocks);
+        let data = gather(node, &chunk, &mut holders, from..upto, |_, _| {}).await;
+        let data = data.map_err(|why| {
+            Refusal::Failed(format!(
+                "no member that answers has all of it ({why}); should it stay so, store the file again or delete it"
+            ))
+        })?;
         writer.write(data).await.map_err(chunk_failed)?;
         from = upto;
     }

@@ -1,9 +1,10 @@
 //! What a start repairs: it brings files and index together again.
 //!
 //! A chunk's file without an entry was never acknowledged, and goes. An entry
-//! without its file is remembered as missing. Where the index itself cannot be
-//! trusted (it is new, or was not synced) files speak for themselves instead:
-//! what proves whole by its own trailer is taken in.
+//! without its file, or with a damaged one, is remembered as missing; the damaged
+//! file stays, for it may have the last good blocks. Where the index itself cannot be
+//! trusted (it is new, or was not synced) files speak for themselves instead: what
+//! they are is what their own trailers say.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -125,23 +126,14 @@ fn sweep_folder(dir: &Path, txn: &mut Txn<'_>, trust: Trust, first: u8) -> Resul
             (Some(entry), _, Trust::Index) if entry.length == length => {}
             (Some(entry), _, _) => {
                 if !keep(txn, &at, entry, length)? {
+                    tracing::error!("{} is damaged and counts as missing", at.display());
                     txn.lose_chunk(id)?;
-                    delete(&at, "it is damaged")?;
-                    continue;
                 }
             }
             (None, Some(entry), _) => {
-                if !keep(txn, &at, entry.clone(), length)? {
-                    delete(&at, "it is damaged")?;
-                    continue;
-                }
+                keep(txn, &at, entry.clone(), length)?;
             }
-            (None, None, Trust::Adopt) => {
-                if !adopt(txn, &at, id, length)? {
-                    delete(&at, "it is damaged")?;
-                    continue;
-                }
-            }
+            (None, None, Trust::Adopt) => adopt(txn, &at, id, length)?,
             (None, None, Trust::Index) => {
                 delete(&at, "it was never acknowledged")?;
                 continue;
@@ -178,20 +170,24 @@ fn keep(txn: &mut Txn<'_>, at: &Path, entry: ChunkEntry, length: u64) -> Result<
 }
 
 /// Takes in a chunk that nobody knows, by what its file says and proves.
-fn adopt(txn: &mut Txn<'_>, at: &Path, id: ChunkId, length: u64) -> Result<bool, StoreError> {
+fn adopt(txn: &mut Txn<'_>, at: &Path, id: ChunkId, length: u64) -> Result<(), StoreError> {
     let io = |e: std::io::Error| failed("reading", at, &e);
     let file = File::open(at).map_err(io)?;
-    let Some(meta) = describe(&file, length)
-        .map_err(io)?
-        .filter(|meta| meta.id == id)
-    else {
-        return Ok(false);
+    let said = describe(&file, length).map_err(io)?;
+    let Some(meta) = said.filter(|meta| meta.id == id) else {
+        tracing::error!(
+            "{} is damaged; it is left for a person to look at",
+            at.display()
+        );
+        return Ok(());
     };
-    if !matches!(examine(&file, &meta, length).map_err(io)?, Health::Whole) {
-        return Ok(false);
+    let health = examine(&file, &meta, length).map_err(io)?;
+    tracing::info!("taking in chunk {id} of {}: {health:?}", meta.name);
+    let entry = ChunkEntry { meta, length };
+    match health {
+        Health::Whole | Health::TailBroken => txn.put_chunk(&entry),
+        Health::PayloadBroken => txn.put_missing(&entry),
     }
-    tracing::info!("taking in chunk {id} of {}", meta.name);
-    txn.put_chunk(&ChunkEntry { meta, length }).map(|()| true)
 }
 
 fn sweep_dropped(dir: &Path, txn: &mut Txn<'_>, trust: Trust) -> Result<u64, StoreError> {

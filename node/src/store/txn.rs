@@ -231,6 +231,12 @@ impl<'t> Txn<'t> {
         )
     }
 
+    /// Enters a chunk of whose file only parts are right.
+    pub(super) fn put_missing(&mut self, entry: &ChunkEntry) -> Result<(), StoreError> {
+        let key = chunk_key(entry.meta.id);
+        self.put(T::Missing, &key, &seal(T::Missing, &key, entry)?)
+    }
+
     /// The chunk's file is gone or damaged.
     pub(super) fn lose_chunk(&mut self, id: ChunkId) -> Result<(), StoreError> {
         let key = chunk_key(id);

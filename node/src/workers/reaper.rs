@@ -7,14 +7,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chord_api::manifest::PlacedChunk;
 use chord_api::placement::Range;
 use chord_api::{ChunkId, FileName, Id, UploadId};
 
+use super::copies::{target_owners, who_has};
 use crate::node::{Current, Node};
+use crate::peer::handle::owns;
 use crate::peer::wire::{Answer, Request};
 use crate::register::drive;
 use crate::register::proposer::Proposer;
 use crate::register::{Change, Pending};
+use crate::store::ChunkMeta;
 
 /// Its name in the status.
 pub const NAME: &str = "reaper";
@@ -43,6 +47,7 @@ pub async fn run(node: Arc<Node>) {
         if last_pass.elapsed() >= every {
             last_pass = Instant::now();
             find_uncommitted(&node).await;
+            reap_remains(&node).await;
             expire_abandoned(&node, BATCH).await;
             node.workers.count(NAME, 0, 0);
         }
@@ -203,6 +208,65 @@ async fn find_uncommitted(node: &Arc<Node>) {
             return;
         }
     }
+}
+
+/// What is left of damaged copies goes like other chunks: as garbage, or from a
+/// disk that does not owe it once all owners hold it whole.
+async fn reap_remains(node: &Arc<Node>) {
+    let mut after = None;
+    loop {
+        let Ok(page) = node.store.chunks_missing(after, BATCH).await else {
+            return;
+        };
+        for meta in page.items {
+            let Some(current) = node.current() else {
+                return;
+            };
+            let Ok(Some(value)) = drive::read(node, &meta.name).await else {
+                continue;
+            };
+            let upload = meta.id.upload;
+            let garbage = !value.names_upload(&upload) && !is_read(node, upload).await;
+            if garbage || is_elsewhere(node, &current, &meta).await {
+                if let Err(error) = node.store.chunk_remove(meta.id).await {
+                    node.workers.say(NAME, "failed", error.to_string());
+                    return;
+                }
+                node.workers.count(NAME, 1, 0);
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return;
+        }
+    }
+}
+
+/// Whether this disk owes a damaged chunk to nobody: it is no owner, and nothing is
+/// left here or all owners have all of it.
+async fn is_elsewhere(node: &Arc<Node>, current: &Arc<Current>, meta: &ChunkMeta) -> bool {
+    if owns(node, current, &meta.key) {
+        return false;
+    }
+    if !node.store.chunk_remains(meta.id).await.unwrap_or(true) {
+        return true;
+    }
+    let chunk = PlacedChunk {
+        id: meta.id,
+        key: meta.key,
+        size: meta.size,
+        root: meta.root,
+    };
+    let owners = target_owners(current, &meta.key);
+    let holders = who_has(node, current, &[chunk], |_| owners.clone()).await;
+    let whole = owners
+        .iter()
+        .filter(|(_, disk)| holders.first().and_then(|h| h.get(disk)) == Some(&true));
+    let wanted = usize::from(current.view.new_table().replication);
+    whole.count() >= wanted
+        && node
+            .current()
+            .is_some_and(|now| now.reference == current.reference)
 }
 
 /// Pending uploads whose coordinator is gone are taken out of their registers, of

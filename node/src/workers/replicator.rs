@@ -137,6 +137,7 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
     };
     let mut after: Option<(Id, FileName)> = None;
     let (mut missing, mut repaired, mut unknown) = (0u64, 0u64, 0u64);
+    let mut waiting = None;
     loop {
         let from = after.clone();
         let page = node
@@ -158,10 +159,12 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
                 Ok(done) => {
                     tracing::debug!(%name, why = done.why, "copies are missing");
                     missing += done.missing;
+                    waiting = done.why.or(waiting);
                 }
                 Err(problem) => {
                     tracing::debug!(%name, %problem, "cannot repair");
                     missing += 1;
+                    waiting = Some(format!("{name:?}: {}", problem.detail));
                 }
             }
         }
@@ -187,6 +190,8 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
         epoch: current.reference.epoch,
         complete: same && missing == 0 && unknown == 0 && all_alive,
         missing,
+        unrepaired: missing,
+        waiting,
     });
     if missing == 0 && unknown > 0 {
         let why = format!("the copies of {unknown} names are not known: an owner does not answer");

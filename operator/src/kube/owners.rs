@@ -193,6 +193,8 @@ mod tests {
                 epoch: view.epoch,
                 complete: true,
                 missing: 0,
+                unrepaired: 0,
+                waiting: None,
             },
             refused_view: None,
             failure: None,

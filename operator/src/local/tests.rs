@@ -70,6 +70,8 @@ impl Fake {
                 epoch: at.epoch,
                 complete: true,
                 missing: 0,
+                unrepaired: 0,
+                waiting: None,
             },
             refused_view: None,
             failure: None,

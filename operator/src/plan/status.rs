@@ -180,6 +180,22 @@ fn phase(cluster: &Cluster, found: &Findings, degraded: bool) -> Phase {
     Phase::Ready
 }
 
+/// Copies that nodes could not make again, in words; empty: none.
+fn lacking(cluster: &Cluster) -> String {
+    let reports = cluster.view.new_table().live();
+    let reports = reports.filter_map(|m| Some((m.ordinal, &cluster.here(m)?.copies)));
+    let lacking: Vec<_> = reports.filter(|(_, c)| c.unrepaired > 0).collect();
+    let Some((who, copies)) = lacking.iter().max_by_key(|(_, c)| c.unrepaired) else {
+        return String::new();
+    };
+    let count: u64 = lacking.iter().map(|(_, c)| c.unrepaired).sum();
+    let why = copies.waiting.as_deref().unwrap_or("it does not say why");
+    format!(
+        "{count} copies cannot be made again at present; {}: {why}",
+        cluster.name(*who)
+    )
+}
+
 /// The status of a cluster with a view.
 pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
     let (old, goal) = (cluster.view.old(), cluster.view.new_table());
@@ -203,6 +219,7 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
         })
         .collect();
     let repair = texts(&found.notes, &[Topic::Repair]);
+    let lacking = lacking(cluster);
     let (degraded, why) = if let Some(held) = &found.held {
         (Some("ViewConflict"), held.clone())
     } else if !repair.is_empty() {
@@ -230,6 +247,9 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
         )
     } else if !refused.is_empty() {
         (Some("ViewRefused"), refused.join("; "))
+    } else if !lacking.is_empty() && !is_joint(&cluster.view) {
+        // In the middle of a change copies are on their way.
+        (Some("CopiesMissing"), lacking.clone())
     } else {
         (None, String::new())
     };
@@ -266,6 +286,14 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
     let reason = |bad: bool, name: &'static str| if bad { name } else { "AsExpected" };
     let mut conditions = vec![
         match (quorum, full) {
+            (true, false) if !lacking.is_empty() => condition(
+                "Ready",
+                true,
+                "Quorum",
+                format!(
+                    "files can be read and written as far as their copies are there; {lacking}"
+                ),
+            ),
             (true, false) => condition(
                 "Ready",
                 true,
@@ -297,12 +325,11 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
             degraded.unwrap_or("AsExpected"),
             why,
         ),
-        condition(
-            "StorageHealthy",
-            !full,
-            reason(full, "DiskNearlyFull"),
-            full_message,
-        ),
+        match (full, lacking.is_empty()) {
+            (true, _) => condition("StorageHealthy", false, "DiskNearlyFull", full_message),
+            (false, false) => condition("StorageHealthy", false, "CopiesMissing", lacking),
+            (false, true) => condition("StorageHealthy", true, "AsExpected", ""),
+        },
         condition(
             "ScalingLimited",
             !scaling.is_empty(),

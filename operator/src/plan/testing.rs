@@ -255,6 +255,8 @@ impl World {
                 epoch: at.epoch,
                 complete: whole,
                 missing: u64::from(!whole),
+                unrepaired: 0,
+                waiting: None,
             },
             refused_view: None,
             failure: None,

@@ -330,6 +330,8 @@ impl Local for Fake {
                     epoch: Epoch(0),
                     complete: false,
                     missing: 0,
+                    unrepaired: 0,
+                    waiting: None,
                 },
                 refused_view: None,
                 failure: None,

@@ -13,9 +13,9 @@
 //! - [`turn`]: worlds that differ only by a turn of the circle are one.
 //! - [`story`]: a path of the checker in words.
 //!
-//! Two grains ([`Grain`]): in the fine one every message is a step of its own;
-//! in the coarse one a request and its answer are one step, which makes five
-//! nodes feasible. `docs/ring.md` says why that loses nothing that matters.
+//! Grains ([`Grain`]): in the fine one every message is a step of its own; in the
+//! coarse one a request and its answer are one step, which makes five nodes
+//! feasible. `docs/ring.md` says why that loses nothing that matters.
 
 mod rest;
 mod steps;
@@ -40,6 +40,9 @@ use super::rules::{Flaw, Rules};
 /// What counts as one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grain {
+    /// A round is one step with all that it asks, follows and tells: what papers
+    /// check. Too coarse for us; its states are counted beside theirs.
+    Whole,
     /// A request is answered, and the answer taken in, at one moment. Whoever
     /// asks a nearer node still waits in between, and notifications are messages.
     Coarse,

@@ -87,8 +87,7 @@ impl RingModel {
             } else if let Some((at, of)) = self.waiting(world) {
                 if world.vnode(of.ordinal.0 as usize).is_none() {
                     self.sends(world, at, Event::Dead(Who::Host(of.ordinal)));
-                } else if self.grain == Grain::Coarse
-                    && world.vnode(at).is_some_and(Vnode::is_asking)
+                } else if self.grain != Grain::Fine && world.vnode(at).is_some_and(Vnode::is_asking)
                 {
                     // In the coarse grain an open request is not on the wire.
                     let message = Message::Query {

@@ -75,7 +75,7 @@ impl RingModel {
 
     fn possible_answers(&self, world: &World, at: usize, vnode: &Vnode, steps: &mut Vec<Step>) {
         let (asked, pinged) = vnode.waits_for();
-        if self.grain == Grain::Coarse && asked.is_some() {
+        if self.grain != Grain::Fine && asked.is_some() {
             steps.push(Step::Answered(at));
         }
         let mut waits: Vec<usize> = [asked, pinged]
@@ -155,7 +155,7 @@ impl RingModel {
                 let via = self.peers[via];
                 let sent = world.event(rules, who, Event::Join { via });
                 self.send(world, sent);
-                if self.grain == Grain::Coarse {
+                if self.grain != Grain::Fine {
                     self.exchange(world, who);
                     if world.member(who).is_none() {
                         world.places[who] = Place::Down;
@@ -170,7 +170,7 @@ impl RingModel {
             Step::Stabilize(at) => {
                 let alone = world.vnode(at).is_some_and(|v| v.successors() == [v.me()]);
                 self.happens(world, at, Event::Stabilize);
-                if self.grain == Grain::Coarse && !alone {
+                if self.grain != Grain::Fine && !alone {
                     self.exchange(world, at);
                 }
             }
@@ -202,10 +202,16 @@ impl RingModel {
         self.send(world, sent);
     }
 
-    /// In the coarse grain requests are not on the wire: see [`Self::exchange`].
+    /// Above the fine grain requests are not on the wire: see [`Self::exchange`].
     fn send(&self, world: &mut World, mut sent: Vec<Envelope>) {
-        if self.grain == Grain::Coarse {
+        if self.grain != Grain::Fine {
             sent.retain(|e| e.message.asks().is_none());
+        }
+        if self.grain == Grain::Whole {
+            for envelope in sent {
+                self.arrives(world, envelope);
+            }
+            return;
         }
         world.send(self.mailbox, sent);
     }
@@ -228,7 +234,7 @@ impl RingModel {
         match world.vnode(at).map(|v| (v.is_member(), v.waits_for())) {
             // One that could not join is as good as down.
             Some((false, (None, _))) => world.fail(at, false),
-            Some((true, (_, Some(_)))) if self.grain == Grain::Coarse => self.ping(world, at),
+            Some((true, (_, Some(_)))) if self.grain != Grain::Fine => self.ping(world, at),
             _ => {}
         }
     }
@@ -236,15 +242,22 @@ impl RingModel {
     /// The open request for pointers of `at` is answered, and the answer taken
     /// in, at this moment.
     fn exchange(&self, world: &mut World, at: usize) {
-        let Some((Some(peer), _)) = world.vnode(at).map(Vnode::waits_for) else {
-            return;
+        // Each nearer one that is followed at once lies before the last.
+        let exchanges = match self.grain {
+            Grain::Whole => 2 * self.peers.len(),
+            _ => 1,
         };
-        let joining = world.member(at).is_none();
-        let query = Message::Query {
-            request: Default::default(),
-            joining,
-        };
-        self.ask(world, at, peer, query);
+        for _ in 0..exchanges {
+            let Some((Some(peer), _)) = world.vnode(at).map(Vnode::waits_for) else {
+                return;
+            };
+            let joining = world.member(at).is_none();
+            let query = Message::Query {
+                request: Default::default(),
+                joining,
+            };
+            self.ask(world, at, peer, query);
+        }
     }
 
     fn ping(&self, world: &mut World, at: usize) {

@@ -65,6 +65,17 @@ fn three_successors_five_nodes() {
     }
 }
 
+/// How many states there are when rounds are whole, as in the models of others.
+#[test]
+fn rounds_that_are_whole() {
+    for (successors, nodes) in [(2, 4), (3, 5)] {
+        explore(successors, nodes, Grain::Whole, Network::Reliable);
+    }
+    if long() {
+        explore(2, 5, Grain::Whole, Network::Reliable);
+    }
+}
+
 #[test]
 fn two_successors_four_nodes_every_message_a_step() {
     if long() {

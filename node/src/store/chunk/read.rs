@@ -1,8 +1,9 @@
 //! Reading, checking and removing chunks.
 //!
-//! A copy is given up only after a second look at all of it: one bad read is no
-//! proof, and a payload whose tail alone is damaged is worth keeping. A disk that
-//! does not answer at all is no proof either; such a file is left where it is.
+//! A copy counts as missing only after a second look at all of it: one bad read is
+//! no proof, and a payload whose tail alone is damaged is worth keeping. Its file
+//! stays where it is all the same, and gives out the blocks that are right: they may
+//! be the last. A whole copy takes its place, or the reaper takes it away.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -30,7 +31,8 @@ enum Look<R> {
 }
 
 impl Store {
-    /// Blocks of a chunk, checked against its root.
+    /// Blocks of a chunk, checked against its root; of a damaged copy those that are
+    /// right.
     pub async fn chunk_read(
         &self,
         id: ChunkId,
@@ -38,7 +40,10 @@ impl Store {
     ) -> Result<ChunkBlocks, ChunkError> {
         let store = self.clone();
         joined(tokio::task::spawn_blocking(move || {
-            store.read_settled(id, |entry| read(&store, entry, blocks.clone()))
+            match store.read_settled(id, |entry| read(&store, entry, blocks.clone())) {
+                Err(ChunkError::Missing) => store.read_remains(id, blocks),
+                other => other,
+            }
         }))
         .await
     }
@@ -147,6 +152,31 @@ impl Store {
             .await
     }
 
+    /// Whether something is left of a chunk that counts as missing.
+    pub async fn chunk_remains(&self, id: ChunkId) -> Result<bool, StoreError> {
+        let at = path(&self.shared().dir, id);
+        joined(tokio::task::spawn_blocking(move || {
+            at.try_exists().map_err(|e| failed("looking at", &at, &e))
+        }))
+        .await
+    }
+
+    /// Blocks of a copy that is damaged in others.
+    fn read_remains(&self, id: ChunkId, blocks: Range<u32>) -> Result<ChunkBlocks, ChunkError> {
+        let shared = self.shared();
+        let snapshot = shared.snapshot()?;
+        let entry = shared
+            .latch(records::chunk(&snapshot, T::Missing, id))?
+            .filter(|_| path(&shared.dir, id).exists())
+            .ok_or(ChunkError::Missing)?;
+        match read(self, entry, blocks)? {
+            Look::Good(blocks) => Ok(blocks),
+            Look::Doubt => Err(ChunkError::Damaged(
+                "these blocks of it are not right".into(),
+            )),
+        }
+    }
+
     fn indexed(&self, id: ChunkId) -> Result<Option<ChunkEntry>, StoreError> {
         let snapshot = self.shared().snapshot()?;
         self.shared()
@@ -185,8 +215,8 @@ impl Store {
         Err(StoreError::Io(format!("reading chunk {id} gave different bytes each time")).into())
     }
 
-    /// Finds out what a chunk's file is worth, and acts on it: rewrites its tail,
-    /// or deletes it and marks the chunk as missing.
+    /// Finds out what a chunk's file is worth, and acts on it: rewrites its tail, or
+    /// marks the chunk as missing.
     fn settle(&self, id: ChunkId) -> Result<ChunkMeta, ChunkError> {
         let shared = self.shared();
         let _turn = shared.turn(id);
@@ -216,13 +246,11 @@ impl Store {
             }
         };
         tracing::error!("chunk {id} of {} counts as missing: {why}", entry.meta.name);
-        // First the index: should we end here, the next start judges the file anew.
         self.submit_blocking(Manner::Frees, move |txn| txn.lose_chunk(id))?;
         if file.is_none() {
             shared.space.removed(entry.length);
             return Err(ChunkError::Missing);
         }
-        remove(shared, &at)?;
         Err(ChunkError::Damaged(why.into()))
     }
 }

@@ -117,8 +117,18 @@ async fn a_damaged_payload_is_never_given_out_and_the_chunk_counts_as_missing() 
             "{damaged:?}"
         );
         assert_eq!(store.chunk_has(meta.id).await.unwrap(), None);
-        assert!(!file_of(&store, meta.id).exists());
         assert!(missing(&store).await.contains(&meta.id));
+        // What is right of it is still given out: it may be the last.
+        let bad = (at / 65_536) as u32;
+        for block in 0..4 {
+            let read = store.chunk_read(meta.id, block..block + 1).await;
+            let from = block as usize * 65_536;
+            let upto = (from + 65_536).min(payload.len());
+            match read {
+                Ok(blocks) => assert!(block != bad && blocks.data == payload[from..upto]),
+                Err(error) => assert!(block == bad && matches!(error, ChunkError::Damaged(_))),
+            }
+        }
         put(&store, &meta, &payload).await.unwrap();
         store.chunk_verify(meta.id).await.unwrap();
     }
@@ -127,6 +137,31 @@ async fn a_damaged_payload_is_never_given_out_and_the_chunk_counts_as_missing() 
         None,
         "a damaged chunk does not end the votes"
     );
+}
+
+#[tokio::test]
+async fn a_damaged_copy_outlives_a_start_until_a_whole_one_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let payload = noise(1, 200_000);
+    let meta = chunk(1, 1, &payload);
+    put(&store, &meta, &payload).await.unwrap();
+    let used = store.space().used;
+    flip(&file_of(&store, meta.id), 5);
+    store.chunk_verify(meta.id).await.unwrap_err();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(missing(&store).await, [meta.id]);
+    assert!(store.chunk_remains(meta.id).await.unwrap());
+    let rest = store.chunk_read(meta.id, 1..4).await.unwrap().data;
+    assert_eq!(rest, payload[65_536..]);
+    assert_eq!(store.space().used, used, "it takes its room");
+    put(&store, &meta, &payload).await.unwrap();
+    assert!(missing(&store).await.is_empty());
+    store.chunk_verify(meta.id).await.unwrap();
+    assert_eq!(store.space().used, used);
+    store.chunk_remove(meta.id).await.unwrap();
+    assert!(!store.chunk_remains(meta.id).await.unwrap());
 }
 
 #[tokio::test]
@@ -328,6 +363,9 @@ async fn files_outlive_their_index() {
     );
     assert_eq!(store.chunk_read(good.id, 0..2).await.unwrap().data, payload);
     assert_eq!(store.chunk_has(bad.id).await.unwrap(), None);
+    assert_eq!(missing(&store).await, [bad.id]);
+    let rest = store.chunk_read(bad.id, 1..2).await.unwrap().data;
+    assert_eq!(rest, payload[65_536..], "what is right of it");
     let dropped = store.dropped_list(None, 10).await.unwrap().items;
     assert_eq!((dropped.len(), dropped[0].id), (1, first));
     let writer = store.dropped_writer(name("d"), None, vec![], None).unwrap();
