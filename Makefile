@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 1000
 
-.PHONY: help up test check e2e soak bench bench-ring figures fmt images
+.PHONY: help up test check e2e soak bench bench-peers bench-ring figures fmt images
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort
@@ -36,6 +36,9 @@ soak: ## the simulations and the rings of real nodes in their long form: SEEDS=1
 
 bench: ## figures of the data path, to target/bench
 	@scripts/bench.sh
+
+bench-peers: ## the same loads on chord and on Garage in turns, to target/bench
+	@scripts/bench-peers.sh
 
 figures: ## the tables and plots of docs/ring.md, renewed by simulation
 	@scripts/toolchain.sh

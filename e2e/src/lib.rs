@@ -2,9 +2,10 @@
 //!
 //! [`suites`] says what must hold, once; [`stage`] is where it runs: processes
 //! under `chord up`, or a real Kubernetes with the real charts. [`run`] runs the
-//! suites one after the other and counts. Nothing here shares code with what is
-//! tested but the wire types of `chord-api`.
+//! suites one after the other and counts. [`bench`] measures. Nothing here shares code
+//! with what is tested but the wire types of `chord-api`.
 
+pub mod bench;
 pub mod client;
 pub mod content;
 pub mod load;

@@ -2,6 +2,7 @@
 //! server, taken in turn. Every byte that it reads is compared with what was
 //! written; an answer that is not as it must be ends the bench.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use chord_e2e::content::mix;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -18,6 +18,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::content::mix;
 
 /// How long one request may take before the bench gives up.
 const ONE_REQUEST: Duration = Duration::from_secs(120);
@@ -29,8 +31,8 @@ const MAX_ANSWER: usize = 8 << 20;
 #[derive(Clone)]
 pub struct Source(Bytes);
 
-impl Source {
-    pub fn new() -> Source {
+impl Default for Source {
+    fn default() -> Source {
         let mut bytes = Vec::with_capacity(17 << 20);
         let mut state = 0x0123_4567_89ab_cdef_u64;
         while bytes.len() < 17 << 20 {
@@ -39,7 +41,9 @@ impl Source {
         }
         Source(bytes.into())
     }
+}
 
+impl Source {
     /// The contents of a file, other ones for each file.
     pub fn file(&self, set: &FileSet, index: usize) -> Bytes {
         let room = (self.0.len() - set.size) as u64;
@@ -72,15 +76,55 @@ impl FileSet {
     }
 }
 
+/// The paths under which a server has the files of a set.
+#[derive(Clone)]
+pub enum Paths {
+    /// Their names below this.
+    Below(&'static str),
+    /// Signed, which is done before the clock is started, and good for this host only.
+    Signed { host: String, paths: Arc<[String]> },
+}
+
+impl Paths {
+    /// Where chord has files.
+    pub const FILES: Paths = Paths::Below("/files/");
+
+    fn of(&self, set: &FileSet, index: usize) -> Result<Cow<'_, str>> {
+        match self {
+            Paths::Below(folder) => Ok(format!("{folder}{}", set.name(index)).into()),
+            Paths::Signed { paths, .. } => {
+                let path = paths.get(index).with_context(|| {
+                    let name = set.name(index);
+                    format!("{} requests were signed, none for {name}", paths.len())
+                })?;
+                Ok(path.into())
+            }
+        }
+    }
+
+    fn host(&self) -> Option<&str> {
+        match self {
+            Paths::Below(_) => None,
+            Paths::Signed { host, .. } => Some(host),
+        }
+    }
+}
+
 /// A connection that is kept.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
+    address: SocketAddr,
     _driver: AbortOnDropHandle<()>,
 }
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Connection> {
+        Connection::open_as(address, None).await
+    }
+
+    /// Opens one and calls the server by another name than its address.
+    async fn open_as(address: SocketAddr, host: Option<&str>) -> Result<Connection> {
         let stream = TcpStream::connect(address)
             .await
             .with_context(|| format!("connecting to {address}"))?;
@@ -92,7 +136,8 @@ impl Connection {
         });
         Ok(Connection {
             sender,
-            host: address.to_string(),
+            host: host.map_or_else(|| address.to_string(), str::to_string),
+            address,
             _driver: AbortOnDropHandle::new(driver),
         })
     }
@@ -124,7 +169,7 @@ impl Connection {
         };
         within(sending)
             .await
-            .with_context(|| format!("PUT {path} at {}", self.host))
+            .with_context(|| format!("PUT {} at {}", plain(path), self.address))
     }
 
     /// Reads a file, which must have these contents.
@@ -159,7 +204,7 @@ impl Connection {
         };
         within(reading)
             .await
-            .with_context(|| format!("GET {path} at {}", self.host))
+            .with_context(|| format!("GET {} at {}", plain(path), self.address))
     }
 
     /// A short answer, which must be 200.
@@ -177,7 +222,7 @@ impl Connection {
         };
         within(asking)
             .await
-            .with_context(|| format!("GET {path} at {}", self.host))
+            .with_context(|| format!("GET {} at {}", plain(path), self.address))
     }
 }
 
@@ -193,7 +238,7 @@ impl Connection {
         };
         within(asking)
             .await
-            .with_context(|| format!("GET {path} at {}", self.host))
+            .with_context(|| format!("GET {} at {}", plain(path), self.address))
     }
 }
 
@@ -211,8 +256,21 @@ async fn short(response: Response<Incoming>) -> Result<Bytes> {
         .to_bytes())
 }
 
+/// A path without its signature, which tells nobody anything.
+fn plain(path: &str) -> &str {
+    match path.split_once('?') {
+        Some((plain, query)) if query.contains("X-Amz-Signature") => plain,
+        _ => path,
+    }
+}
+
 /// What clients do, again and again.
 pub trait Work: Send + Sync + 'static {
+    /// The name that servers are called by, where it is not their address.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+
     fn run(
         &self,
         connection: &mut Connection,
@@ -265,7 +323,7 @@ pub async fn load<W: Work>(
     for client in 0..clients {
         let mut connections = Vec::new();
         for server in servers {
-            connections.push(Connection::open(*server).await?);
+            connections.push(Connection::open_as(*server, work.host()).await?);
         }
         // Not all of them at the same node first.
         connections.rotate_left(client % servers.len());
@@ -310,13 +368,18 @@ pub async fn load<W: Work>(
 pub struct Puts {
     pub source: Source,
     pub set: FileSet,
+    pub paths: Paths,
 }
 
 impl Work for Puts {
+    fn host(&self) -> Option<&str> {
+        self.paths.host()
+    }
+
     async fn run(&self, connection: &mut Connection, index: usize) -> Result<()> {
         let body = self.source.file(&self.set, index);
         connection
-            .put(&format!("/files/{}", self.set.name(index)), body)
+            .put(&self.paths.of(&self.set, index)?, body)
             .await
     }
 }
@@ -326,16 +389,19 @@ pub struct Gets {
     pub source: Source,
     pub set: FileSet,
     pub count: usize,
-    /// What stands before the name in the path.
-    pub below: &'static str,
+    pub paths: Paths,
 }
 
 impl Work for Gets {
+    fn host(&self) -> Option<&str> {
+        self.paths.host()
+    }
+
     async fn run(&self, connection: &mut Connection, index: usize) -> Result<()> {
         let index = index % self.count;
         let wanted = self.source.file(&self.set, index);
         connection
-            .get(&format!("{}{}", self.below, self.set.name(index)), &wanted)
+            .get(&self.paths.of(&self.set, index)?, &wanted)
             .await
     }
 }
@@ -381,5 +447,35 @@ impl Work for Verifies {
             check.copies
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_the_path_that_its_server_wants() {
+        let set = FileSet::new("small/", 1);
+        let below = Paths::FILES;
+        assert_eq!(below.of(&set, 7).unwrap(), "/files/small/000007");
+        assert_eq!(below.host(), None);
+        let signed = Paths::Signed {
+            host: "here".into(),
+            paths: Arc::new(["/b/small/000000?X-Amz-Signature=1".to_string()]),
+        };
+        assert_eq!(
+            signed.of(&set, 0).unwrap(),
+            "/b/small/000000?X-Amz-Signature=1"
+        );
+        assert_eq!(signed.host(), Some("here"));
+        let error = signed.of(&set, 1).unwrap_err().to_string();
+        assert!(error.contains("small/000001"), "{error}");
+    }
+
+    #[test]
+    fn errors_tell_no_signatures() {
+        assert_eq!(plain("/b/k?X-Amz-Date=1&X-Amz-Signature=ab"), "/b/k");
+        assert_eq!(plain("/files?prefix=a"), "/files?prefix=a");
     }
 }

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::manifest::{self, NAME};
+use crate::program::binary;
+use crate::wait::{eventually, secs};
 use anyhow::{Context, Result, bail, ensure};
-use chord_e2e::manifest::{self, NAME};
-use chord_e2e::program::binary;
-use chord_e2e::wait::{eventually, secs};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::Connection;
+use super::client::Connection;
 
 /// How long it may take to serve, and to stop.
 const START: Duration = secs(90);
@@ -243,6 +243,38 @@ pub fn memory_mib(pid: u32, line: &str) -> Result<f64> {
         .context("no such line")?;
     let kib: f64 = value.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)
+}
+
+/// Watches the memory of processes until it is asked.
+pub struct Memory {
+    stop: tokio::sync::oneshot::Sender<()>,
+    watching: tokio::task::JoinHandle<Result<f64>>,
+}
+
+impl Memory {
+    pub fn watch(pids: Vec<u32>) -> Memory {
+        let (stop, mut stopped) = tokio::sync::oneshot::channel();
+        let watching = tokio::spawn(async move {
+            let mut most = 0.0;
+            loop {
+                for pid in &pids {
+                    most = f64::max(most, memory_mib(*pid, "VmRSS")?);
+                }
+                let pause = tokio::time::timeout(Duration::from_millis(100), &mut stopped);
+                if pause.await.is_ok() {
+                    return Ok(most);
+                }
+            }
+        });
+        Memory { stop, watching }
+    }
+
+    /// The most that any of them had.
+    pub async fn most(self) -> Result<f64> {
+        // Where it has ended by itself, its result says why.
+        let _ = self.stop.send(());
+        self.watching.await?
+    }
 }
 
 /// Seconds of processor time that a process has used. Only Linux has it.

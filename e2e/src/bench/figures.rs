@@ -33,6 +33,13 @@ impl Figures {
         }
     }
 
+    /// The names of the figures, their units and the last measurement of each.
+    pub fn last(&self) -> impl Iterator<Item = (&str, &str, f64)> {
+        self.0.iter().filter_map(|(name, unit, values)| {
+            Some((name.as_str(), unit.as_str(), *values.last()?))
+        })
+    }
+
     pub fn all(&self) -> Vec<Figure> {
         let figure = |(name, unit, values): &(String, String, Vec<f64>)| {
             let mut sorted = values.clone();

@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::time::Instant;
 
+use crate::wait::{eventually, secs};
 use anyhow::{Context, Result, ensure};
-use chord_e2e::wait::{eventually, secs};
 use serde_json::json;
 
-use crate::client::{FileSet, Puts, Source, Until, load};
-use crate::cluster::{Cluster, readyz};
-use crate::figures::Figures;
+use super::client::{FileSet, Paths, Puts, Source, Until, load};
+use super::cluster::{Cluster, readyz};
+use super::figures::Figures;
 
 /// One of these leaves three nodes of 64 MiB below 33 %, two do not.
 const BYTES: usize = 12 << 20;
@@ -42,6 +42,7 @@ async fn cross(cluster: &Cluster, source: &Source, figures: &mut Figures) -> Res
     let put = |prefix: &str| Puts {
         source: source.clone(),
         set: FileSet::new(prefix, BYTES),
+        paths: Paths::FILES,
     };
     load(&nodes, 1, Until::requests(1), put("below")).await?;
     eventually("the first file is seen", secs(90), || async {

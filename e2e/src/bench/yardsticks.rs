@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
-use crate::client::{FileSet, Source};
+use super::client::{FileSet, Source};
 
 /// Bytes of one file of the raw writes: a chunk's.
 pub const RAW_BYTES: usize = 4 << 20;
