@@ -74,6 +74,17 @@ async fn a_large_ring_loses_a_third_and_gets_it_back() {
     loses_a_third_and_gets_it_back(if long { 64 } else { 8 }).await;
 }
 
+/// Nobody has refused a message of another: what honest nodes say is in order.
+async fn nothing_was_refused(cluster: &Cluster, nodes: &[usize]) {
+    for n in nodes {
+        let response = cluster.http.get(cluster.url(*n, "/metrics")).send().await;
+        let text = response.unwrap().text().await.unwrap();
+        let refused = |l: &&str| l.starts_with("chord_ring_refused_total{") && !l.ends_with(" 0");
+        let lines: Vec<&str> = text.lines().filter(refused).collect();
+        assert!(lines.is_empty(), "node {n}: {lines:?}");
+    }
+}
+
 /// The process of a node is not run, or is again.
 fn signal(cluster: &Cluster, n: usize, signal: Signal) {
     let child = cluster.nodes[n].child.as_ref().unwrap();
@@ -100,6 +111,7 @@ async fn half_of_a_ring_stands_still_and_goes_on_in_the_same_ring() {
         .iter()
         .for_each(|n| signal(&cluster, *n, Signal::CONT));
     let healed = cluster.ring_of("one ring again", &all, TOKENS).await;
+    nothing_was_refused(&cluster, &all).await;
     cluster.finds_successors(&all, TOKENS).await;
     println!(
         "4 of 8 stopped: ideal without them after {:.1} s; continued: one ring after {:.1} s",
@@ -128,6 +140,7 @@ async fn a_short_pause_changes_no_list() {
     }
     signal(&cluster, 2, Signal::CONT);
     cluster.ring_of("nothing has changed", &all, TOKENS).await;
+    nothing_was_refused(&cluster, &all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -197,7 +197,8 @@ pub struct RingExchange {
     pub disk: DiskId,
     pub boot: u64,
     /// Of a request, counted from 1 for each receiver and boot, so that a replay
-    /// can be told; 0 in a response.
+    /// can be told. In a response: that of its sender's last request to the receiver,
+    /// or 0.
     #[serde(default)]
     pub number: u64,
     pub view: ViewRef,

@@ -277,7 +277,7 @@ fn failure(error: &PeerError) -> Failure {
     }
 }
 
-/// What this node says; `number` is 0 in a response.
+/// What this node says; `number` is in a response that of its last request there.
 fn exchange(
     node: &Node,
     current: &Current,
@@ -342,7 +342,8 @@ pub fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchange, Ref
         node.workers
             .background(send(node.clone(), received.actions));
     }
-    Ok(exchange(node, &current, 0, received.replies))
+    let number = node.ring_guard.last_number(from);
+    Ok(exchange(node, &current, number, received.replies))
 }
 
 /// Asks the members that nothing was heard of for the longest time for their
@@ -419,6 +420,7 @@ pub async fn lookup(node: &Arc<Node>, id: Id) -> Result<Found, LookupFailed> {
 /// Sends one question of a look-up; its reply, if there is one.
 async fn question(node: &Arc<Node>, envelope: Envelope) -> Option<Message> {
     let to = envelope.to.ordinal;
+    let asked = envelope.message.asks().unwrap_or_default();
     let ask_it = async |envelope| {
         tokio::time::timeout(patience(node), ask(node, to, vec![envelope]))
             .await
@@ -438,7 +440,9 @@ async fn question(node: &Arc<Node>, envelope: Envelope) -> Option<Message> {
         Err(why) => {
             let actions = with_ring(node, |ring, now| ring.unanswered(now, to, why));
             node.workers.background(send(node.clone(), actions));
-            None
+            // One that has too much to do lives; that is all it says.
+            let request = asked;
+            (why == Failure::Busy).then_some(Message::Busy { request })
         }
     }
 }

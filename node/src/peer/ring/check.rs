@@ -3,9 +3,9 @@
 //! What it rests on is the view: who is a member, with which disk, and whose each
 //! virtual node is. A sender speaks for its own virtual nodes only. The two ends
 //! may be at different views for a moment, so a list that names a peer which this
-//! view does not know is no crime: the peer is taken out, as if it were dead (for
-//! this view it is), and the list just steps over less. Thus a node never points
-//! at anybody whom its view does not name.
+//! view does not know is no crime: a successor list ends before that peer (to take
+//! out just the one would make the list step over it), and of a list in no order the
+//! peer is taken out. Thus a node never points at anybody whom its view does not name.
 
 use std::collections::BTreeSet;
 
@@ -353,24 +353,38 @@ fn without_strangers(envelope: &mut Envelope, roll: &Roll) -> usize {
         return 1;
     }
     let before = named(&envelope.message).count();
-    let keep = |list: &mut Vec<Peer>| list.retain(known);
+    let cut = |list: &mut Vec<Peer>| {
+        let whole = list.len();
+        list.truncate(list.iter().take_while(|p| known(p)).count());
+        // Nothing is left of it: this view does not know the successor.
+        list.is_empty() && whole > 0
+    };
     let mut of_no_use = None;
     match &mut envelope.message {
-        Message::State { pred, succ, .. } => {
+        Message::State {
+            request,
+            pred,
+            succ,
+        } => {
             *pred = pred.filter(known);
-            keep(succ);
+            if cut(succ) {
+                of_no_use = Some(*request);
+            }
         }
         Message::Route { request, route } => {
-            let (anchor, lists) = match route {
-                Route::Found { before, successors } => (*before, vec![successors]),
+            let useless = match route {
+                Route::Found { before, successors } => !known(before) | cut(successors),
                 Route::Nearer {
                     at,
                     candidates,
                     beyond,
-                } => (*at, vec![candidates, beyond]),
+                } => {
+                    candidates.retain(known);
+                    beyond.retain(known);
+                    !known(at)
+                }
             };
-            lists.into_iter().for_each(keep);
-            if !known(&anchor) {
+            if useless {
                 of_no_use = Some(*request);
             }
         }

@@ -138,6 +138,12 @@ impl Guard {
         *last
     }
 
+    /// The number of the last request to a node, for it to know; 0: none yet.
+    pub fn last_number(&self, to: Ordinal) -> u64 {
+        let sent = self.sent.lock().unwrap_or_else(|p| p.into_inner());
+        sent.get(&to).copied().unwrap_or_default()
+    }
+
     /// The counters, in Prometheus' text format.
     pub fn metrics(&self) -> String {
         self.tally.render()

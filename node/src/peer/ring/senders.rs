@@ -4,8 +4,9 @@
 //! The ring itself does not mind messages that come twice or late. But the news
 //! that ride along (which boot, how much space, alive just now) would be taken
 //! from a replay as well, so those are refused. A *response* comes from the address where the
-//! node is known to be, so its boot number is proven; a request can claim any. A
-//! claim counts until a response says otherwise.
+//! node is known to be, so its boot number is proven, and so is the number of its last
+//! request, which it repeats there; a request can claim any. A claim counts until a
+//! response says otherwise.
 
 use std::collections::BTreeMap;
 
@@ -86,6 +87,8 @@ impl Senders {
         known.proven |= proven;
         if !proven {
             known.seen.add(exchange.number);
+        } else {
+            known.seen.proven(exchange.number);
         }
     }
 
@@ -118,6 +121,15 @@ impl Window {
         self.bits[word] & bit != 0
     }
 
+    /// Its sender says what its last number was (0: it does not). One far beyond that
+    /// was not its own. What had overtaken the answer is within the window.
+    fn proven(&mut self, last: u64) {
+        if last > 0 && self.highest > last.saturating_add(WINDOW) {
+            *self = Window::default();
+            self.add(last);
+        }
+    }
+
     fn add(&mut self, number: u64) {
         if number == 0 {
             return;
@@ -143,6 +155,22 @@ fn place(number: u64) -> (usize, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_its_sender_never_came_to_is_given_up() {
+        let mut window = Window::default();
+        window.add(40);
+        window.add(u64::MAX);
+        assert!(window.has(41), "somebody else has claimed a number");
+        window.proven(0);
+        assert!(window.has(41), "an answer without a number proves nothing");
+        window.proven(42);
+        assert!(window.has(42) && !window.has(43));
+        // What is a little ahead has overtaken the answer.
+        window.add(50);
+        window.proven(45);
+        assert!(window.has(50));
+    }
 
     #[test]
     fn each_number_counts_once_in_whatever_order() {

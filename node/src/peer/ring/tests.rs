@@ -173,7 +173,7 @@ fn an_id_that_nobody_has_can_be_asked_for_and_is_gone() {
 }
 
 #[test]
-fn peers_that_the_view_does_not_know_are_taken_out_of_lists() {
+fn a_list_ends_before_a_peer_that_the_view_does_not_know() {
     let stranger = Peer {
         id: Id::hash(b"nowhere"),
         ordinal: Ordinal(9),
@@ -192,14 +192,21 @@ fn peers_that_the_view_does_not_know_are_taken_out_of_lists() {
         pred: Some(stranger),
         succ: vec![two, stranger, three],
     };
-    assert_eq!(after(told), (2, state(1, vec![two, three])));
+    assert_eq!(after(told), (3, state(1, vec![two])));
+    let told = state(1, vec![stranger, two]);
+    assert_eq!(after(told), (2, Message::Busy { request }), "its successor");
     let found = |before, successors| Message::Route {
         request,
         route: Route::Found { before, successors },
     };
     assert_eq!(
-        after(found(two, vec![stranger, three])),
+        after(found(two, vec![three, stranger])),
         (1, found(two, vec![three]))
+    );
+    assert_eq!(
+        after(found(two, vec![stranger, three])),
+        (3, Message::Busy { request }),
+        "whoever stands behind the successor is not it"
     );
     assert_eq!(
         after(found(stranger, vec![three])),

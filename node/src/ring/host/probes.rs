@@ -88,9 +88,14 @@ impl Host {
             self.probes.at = u64::MAX;
             return;
         }
-        let helpers: Vec<Ordinal> = near
-            .into_iter()
-            .filter(|o| self.liveness.trusted(*o))
+        // Spoken to by a virtual node of theirs: the view knows whose each is, and a
+        // node refuses what is not for it.
+        let helpers: Vec<Peer> = self
+            .members
+            .hosts()
+            .iter()
+            .filter(|p| near.contains(&p.ordinal) && self.liveness.trusted(p.ordinal))
+            .copied()
             .collect();
         let turn = self.probes.turn % 1000;
         let suspects = in_turn(&suspects, turn * SUSPECTS, SUSPECTS);
@@ -102,11 +107,7 @@ impl Host {
         for (of, serious) in suspects {
             // An empty batch: that it is answered is all that counts.
             self.outbox.entry(of).or_default();
-            for helper in helpers.iter().filter(|_| serious) {
-                let to = Peer {
-                    id: from.id,
-                    ordinal: *helper,
-                };
+            for to in helpers.iter().copied().filter(|_| serious) {
                 let request = self.request();
                 self.post(Envelope {
                     from,

@@ -73,6 +73,10 @@ pub struct RingModel {
     /// Takes worlds for one that differ only by a turn of the circle. The names in
     /// a story then change from step to step.
     pub turned: bool,
+    /// Whether there is, too, what a host adds to the protocol: hints from the view,
+    /// deaths that others than those who wait are told of, and time between the answer
+    /// to who joins and its arrival.
+    pub wide: bool,
     /// Worlds from which repair leads home, by their hashes.
     home: Mutex<HashSet<u64>>,
 }
@@ -96,6 +100,7 @@ impl RingModel {
             bases: bases(successors + 1, nodes),
             mailbox: 1,
             turned: false,
+            wide: false,
             home: Mutex::default(),
         }
     }
@@ -103,6 +108,13 @@ impl RingModel {
     /// The same up to turns of the circle.
     pub fn turned(mut self) -> RingModel {
         self.turned = true;
+        self
+    }
+
+    /// The same with what a host adds, and more notifications on their way to a node.
+    pub fn wide(mut self, mailbox: usize) -> RingModel {
+        self.wide = true;
+        self.mailbox = mailbox;
         self
     }
 

@@ -23,9 +23,14 @@ pub enum Step {
     Stabilize(usize),
     /// Coarse: its open request is answered, or its silence taken for death.
     Answered(usize),
+    /// Wide: the view says that `of` may be a member.
+    Hint {
+        at: usize,
+        of: usize,
+    },
     /// Its open requests stay without an answer.
     Unanswered(usize, usize),
-    /// Fine: it learns that the one it waits for is dead.
+    /// Fine: it learns that the one it waits for is dead. Wide: that anybody is.
     LearnsOfDeath(usize, usize),
     /// A message arrives; `stays`: and will arrive again.
     Arrives {
@@ -53,6 +58,9 @@ impl RingModel {
                         steps.push(Step::Stabilize(at));
                     }
                     self.possible_answers(world, at, vnode, steps);
+                    if self.wide {
+                        self.possible_news(world, at, vnode, steps);
+                    }
                 }
             }
         }
@@ -73,9 +81,22 @@ impl RingModel {
         }
     }
 
+    fn possible_news(&self, world: &World, at: usize, vnode: &Vnode, steps: &mut Vec<Step>) {
+        for of in (0..self.peers.len()).filter(|of| *of != at) {
+            if vnode.is_member() {
+                steps.push(Step::Hint { at, of });
+            }
+            if world.vnode(of).is_none() {
+                steps.push(Step::LearnsOfDeath(at, of));
+            }
+        }
+    }
+
     fn possible_answers(&self, world: &World, at: usize, vnode: &Vnode, steps: &mut Vec<Step>) {
         let (asked, pinged) = vnode.waits_for();
-        if self.grain != Grain::Fine && asked.is_some() {
+        // The answer to one that joins is on the wire, in wide models.
+        let on_its_way = self.wide && !vnode.is_member();
+        if self.grain != Grain::Fine && asked.is_some() && !on_its_way {
             steps.push(Step::Answered(at));
         }
         let mut waits: Vec<usize> = [asked, pinged]
@@ -155,7 +176,9 @@ impl RingModel {
                 let via = self.peers[via];
                 let sent = world.event(rules, who, Event::Join { via });
                 self.send(world, sent);
-                if self.grain != Grain::Fine {
+                if self.wide && self.grain != Grain::Fine {
+                    self.answer_to_joining(world, who, via);
+                } else if self.grain != Grain::Fine {
                     self.exchange(world, who);
                     if world.member(who).is_none() {
                         world.places[who] = Place::Down;
@@ -175,6 +198,12 @@ impl RingModel {
                 }
             }
             Step::Answered(at) => self.exchange(world, at),
+            Step::Hint { at, of } => {
+                self.happens(world, at, Event::Hint(self.peers[of]));
+                if self.grain != Grain::Fine {
+                    self.exchange(world, at);
+                }
+            }
             Step::Unanswered(at, by) => {
                 let event = Event::Unanswered(self.peers[by].ordinal);
                 self.happens(world, at, event);
@@ -258,6 +287,20 @@ impl RingModel {
             };
             self.ask(world, at, peer, query);
         }
+    }
+
+    /// `via` answers one that joins, which will hear it later.
+    fn answer_to_joining(&self, world: &mut World, who: usize, via: Peer) {
+        let query = Message::Query {
+            request: Default::default(),
+            joining: true,
+        };
+        let event = Event::Message {
+            from: self.peers[who],
+            message: query,
+        };
+        let sent = world.event(&self.rules, via.ordinal.0 as usize, event);
+        self.send(world, sent);
     }
 
     fn ping(&self, world: &mut World, at: usize) {

@@ -137,6 +137,7 @@ fn step_in_words(step: &Step) -> String {
         Step::Join { who, via } => format!("{} joins at {}", name(*who), name(*via)),
         Step::Resume(at) => format!("{} is back and goes on with its old pointers", name(*at)),
         Step::Stabilize(at) => format!("{} stabilises", name(*at)),
+        Step::Hint { at, of } => format!("{} hears of {} from the view", name(*at), name(*of)),
         Step::Answered(at) => format!("{} gets its answer", name(*at)),
         Step::Unanswered(at, by) => format!("{} gets no answer from {}", name(*at), name(*by)),
         Step::LearnsOfDeath(at, of) => format!("{} learns that {} is dead", name(*at), name(*of)),

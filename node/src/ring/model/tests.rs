@@ -25,10 +25,19 @@ fn explore_all(model: RingModel) -> usize {
     let started = Instant::now();
     let (successors, nodes) = (model.rules.successors, model.peers.len());
     let (grain, network) = (model.grain, model.network);
-    let turned = if model.turned { ", up to turns" } else { "" };
+    let mut more = match model.mailbox {
+        1 => String::new(),
+        waiting => format!(", {waiting} notifications to each"),
+    };
+    for (is, what) in [
+        (model.wide, ", with what a host adds"),
+        (model.turned, ", up to turns"),
+    ] {
+        more.push_str(if is { what } else { "" });
+    }
     let checker = model.checker().threads(2).spawn_bfs().join();
     println!(
-        "r = {successors}, N = {nodes}, {grain:?}, {network:?}{turned}: {} states, {} steps, depth {}, {:.1} s",
+        "r = {successors}, N = {nodes}, {grain:?}, {network:?}{more}: {} states, {} steps, depth {}, {:.1} s",
         checker.unique_state_count(),
         checker.state_count(),
         checker.max_depth(),
@@ -62,6 +71,20 @@ fn three_successors_five_nodes() {
     explore(3, 5, Grain::Coarse, Network::Reliable);
     if long() {
         explore(3, 5, Grain::Coarse, Network::Hostile);
+    }
+}
+
+#[test]
+fn what_a_host_adds() {
+    let model = |mailbox, network| {
+        let model = RingModel::new(2, 4, Grain::Coarse, network);
+        model.wide(mailbox).turned()
+    };
+    explore_all(model(1, Network::Reliable));
+    if long() {
+        // Each of the others may have one on its way.
+        explore_all(model(3, Network::Reliable));
+        explore_all(model(3, Network::Hostile));
     }
 }
 
