@@ -288,9 +288,8 @@ impl Experiment {
 
 impl Crash {
     fn check(&self) -> Result<(), String> {
-        let all = self.dead.iter();
-        all.map(|dead| survivors(self.nodes, *dead, "--dead"))
-            .collect()
+        let mut all = self.dead.iter();
+        all.try_for_each(|dead| survivors(self.nodes, *dead, "--dead"))
     }
 }
 
