@@ -1,11 +1,11 @@
 //! What `chord ring` shows: the nodes with their shares, the arcs of their virtual
 //! nodes, and where a name lands. Plain values, worked out from what nodes say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chord_api::http::Successor;
 use chord_api::report::{MemberStatus, NodeStatus};
-use chord_api::{DiskId, FileName, Id, Placement, View};
+use chord_api::{DiskId, FileName, Id, Ordinal, Placement, View};
 use serde::Serialize;
 
 use crate::commands::nodes::state;
@@ -94,8 +94,22 @@ pub struct Stop {
     pub token: String,
     pub at: f64,
     pub node: String,
-    /// 1 for the primary; null: a node met before, or one that is given up.
+    /// 1 for the primary; null: this one is passed over.
     pub owner: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Passed>,
+}
+
+/// Why a virtual node after the key makes its node no owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Passed {
+    /// The node was met before.
+    Before,
+    /// The node is given up.
+    Out,
+    /// An owner in its zone or on its machine was met before, and another is to be had.
+    Place,
 }
 
 /// A virtual node that a look-up went through.
@@ -201,22 +215,35 @@ pub fn landing(
         status.members.iter().map(|m| (m.disk, m)).collect();
     let stops = stops(view);
     let first = stops.partition_point(|(token, _)| chord_api::Token(*token).id() < id);
-    let wanted = usize::from(view.new_table().replication);
-    let mut owners: Vec<usize> = Vec::new();
+    // Which of those met are owners is for the placement to say: zones and machines
+    // count as well as the way round.
+    let placement = Placement::new(view.new_table());
+    let owners: Vec<Ordinal> = placement.owners(&id).map(|m| m.ordinal).collect();
+    let mut met: BTreeSet<Ordinal> = BTreeSet::new();
+    let mut missing = owners.len();
     let mut walk = Vec::new();
     for (token, node) in stops.iter().cycle().skip(first).take(stops.len()) {
-        if owners.len() == wanted {
+        if missing == 0 {
             break;
         }
-        let is_owner = !members[*node].out && !owners.contains(node);
-        if is_owner {
-            owners.push(*node);
-        }
+        let member = &members[*node];
+        let place = owners.iter().position(|o| *o == member.ordinal);
+        let passed = if !met.insert(member.ordinal) {
+            Some(Passed::Before)
+        } else if member.out {
+            Some(Passed::Out)
+        } else if place.is_none() {
+            Some(Passed::Place)
+        } else {
+            missing -= 1;
+            None
+        };
         walk.push(Stop {
             token: format!("{token:016x}"),
             at: turn(*token),
-            node: name_of(&known, members[*node].disk, members[*node].ordinal.0),
-            owner: is_owner.then_some(owners.len()),
+            node: name_of(&known, member.disk, member.ordinal.0),
+            owner: place.filter(|_| passed.is_none()).map(|place| place + 1),
+            passed,
         });
     }
     let hops = found.hops.iter().map(|hop| {
@@ -249,7 +276,7 @@ pub mod tests {
     use super::*;
     use crate::commands::status::tests::{member, node, report};
     use chord_api::http::RingPeer;
-    use chord_api::{ClusterUid, Epoch, Member, Ordinal, Table, Token};
+    use chord_api::{ClusterUid, Epoch, Member, Table, Token};
 
     /// A view of nodes with these tokens.
     pub fn view(replication: u8, tokens: &[&[u64]]) -> View {
@@ -387,6 +414,74 @@ pub mod tests {
             .map(|m| m.ordinal.0)
             .collect();
         assert_eq!(owners, [0, 1], "as the placement has it");
+    }
+
+    /// A view of four nodes, a token each, the key of `x` before the first: two
+    /// copies, one in each of two zones.
+    pub fn zoned() -> View {
+        let tokens: [&[u64]; 4] = [
+            &[0x2000_0000_0000_0000, 0x2800_0000_0000_0000],
+            &[0x3000_0000_0000_0000],
+            &[0x4000_0000_0000_0000],
+            &[0x5000_0000_0000_0000],
+        ];
+        let mut view = view(2, &tokens);
+        let chord_api::Tables::Stable(table) = &mut view.tables else {
+            panic!("not stable")
+        };
+        for (member, zone) in table.members.iter_mut().zip(["a", "a", "b", "b"]) {
+            member.zone = Some(zone.into());
+            member.machine = Some(format!("m{}", member.ordinal));
+        }
+        view
+    }
+
+    #[test]
+    fn the_owners_on_the_walk_are_those_of_the_placement_where_there_are_zones() {
+        let name: FileName = "x".parse().unwrap();
+        let mut view = zoned();
+        let stops = |view: &View| -> Vec<(String, Option<usize>, Option<Passed>)> {
+            let found = found(&name, &[], &["node 0"]);
+            let landed = landing(view, &node(&[]), &name, &found).unwrap();
+            let stops = landed.walk.into_iter();
+            stops.map(|s| (s.node, s.owner, s.passed)).collect()
+        };
+        let stop = |node: u32, owner, passed| (format!("node {node}"), owner, passed);
+        assert_eq!(
+            stops(&view),
+            [
+                stop(0, Some(1), None),
+                stop(0, None, Some(Passed::Before)),
+                stop(1, None, Some(Passed::Place)),
+                stop(2, Some(2), None),
+            ]
+        );
+        let placement = Placement::new(view.new_table());
+        let key = Id::of_file(&name);
+        let owners = placement.owners(&key);
+        assert_eq!(owners.map(|m| m.ordinal.0).collect::<Vec<_>>(), [0, 2]);
+        // The other zone has one node left, past one that is given up.
+        let chord_api::Tables::Stable(table) = &mut view.tables else {
+            panic!("not stable")
+        };
+        table.members[2].out = true;
+        assert_eq!(
+            stops(&view)[3..],
+            [stop(2, None, Some(Passed::Out)), stop(3, Some(2), None),]
+        );
+    }
+
+    #[test]
+    fn where_all_are_given_up_the_walk_meets_no_owner() {
+        let name: FileName = "x".parse().unwrap();
+        let mut view = zoned();
+        let chord_api::Tables::Stable(table) = &mut view.tables else {
+            panic!("not stable")
+        };
+        table.members.iter_mut().for_each(|m| m.out = true);
+        let found = found(&name, &[], &["node 0"]);
+        let landed = landing(&view, &node(&[]), &name, &found).unwrap();
+        assert!(landed.walk.is_empty());
     }
 
     #[test]

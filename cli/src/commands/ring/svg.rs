@@ -513,6 +513,18 @@ mod tests {
     }
 
     #[test]
+    fn the_badges_are_those_of_the_owners_that_zones_make() {
+        let name: FileName = "x".parse().unwrap();
+        let view = tests::zoned();
+        let mut ring = facts::ring(&view, &node(&[]));
+        let found = tests::found(&name, &[], &["node 0", "node 2"]);
+        ring.name = Some(facts::landing(&view, &node(&[]), &name, &found).unwrap());
+        let svg = draw(&ring);
+        assert!(svg.contains("owner 1: node 0") && svg.contains("owner 2: node 2"));
+        assert!(!svg.contains("owner 2: node 1") && !svg.contains("owner 3"));
+    }
+
+    #[test]
     fn a_name_is_text_whatever_it_is() {
         for hostile in [
             "</text><script>alert(1)</script>",

@@ -7,7 +7,7 @@
 
 use std::f64::consts::TAU;
 
-use super::facts::{Landing, Node, Ring};
+use super::facts::{Landing, Node, Passed, Ring};
 use crate::output::{bytes, table};
 
 /// What the lines are for.
@@ -323,9 +323,11 @@ fn name(landing: &Landing) -> Vec<String> {
     // virtual nodes side by side.
     const STOPS: usize = 12;
     for (index, stop) in landing.walk.iter().take(STOPS).enumerate() {
-        let role = match stop.owner {
-            Some(n) => format!("owner {n}"),
-            None => "passed over: met before, or given up".to_string(),
+        let role = match (stop.owner, stop.passed) {
+            (Some(n), _) => format!("owner {n}"),
+            (None, Some(Passed::Out)) => "passed over: given up".to_string(),
+            (None, Some(Passed::Place)) => "passed over: zone or machine has a copy".to_string(),
+            (None, _) => "passed over: met before".to_string(),
         };
         lines.push(format!(
             "{:<11}{}  {}  {role}",
@@ -454,6 +456,28 @@ mod tests {
             text.contains("8000000000000000  node 0  passed over"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_name_is_marked_with_the_owners_that_zones_make() {
+        let name: FileName = "x".parse().unwrap();
+        let view = tests::zoned();
+        let mut ring = facts::ring(&view, &node(&[]));
+        let found = tests::found(&name, &[], &["node 0", "node 2"]);
+        ring.name = Some(facts::landing(&view, &node(&[]), &name, &found).unwrap());
+        let text = lines(&ring, &wide(80, 30));
+        let role = |token: &str| {
+            let line = text.iter().find(|l| l.contains(token)).unwrap();
+            assert!(line.chars().count() <= 80, "{line}");
+            line.split("  ").last().unwrap().to_string()
+        };
+        assert_eq!(role("2000000000000000"), "owner 1");
+        assert_eq!(role("2800000000000000"), "passed over: met before");
+        assert_eq!(
+            role("3000000000000000"),
+            "passed over: zone or machine has a copy"
+        );
+        assert_eq!(role("4000000000000000"), "owner 2");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chord_node::ring::sim::{self, ChurnFigures, Network, Tuning};
 
-use super::args::{self, Like};
+use super::args::{self, Like, seeds};
 use super::figure::{Figure, json};
 use super::svg::{Axis, Plot, Series};
 
@@ -56,18 +56,26 @@ pub fn list<T: std::fmt::Display>(of: &[T]) -> String {
     texts.join(",")
 }
 
-/// The rate of an event of which `seen` were counted lies, with 95 % certainty,
-/// below what would show so many.
-pub fn at_most(seen: u64) -> f64 {
+/// The rate of an event of which `seen` were counted among `of` lies, with 95 %
+/// certainty, below what would show so many in as many more. Poisson's bound, which
+/// is never below the binomial one.
+pub fn at_most(seen: u64, of: u64) -> f64 {
+    let count = seen as f64;
+    // Of n!, or else it and the powers beside it leave the range of numbers early.
+    let ln_factorial: f64 = (1..=seen).map(|n| (n as f64).ln()).sum();
+    // To see so many or fewer, from the likeliest number down; they fall off fast, as
+    // no rate is tried that is less than what was seen.
     let chance = |rate: f64| {
-        let (mut term, mut sum) = ((-rate).exp(), 0.0);
-        for k in 0..=seen {
-            sum += term;
-            term *= rate / (k + 1) as f64;
+        let last = (count * rate.ln() - rate - ln_factorial).exp();
+        let (mut part, mut sum, mut left) = (1.0, 1.0, count);
+        while left > 0.0 && part > 1e-17 {
+            part *= left / rate;
+            sum += part;
+            left -= 1.0;
         }
-        sum
+        last * sum
     };
-    let (mut low, mut high) = (0.0, 10.0 + 3.0 * seen as f64);
+    let (mut low, mut high) = (count, 10.0 + 3.0 * count);
     for _ in 0..60 {
         let middle = (low + high) / 2.0;
         if chance(middle) > 0.05 {
@@ -76,7 +84,8 @@ pub fn at_most(seen: u64) -> f64 {
             high = middle;
         }
     }
-    high
+    // Who has seen nothing at all knows of no bound but this.
+    high.min(of.max(1) as f64)
 }
 
 pub fn paths(a: &args::Paths) -> Figure {
@@ -85,9 +94,8 @@ pub fn paths(a: &args::Paths) -> Figure {
         .collect();
     let runs = each(&sizes, |nodes| {
         let rings = if *nodes < 32_768 { a.rings } else { 1 };
-        let seeds = a.common.seed..a.common.seed + u64::from(rings);
         let run = |seed| sim::simulate(*nodes as usize, a.lookups as usize, seed);
-        seeds.map(run).collect::<Vec<_>>()
+        seeds(a.common.seed, rings).map(run).collect::<Vec<_>>()
     });
     let half_log = |nodes: u32| 0.5 * f64::from(nodes).log2();
     let hops = |runs: &[sim::RingFigures]| mean(runs.iter().map(|r| r.hops_mean));
@@ -144,7 +152,7 @@ pub fn crash(a: &args::Crash) -> Figure {
     let parts: Vec<(u32, u64)> = a
         .dead
         .iter()
-        .flat_map(|dead| (0..u64::from(a.runs)).map(|run| (*dead, a.common.seed + run)))
+        .flat_map(|dead| seeds(a.common.seed, a.runs).map(|seed| (*dead, seed)))
         .collect();
     let all = each(&parts, |(dead, seed)| {
         sim::simulate_repair(
@@ -280,7 +288,7 @@ pub fn churn(a: &args::Churn) -> Figure {
     let parts: Vec<(f64, u64)> = a
         .rates
         .iter()
-        .flat_map(|rate| (0..u64::from(a.runs)).map(|run| (*rate, a.common.seed + run)))
+        .flat_map(|rate| seeds(a.common.seed, a.runs).map(|seed| (*rate, seed)))
         .collect();
     let all = each(&parts, |(rate, seed)| {
         sim::churn(&churn_of(
@@ -309,7 +317,10 @@ pub fn churn(a: &args::Churn) -> Figure {
             sum(runs, &|r| r.lookups).to_string(),
             format!("{:.1}", per_10k(sum(runs, &|r| r.named_wrong) as f64, runs)),
             format!("{:.1}", per_10k(failed as f64, runs)),
-            format!("{:.1}", per_10k(at_most(failed), runs)),
+            format!(
+                "{:.1}",
+                per_10k(at_most(failed, sum(runs, &|r| r.lookups)), runs)
+            ),
             format!(
                 "{}/{}",
                 sum(runs, &|r| r.whole),
@@ -444,5 +455,55 @@ pub fn join(a: &args::Join) -> Figure {
         rows: rows.collect(),
         plots: vec![plot],
         json: json(&parts.iter().zip(&all).collect::<Vec<_>>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn per_10k(seen: u64, of: u64) -> String {
+        format!("{:.1}", at_most(seen, of) * 10_000.0 / of as f64)
+    }
+
+    #[test]
+    fn few_failures_are_bounded_as_tables_of_poisson_have_it() {
+        let bounds = [
+            (0, "3.0"),
+            (1, "4.7"),
+            (2, "6.3"),
+            (5, "10.5"),
+            (10, "17.0"),
+        ];
+        for (seen, bound) in bounds {
+            assert_eq!(per_10k(seen, 10_000), bound, "{seen} seen");
+        }
+        assert_eq!(per_10k(0, 2000), "15.0");
+        assert_eq!(at_most(0, 0), 1.0, "nothing is known");
+    }
+
+    #[test]
+    fn the_bound_is_never_below_what_was_seen_nor_above_all() {
+        for of in [1, 2, 3, 50, 1000, 3000, 10_000, 1_000_000] {
+            let mut before = 0.0;
+            for part in 0..=20 {
+                let seen = of * part / 20;
+                let bound = at_most(seen, of);
+                assert!(bound >= seen as f64, "{seen} of {of}: {bound}");
+                assert!(bound <= of as f64, "{seen} of {of}: {bound}");
+                assert!(bound >= before, "{seen} of {of}: {bound} after {before}");
+                before = bound;
+            }
+        }
+    }
+
+    #[test]
+    fn many_failures_are_bounded_as_closely_as_few() {
+        // From so many on a normal distribution is near: 1.645 deviations.
+        for seen in [746_u64, 1593, 100_000, 5_000_000] {
+            let near = seen as f64 + 1.645 * (seen as f64).sqrt();
+            let bound = at_most(seen, u64::MAX);
+            assert!((bound - near).abs() < 3.0, "{seen}: {bound} and not {near}");
+        }
     }
 }
