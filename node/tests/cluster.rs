@@ -283,3 +283,50 @@ async fn a_file_dropped_on_a_node_moves_to_its_owners() {
         .await;
     assert_eq!(cluster.get(other, "a.txt").await, Some(b"hello".to_vec()));
 }
+
+/// The files of chunks on a disk, with their lengths.
+fn chunk_files(cluster: &Cluster, n: usize) -> Vec<std::path::PathBuf> {
+    let folders = std::fs::read_dir(cluster.disk(n).join("chunks")).unwrap();
+    let files = folders.flat_map(|f| std::fs::read_dir(f.unwrap().path()).unwrap());
+    let mut files: Vec<_> = files.map(|f| f.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Every copy of a chunk has a bad block, each another one: together they have all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_damaged_on_every_disk_is_put_together_again() {
+    let cluster = Cluster::start(3);
+    cluster.form(3).await;
+    let body = contents(2_000_000, 3);
+    assert_eq!(cluster.put(0, "file", body.clone()).await.status(), 201);
+    cluster
+        .eventually("three whole copies", async || {
+            cluster.verified(0, "file").await.then_some(())
+        })
+        .await;
+    for n in 0..3 {
+        let files = chunk_files(&cluster, n);
+        assert_eq!(files.len(), 1);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(&files[0])
+            .unwrap();
+        // In one span of blocks, so that no copy has it all.
+        let at = 65_536 * (n as u64 * 4 + 1);
+        std::os::unix::fs::FileExt::write_all_at(&file, b"damaged", at).unwrap();
+    }
+    for n in 0..3 {
+        assert!(!cluster.verified(n, "file").await);
+        assert_eq!(chunk_files(&cluster, n).len(), 1, "what is left stays");
+    }
+    for n in 0..3 {
+        assert_eq!(cluster.get(n, "file").await.as_ref(), Some(&body));
+    }
+    cluster
+        .eventually("three whole copies again", async || {
+            cluster.verified(0, "file").await.then_some(())
+        })
+        .await;
+    assert_eq!(cluster.get(2, "file").await, Some(body));
+}

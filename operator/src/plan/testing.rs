@@ -50,6 +50,8 @@ pub struct World {
     next_disk: u128,
     /// Nodes that work, and whose answers the operator does not get.
     pub unheard: BTreeSet<Ordinal>,
+    /// Copies that each node says it cannot make again.
+    pub unrepaired: BTreeMap<Ordinal, u64>,
     /// Nodes for which there is no machine, and so no disk.
     pub unplaced: BTreeSet<Ordinal>,
     /// Nodes that are being stopped.
@@ -107,6 +109,7 @@ impl World {
             capacity: 1 << 30,
             next_disk: 1,
             unheard: BTreeSet::new(),
+            unrepaired: BTreeMap::new(),
             unplaced: BTreeSet::new(),
             terminating: BTreeSet::new(),
             last: None,
@@ -255,8 +258,11 @@ impl World {
                 epoch: at.epoch,
                 complete: whole,
                 missing: u64::from(!whole),
-                unrepaired: 0,
-                waiting: None,
+                unrepaired: self.unrepaired.get(&ordinal).copied().unwrap_or(0),
+                waiting: self
+                    .unrepaired
+                    .contains_key(&ordinal)
+                    .then(|| "nobody has part 2 of \"film\"".to_string()),
             },
             refused_view: None,
             failure: None,

@@ -280,3 +280,29 @@ fn watching_a_silent_member_is_hardly_ever_worth_a_write() {
         (None, 0)
     );
 }
+
+/// Files that cannot be read must not hide behind a cluster that looks well.
+#[test]
+fn copies_that_nobody_can_make_again_show_in_the_status() {
+    let mut world = World::formed(spec(4, 3));
+    assert!(world.condition("StorageHealthy").status);
+    world.unrepaired.insert(Ordinal(1), 6);
+    world.unrepaired.insert(Ordinal(3), 2);
+    let plan = world.plan();
+    assert_eq!(plan.status.phase, Phase::Degraded);
+    for name in ["Degraded", "StorageHealthy"] {
+        let condition = world.condition(name);
+        assert_eq!(condition.status, name == "Degraded");
+        assert_eq!(condition.reason, "CopiesMissing");
+        assert!(condition.message.starts_with("8 copies"), "{condition:?}");
+        assert!(
+            condition.message.contains("files-1") && condition.message.contains("part 2"),
+            "{condition:?}"
+        );
+    }
+    let ready = world.condition("Ready");
+    assert!(ready.status && ready.message.contains("8 copies"));
+    world.unrepaired.clear();
+    assert_eq!(world.plan().status.phase, Phase::Ready);
+    assert!(world.condition("StorageHealthy").status);
+}
