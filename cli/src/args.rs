@@ -302,7 +302,7 @@ pub struct SimPlacement {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub zones: u32,
     /// Weights of the nodes, in turn: 1,1,2 makes every third twice as large
-    #[arg(long, value_delimiter = ',', value_parser = weight)]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = weight)]
     pub weights: Vec<f64>,
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub tokens: u32,

@@ -42,7 +42,8 @@ fn ring_command(args: &SimRing, out: Output) -> Result<(), Failure> {
         Some(Experiment::Faults(a)) => &a.common.svg,
         Some(Experiment::Pace(a)) => &a.common.svg,
     };
-    match args.what.as_ref().and_then(report::figure) {
+    let figure = args.what.as_ref().map(report::figure).transpose()?;
+    match figure.flatten() {
         Some(figure) if svg.is_some() && figure.plots.is_empty() => Err(Failure::usage(
             "there is nothing to draw here: leave --svg out",
         )),

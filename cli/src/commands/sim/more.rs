@@ -5,10 +5,11 @@ use std::time::Instant;
 use chord_node::ring::sim::{self, Fault, Network, Tuning};
 use serde_json::json as value;
 
-use super::args::{self, Like};
+use super::args::{self, FAULTS_AT, Like};
 use super::figure::{Figure, json};
 use super::ring::{churn_of, each, list, series};
 use super::svg::{Axis, Plot};
+use crate::exit::Failure;
 
 pub fn upkeep(a: &args::Upkeep) -> Figure {
     let idle = each(&a.rings, |(nodes, tokens)| {
@@ -131,10 +132,7 @@ pub fn view(a: &args::View) -> Figure {
     }
 }
 
-/// When the faults begin.
-const FAULTS_AT: u64 = 20;
-
-pub fn faults(a: &args::Faults) -> Figure {
+pub fn faults(a: &args::Faults) -> Result<Figure, Failure> {
     let share = |percent: u32| f64::from(percent) / 100.0;
     let ends = FAULTS_AT + u64::from(a.lasts);
     let calm = Network::wide();
@@ -171,7 +169,7 @@ pub fn faults(a: &args::Faults) -> Figure {
         (ends, Fault::Restart),
         (ends, Fault::Network(calm.clone())),
     ]);
-    let figures = sim::storm(&sim::Storm {
+    let mut figures = sim::storm(&sim::Storm {
         nodes: a.nodes as usize,
         network: calm,
         tuning: Tuning {
@@ -185,17 +183,29 @@ pub fn faults(a: &args::Faults) -> Figure {
         by_view: a.by_view,
         seed: a.common.seed,
     });
+    if figures.windows.iter().any(|w| w.running == 0) {
+        return Err(Failure::failed(format!(
+            "every one of the {} nodes crashed, so that there was no ring to look at: take more nodes, a smaller share, or another --seed",
+            a.nodes
+        )));
+    }
+    for window in figures.windows.iter_mut().filter(|w| w.lookups == 0) {
+        // The mean of nothing comes as -0.
+        (window.hops_mean, window.timeouts_mean) = (0.0, 0.0);
+    }
     let yes = |is: bool| if is { "yes" } else { "no" }.to_string();
     let rows = figures.windows.iter().map(|w| {
+        // Nothing can be said of look-ups where there were none.
+        let of = |text: String| if w.lookups > 0 { text } else { "-".to_string() };
         vec![
             w.until_s.to_string(),
             w.running.to_string(),
             w.lookups.to_string(),
             w.named_wrong.to_string(),
             w.failed.to_string(),
-            format!("{:.2}", w.hops_mean),
-            format!("{:.2}", w.timeouts_mean),
-            w.ms_p99.to_string(),
+            of(format!("{:.2}", w.hops_mean)),
+            of(format!("{:.2}", w.timeouts_mean)),
+            of(w.ms_p99.to_string()),
             yes(w.whole),
             yes(w.right),
         ]
@@ -226,7 +236,7 @@ pub fn faults(a: &args::Faults) -> Figure {
         (None, Some(_)) => "racks",
         (None, None) => "faults",
     };
-    Figure {
+    Ok(Figure {
         name,
         command: format!(
             "chord sim ring faults --nodes {} --tokens {}{words} --lasts {} --after {} --seed {}",
@@ -247,7 +257,7 @@ pub fn faults(a: &args::Faults) -> Figure {
         rows: rows.collect(),
         plots: vec![plot],
         json: json(&figures),
-    }
+    })
 }
 
 /// Rounds that the core is timed over.

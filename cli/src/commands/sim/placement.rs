@@ -20,13 +20,33 @@ struct Told {
     loads: Vec<Load>,
 }
 
-pub fn run(args: &SimPlacement, out: Output) -> Result<(), Failure> {
+/// Of all nodes together: what can be placed in the time that somebody waits.
+const MOST_TOKENS: f64 = 4_000_000.0;
+
+fn check(args: &SimPlacement) -> Result<(), Failure> {
     if args.nodes < u32::from(args.replication) {
         return Err(Failure::usage(format!(
             "{} nodes cannot hold {} copies",
             args.nodes, args.replication
         )));
     }
+    let weights: &[f64] = match &args.weights[..] {
+        [] => &[1.0],
+        some => some,
+    };
+    let all: f64 = weights.iter().cycle().take(args.nodes as usize).sum();
+    let tokens = all * f64::from(args.tokens);
+    if tokens > MOST_TOKENS {
+        return Err(Failure::usage(format!(
+            "{} nodes of --tokens {} by their --weights are {tokens:.0} tokens, and {MOST_TOKENS} can be placed: take fewer nodes or tokens, or smaller weights",
+            args.nodes, args.tokens
+        )));
+    }
+    Ok(())
+}
+
+pub fn run(args: &SimPlacement, out: Output) -> Result<(), Failure> {
+    check(args)?;
     let nodes = args.nodes as usize;
     let setting = Setting {
         tokens_per_node: args.tokens,
@@ -76,6 +96,45 @@ fn lines(told: &Told) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, clap::Parser)]
+    #[command(no_binary_name = true)]
+    struct Typed {
+        #[command(flatten)]
+        placement: SimPlacement,
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_placed_are_refused_with_the_bounds() {
+        let wrong = |words: &str| match Typed::try_parse_from(words.split_whitespace()) {
+            Err(error) => Some(error.to_string()),
+            Ok(typed) => check(&typed.placement).err().map(|e| e.to_string()),
+        };
+        for (words, said) in [
+            ("--weights nan", "from 0.1 to 16"),
+            ("--weights inf", "from 0.1 to 16"),
+            ("--weights 1,-1", "from 0.1 to 16"),
+            ("--weights -1", "from 0.1 to 16"),
+            ("--nodes 0", "1..=1000"),
+            ("--keys 0", "1..=1000000000"),
+            ("--tokens 0", "1..=1024"),
+            ("--replication 10", "1..=9"),
+            ("--zones 101", "0..=100"),
+            ("--nodes 2", "cannot hold 3 copies"),
+            ("--nodes 1000 --tokens 1024 --weights 16", "16384000 tokens"),
+        ] {
+            let error = wrong(words).unwrap_or_else(|| panic!("{words} is taken"));
+            assert!(error.contains(said), "{words}: {error}");
+        }
+        for words in [
+            "--nodes 1000 --tokens 1024",
+            "--nodes 3 --weights 1,1,1,16,16,16,16",
+            "--nodes 1 --replication 1 --seed 18446744073709551615",
+        ] {
+            assert_eq!(wrong(words), None, "{words}");
+        }
+    }
 
     #[test]
     fn the_figures_keep_their_names_and_small_clusters_are_shown() {

@@ -1,6 +1,7 @@
 //! All experiments of docs/ring.md: renews the parts between its markers, and
 //! the plots beside it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Parser;
@@ -52,19 +53,20 @@ struct Typed {
     ring: SimRing,
 }
 
-/// One experiment.
-pub fn figure(what: &Experiment) -> Option<Figure> {
-    Some(match what {
+/// One experiment; none for what runs several.
+pub fn figure(what: &Experiment) -> Result<Option<Figure>, Failure> {
+    what.check().map_err(Failure::usage)?;
+    Ok(Some(match what {
         Experiment::Paths(a) => super::ring::paths(a),
         Experiment::Crash(a) => super::ring::crash(a),
         Experiment::Churn(a) => super::ring::churn(a),
         Experiment::Join(a) => super::ring::join(a),
         Experiment::Upkeep(a) => super::more::upkeep(a),
         Experiment::View(a) => super::more::view(a),
-        Experiment::Faults(a) => super::more::faults(a),
+        Experiment::Faults(a) => super::more::faults(a)?,
         Experiment::Pace(a) => super::more::pace(a),
-        Experiment::Report(_) => return None,
-    })
+        Experiment::Report(_) => return Ok(None),
+    }))
 }
 
 /// Runs them all, or those that were asked for.
@@ -75,10 +77,17 @@ pub fn report(a: &args::Report) -> Result<(), Failure> {
             .map_err(|e| Failure::failed(format!("cannot read {}: {e}", file.display())))
     };
     read()?;
-    let wanted = |words: &str| {
-        let name = words.split_whitespace().next().unwrap_or_default();
-        a.only.is_empty() || a.only.iter().any(|only| only == name)
-    };
+    let known = |only: &str| PARTS.iter().any(|(long, _)| first_word(long) == only);
+    if let Some(stranger) = a.only.iter().find(|only| !known(only)) {
+        let all: BTreeSet<&str> = PARTS.iter().map(|(long, _)| first_word(long)).collect();
+        let all: Vec<&str> = all.into_iter().collect();
+        return Err(Failure::usage(format!(
+            "--only {stranger}: the report has no such experiment; it has {}",
+            all.join(", ")
+        )));
+    }
+    let wanted =
+        |words: &str| a.only.is_empty() || a.only.iter().any(|only| only == first_word(words));
     for (long, short) in PARTS.iter().filter(|(long, _)| wanted(long)) {
         let words = if a.short { short } else { long };
         eprintln!("chord sim ring {words}");
@@ -93,11 +102,17 @@ pub fn report(a: &args::Report) -> Result<(), Failure> {
     Ok(())
 }
 
+fn first_word(words: &str) -> &str {
+    words.split_whitespace().next().unwrap_or_default()
+}
+
 fn run(words: &str) -> Result<Figure, Failure> {
     let typed = Typed::try_parse_from(words.split_whitespace())
         .map_err(|e| Failure::failed(format!("`{words}` cannot be run: {e}")))?;
-    let figure = typed.ring.what.as_ref().and_then(figure);
-    figure.ok_or_else(|| Failure::failed(format!("`{words}` is no experiment")))
+    let figure = typed.ring.what.as_ref().map(figure).transpose()?;
+    figure
+        .flatten()
+        .ok_or_else(|| Failure::failed(format!("`{words}` is no experiment")))
 }
 
 /// The document with the part of one figure renewed.
@@ -146,6 +161,55 @@ mod tests {
         for (long, _) in PARTS {
             Typed::try_parse_from(long.split_whitespace()).unwrap();
         }
+    }
+
+    #[test]
+    fn an_experiment_that_the_report_has_not_is_no_empty_report() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ring.md"), "").unwrap();
+        let args = args::Report {
+            dir: dir.path().to_path_buf(),
+            short: true,
+            only: vec!["chrun".to_string()],
+        };
+        let error = report(&args).unwrap_err().to_string();
+        assert!(
+            error.contains("chrun") && error.contains("churn, crash"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_largest_seed_runs_as_any_other() {
+        let last = u64::MAX;
+        for words in [
+            format!("paths --most 8 --lookups 20 --rings 2 --seed {last}"),
+            format!("crash --nodes 20 --dead 0 --lookups 20 --runs 2 --seed {last}"),
+            format!("churn --nodes 8 --rates 0 --lookups 5 --runs 2 --seed {last}"),
+        ] {
+            let figure = run(&words).unwrap();
+            let count = figure.head.iter().position(|h| *h == "look-ups").unwrap();
+            let looked_up: u32 = figure.rows[0][count].parse().unwrap();
+            assert!(looked_up >= 10, "{words}: {looked_up}");
+        }
+    }
+
+    /// However small its chance: the seed was looked for.
+    #[test]
+    fn a_run_in_which_everybody_dies_says_so() {
+        let words = "faults --nodes 3 --crash 21 --lasts 10 --after 10 --lookups 1 --seed 27";
+        let error = run(words).unwrap_err().to_string();
+        assert!(
+            error.contains("every one of the 3 nodes crashed"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn arguments_that_do_not_go_together_are_errors_of_use() {
+        let typed = Typed::try_parse_from(["faults", "--nodes", "3", "--racks", "6:5"]).unwrap();
+        let error = figure(&typed.ring.what.unwrap()).unwrap_err();
+        assert_eq!(error.code(), Some(crate::exit::Code::Usage));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chord_node::ring::sim::{self, ChurnFigures, Network, Tuning};
 
-use super::args::{self, Like};
+use super::args::{self, Like, seeds};
 use super::figure::{Figure, json};
 use super::svg::{Axis, Plot, Series};
 
@@ -84,7 +84,8 @@ pub fn at_most(seen: u64, of: u64) -> f64 {
             high = middle;
         }
     }
-    high.min(of as f64)
+    // Who has seen nothing at all knows of no bound but this.
+    high.min(of.max(1) as f64)
 }
 
 pub fn paths(a: &args::Paths) -> Figure {
@@ -93,9 +94,8 @@ pub fn paths(a: &args::Paths) -> Figure {
         .collect();
     let runs = each(&sizes, |nodes| {
         let rings = if *nodes < 32_768 { a.rings } else { 1 };
-        let seeds = a.common.seed..a.common.seed + u64::from(rings);
         let run = |seed| sim::simulate(*nodes as usize, a.lookups as usize, seed);
-        seeds.map(run).collect::<Vec<_>>()
+        seeds(a.common.seed, rings).map(run).collect::<Vec<_>>()
     });
     let half_log = |nodes: u32| 0.5 * f64::from(nodes).log2();
     let hops = |runs: &[sim::RingFigures]| mean(runs.iter().map(|r| r.hops_mean));
@@ -152,7 +152,7 @@ pub fn crash(a: &args::Crash) -> Figure {
     let parts: Vec<(u32, u64)> = a
         .dead
         .iter()
-        .flat_map(|dead| (0..u64::from(a.runs)).map(|run| (*dead, a.common.seed + run)))
+        .flat_map(|dead| seeds(a.common.seed, a.runs).map(|seed| (*dead, seed)))
         .collect();
     let all = each(&parts, |(dead, seed)| {
         sim::simulate_repair(
@@ -288,7 +288,7 @@ pub fn churn(a: &args::Churn) -> Figure {
     let parts: Vec<(f64, u64)> = a
         .rates
         .iter()
-        .flat_map(|rate| (0..u64::from(a.runs)).map(|run| (*rate, a.common.seed + run)))
+        .flat_map(|rate| seeds(a.common.seed, a.runs).map(|seed| (*rate, seed)))
         .collect();
     let all = each(&parts, |(rate, seed)| {
         sim::churn(&churn_of(
@@ -479,6 +479,7 @@ mod tests {
             assert_eq!(per_10k(seen, 10_000), bound, "{seen} seen");
         }
         assert_eq!(per_10k(0, 2000), "15.0");
+        assert_eq!(at_most(0, 0), 1.0, "nothing is known");
     }
 
     #[test]
