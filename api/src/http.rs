@@ -51,8 +51,8 @@ pub struct Successor {
     pub owners: Vec<String>,
     /// The nodes that the look-up went through, this one first.
     pub path: Vec<String>,
-    /// The virtual nodes that the look-up went through, and the successor; empty
-    /// where the ring had no answer and the view gave it.
+    /// The virtual nodes that the look-up went through, and the successor. Older
+    /// nodes leave them out where the ring had no answer and they gave the view's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hops: Vec<RingPeer>,
     pub epoch: Epoch,

@@ -177,31 +177,25 @@ impl Local for Own {
             ));
         };
         let mut path: Vec<Ordinal> = vec![self.node.ordinal];
-        let mut hops = Vec::new();
-        let successor = match lookup(&self.node, id).await {
-            Ok(found) => {
-                path.extend(found.path.iter().map(|p| p.ordinal));
-                hops.extend(
-                    found
-                        .path
-                        .iter()
-                        .chain([&found.successor])
-                        .map(|p| RingPeer {
-                            id: p.id.to_string(),
-                            node: self.node.name_of(p.ordinal),
-                        }),
-                );
-                found.successor.ordinal
-            }
-            // A node that is in no ring (yet) still has the view, which names it.
-            Err(error) => match current.placements.target().successor(&id) {
-                Some((_, member)) => member.ordinal,
-                None => {
-                    let why = format!("cannot find the successor of {id}: {error}");
-                    return Err(Problem::new(Kind::NoQuorum, why));
-                }
-            },
-        };
+        // What the view says is in `owners`. Given out as the successor it would be
+        // taken for what the ring found, be it dead or given up.
+        let found = lookup(&self.node, id).await.map_err(|error| {
+            Problem::new(
+                Kind::NoQuorum,
+                format!(
+                    "{} cannot find the successor of {id} on the ring: {error}; try again, or ask another node",
+                    self.node.name
+                ),
+            )
+        })?;
+        path.extend(found.path.iter().map(|p| p.ordinal));
+        let stops = found.path.iter().chain([&found.successor]);
+        let hops = stops.map(|p| RingPeer {
+            id: p.id.to_string(),
+            node: self.node.name_of(p.ordinal),
+        });
+        let hops = hops.collect();
+        let successor = found.successor.ordinal;
         path.push(successor);
         path.dedup();
         Ok(Successor {

@@ -10,9 +10,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use chord_api::problem::ProblemBody;
+use chord_api::{ClusterUid, Id, View};
 use rustix::process::{Pid, Signal, kill_process};
-use support::Cluster;
 use support::ring::CALM;
+use support::{Cluster, UID};
 
 const TOKENS: usize = 8;
 
@@ -200,4 +202,30 @@ async fn a_name_with_another_disk_is_nobody_until_the_view_says_so() {
         .ring_of("the new disk is a member", &all, TOKENS)
         .await;
     cluster.finds_successors(&all, TOKENS).await;
+}
+
+/// A node that knows the members from its view and reaches none of them is in no ring:
+/// it must not name one of them, dead or given up, as what the ring found.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_view_does_not_answer_where_the_ring_finds_nothing() {
+    let mut cluster = Cluster::start_with(4, &CALM);
+    let old = cluster.ring_table(&[0, 1, 2], TOKENS).await;
+    let mut new = cluster.ring_table(&[0, 1, 2, 3], TOKENS).await;
+    new.members[0].out = true;
+    let first = View::first(ClusterUid(UID.into()), old).unwrap();
+    let joint = first.change_to(new).unwrap();
+    cluster.kill_all(&[0, 1, 2]);
+    cluster.push(&joint).await;
+    for salt in 0..6 {
+        let id = Id::hash(format!("{salt}").as_bytes());
+        let url = cluster.url(3, &format!("/ring/successor?id={id}"));
+        let answer = cluster.http.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 503, "{:?}", answer.text().await);
+        assert_eq!(answer.headers()["retry-after"], "1");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let body = answer.bytes().await.unwrap();
+        let problem: ProblemBody = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem.kind, "urn:chord:no-quorum");
+        assert!(problem.detail.contains(&id.to_string()), "{problem:?}");
+    }
 }

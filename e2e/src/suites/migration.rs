@@ -114,18 +114,23 @@ pub async fn run(ctx: Ctx) -> Result<()> {
 
 /// The node that owns a file, and one that does not.
 async fn owner_and_other(cluster: &Cluster, name: &str) -> Result<(Node, Node)> {
-    let found = look::successor(cluster, name).await?;
-    ensure!(
-        found.owners.len() == 1,
-        "{name} has the owners {:?}, with one copy",
-        found.owners
-    );
-    ensure!(
-        found.successor == found.owners[0],
-        "the ring finds {}, the view {:?}",
-        found.successor,
-        found.owners
-    );
+    // Nodes that are ready may still be on their way into the ring.
+    let found = eventually("ring and view agree on the owner", secs(20), || async {
+        let found = look::successor(cluster, name).await?;
+        ensure!(
+            found.owners.len() == 1,
+            "{name} has the owners {:?}, with one copy",
+            found.owners
+        );
+        ensure!(
+            found.successor == found.owners[0],
+            "the ring finds {}, the view {:?}",
+            found.successor,
+            found.owners
+        );
+        Ok(found)
+    })
+    .await?;
     let owner = cluster.node_named(&found.owners[0]).await?;
     let other = cluster
         .nodes()
