@@ -60,6 +60,25 @@ fn the_description_has_exactly_the_routes() {
     }
 }
 
+#[test]
+fn the_description_says_what_is_too_small() {
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    for (schema, least) in [
+        ("/components/parameters/path-name/schema/minLength", 1),
+        ("/components/parameters/query-name/schema/minLength", 1),
+        (
+            "/paths/~1cluster~1scale/post/requestBody/content/application~1json/schema/properties/nodes/minimum",
+            1,
+        ),
+        (
+            "/paths/~1cluster~1drain/post/requestBody/content/application~1json/schema/properties/ordinal/minimum",
+            0,
+        ),
+    ] {
+        assert_eq!(document.pointer(schema), Some(&least.into()), "{schema}");
+    }
+}
+
 /// A path that gets an answer of the route itself.
 fn example(route: Route) -> String {
     let path = route.template().replace("{name}", "a/b");
