@@ -199,9 +199,21 @@ impl FilesClient {
 
     /// What there is to know about a file.
     pub async fn head(&self, name: &FileName) -> Result<FileInfo, FilesError> {
-        let request = self.http.head(self.file_url(name)).timeout(ANSWER_WITHIN);
-        let response = self.send(request, &format!("look up {name:?}")).await?;
-        Ok(FileInfo::of(response.headers()))
+        let (doing, url) = (format!("look up {name:?}"), self.file_url(name));
+        let request = self.http.head(&url).timeout(ANSWER_WITHIN);
+        let refused = match self.send(request, &doing).await {
+            Ok(response) => return Ok(FileInfo::of(response.headers())),
+            Err(refused) if refused.kind().is_some() || refused.status().is_none() => {
+                return Err(refused);
+            }
+            Err(refused) => refused,
+        };
+        // The answer to a HEAD cannot say why: a GET that is refused as well can.
+        let request = self.http.get(&url).header(header::RANGE, "bytes=0-0");
+        match self.send(request.timeout(ANSWER_WITHIN), &doing).await {
+            Err(said) if said.status() == refused.status() => Err(said),
+            _ => Err(refused),
+        }
     }
 
     /// Deletes a file.

@@ -24,15 +24,23 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 
 /// What says where a cluster is: of no use to commands that need none.
 const WHERE: [&str; 4] = ["endpoint", "namespace", "cluster", "context"];
 
+/// The help of `--endpoint` for kubectl's plugin.
+const PLUGIN_ENDPOINT: &str = "Where the cluster answers [env: CHORD_ENDPOINT] [default: the ChordCluster in the namespace, by port-forward]";
+
 /// Reads a command line.
 pub fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(words)?;
+    let plugin = words.first().is_some_and(|w| crate::is_plugin(w.as_ref()));
+    let matches = command(plugin).try_get_matches_from(words)?;
     Cli::from_arg_matches(&matches)
 }
 
-/// The command line, with what is of no use to a command left out of its help.
-pub fn command() -> clap::Command {
-    let whole = Cli::command();
+/// The command line, with what is of no use to a command left out of its help, and
+/// with the place where kubectl's plugin looks when nothing is said.
+pub fn command(plugin: bool) -> clap::Command {
+    let mut whole = Cli::command();
+    if plugin {
+        whole = whole.mut_arg("endpoint", |endpoint| endpoint.help(PLUGIN_ENDPOINT));
+    }
     let hidden: Vec<clap::Arg> = whole
         .get_arguments()
         .filter(|arg| WHERE.contains(&arg.get_id().as_str()))
@@ -349,7 +357,8 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        command().debug_assert();
+        command(false).debug_assert();
+        command(true).debug_assert();
     }
 
     fn parsed(line: &[&str]) -> Result<Cli, clap::Error> {
@@ -369,6 +378,19 @@ mod tests {
         let given = parsed(&["--endpoint", "x", "up"]).unwrap();
         assert_eq!(given.global.names_a_place(), Some("--endpoint"));
         assert_eq!(parsed(&["up"]).unwrap().global.names_a_place(), None);
+    }
+
+    #[test]
+    fn the_plugin_says_where_it_looks_when_nothing_is_said() {
+        let help = |program: &str| {
+            let words = [program, "ls", "-h"].map(OsString::from);
+            parse(&words).unwrap_err().to_string()
+        };
+        let local = "127.0.0.1:8080";
+        assert!(help("chord").contains(local));
+        let plugin = help("/usr/local/bin/kubectl-chord");
+        assert!(!plugin.contains(local), "{plugin}");
+        assert!(plugin.contains("CHORD_ENDPOINT"), "{plugin}");
     }
 
     #[test]

@@ -30,12 +30,19 @@ struct Kubernetes {
 
 impl Target {
     /// Kubernetes where we are kubectl's plugin or an option of Kubernetes is given;
-    /// an endpoint that is named on the command line wins over the first, and
-    /// contradicts the second.
+    /// an endpoint that is named wins over the first. On the command line it
+    /// contradicts the second; what the environment names is for all commands and
+    /// gives way to it.
     pub fn new(global: &Global, plugin: bool) -> Result<Target, Failure> {
+        let around = std::env::var("CHORD_ENDPOINT").ok();
+        Target::choose(global, plugin, around.filter(|e| !e.is_empty()))
+    }
+
+    fn choose(global: &Global, plugin: bool, around: Option<String>) -> Result<Target, Failure> {
         let named =
             global.namespace.is_some() || global.cluster.is_some() || global.context.is_some();
-        let place = match &global.endpoint {
+        let around = around.filter(|_| !named);
+        let place = match global.endpoint.as_ref().or(around.as_ref()) {
             Some(_) if named => {
                 return Err(Failure::usage(
                     "--endpoint is one place and --namespace, --cluster, --context are another: give one of them",
@@ -51,12 +58,7 @@ impl Target {
                 cluster: OnceCell::new(),
                 reached: OnceCell::new(),
             })),
-            None => {
-                let endpoint = std::env::var("CHORD_ENDPOINT")
-                    .ok()
-                    .filter(|e| !e.is_empty());
-                Place::Endpoint(client(endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT))?)
-            }
+            None => Place::Endpoint(client(DEFAULT_ENDPOINT)?),
         };
         Ok(Target { place })
     }
@@ -121,8 +123,13 @@ mod tests {
     use clap::Parser;
 
     fn target(line: &[&str], plugin: bool) -> Result<Target, Failure> {
+        around(line, plugin, None)
+    }
+
+    fn around(line: &[&str], plugin: bool, around: Option<&str>) -> Result<Target, Failure> {
         let words = ["chord"].iter().chain(line).chain(&["status"]);
-        Target::new(&Cli::try_parse_from(words).unwrap().global, plugin)
+        let global = Cli::try_parse_from(words).unwrap().global;
+        Target::choose(&global, plugin, around.map(String::from))
     }
 
     fn on_kubernetes(target: &Target) -> bool {
@@ -143,6 +150,15 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    #[test]
+    fn an_endpoint_of_the_environment_is_for_the_plugin_too() {
+        for plugin in [false, true] {
+            let place = |line| around(line, plugin, Some("http://127.0.0.1:1")).unwrap();
+            assert!(!on_kubernetes(&place(&[])));
+            assert!(on_kubernetes(&place(&["--cluster", "files"])));
+        }
     }
 
     #[test]

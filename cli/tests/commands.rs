@@ -85,6 +85,13 @@ async fn delete(State(names): State<Names>, UrlPath(name): UrlPath<String>) -> S
 }
 
 async fn fetch(State(names): State<Names>, UrlPath(name): UrlPath<String>) -> Response {
+    if name == "lost" {
+        let problem = json!({
+            "type": "urn:chord:no-quorum", "title": "No quorum", "status": 503,
+            "detail": "2 of 3 nodes do not answer",
+        });
+        return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(problem)).into_response();
+    }
     if !names.lock().unwrap().contains(&name) {
         return StatusCode::NOT_FOUND.into_response();
     }
@@ -214,6 +221,23 @@ fn programs_read_every_error_as_json() {
             assert!(one["error"].is_string() && one["exit"] == code, "{one}");
         }
     }
+}
+
+#[test]
+fn stat_says_why_a_file_cannot_be_looked_up() {
+    let ran = Cluster::with([]).run(&["stat", "lost"]);
+    assert_eq!(ran.status.code(), Some(5));
+    let told = String::from_utf8(ran.stderr).unwrap();
+    for words in ["lost", "2 of 3 nodes do not answer"] {
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[test]
+fn a_media_type_that_nobody_said_is_listed_as_none() {
+    let ran = Cluster::with(numbered(1)).run(&["ls", "-o", "json"]);
+    let listed: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(listed["files"][0].get("contentType"), Some(&Value::Null));
 }
 
 #[test]

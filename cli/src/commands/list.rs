@@ -12,8 +12,6 @@ use crate::target::Target;
 
 /// The most that a page holds.
 const PAGE: u64 = 1000;
-/// What a file is whose media type nobody said.
-const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// Lists page by page, and writes each page as it comes: a listing may be longer
 /// than fits into memory.
@@ -40,11 +38,7 @@ pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure>
         let page = files.list(&query).await?;
         left = left.saturating_sub((page.files.len() + page.prefixes.len()) as u64);
         if out.is_json() {
-            for mut entry in page.files {
-                // As a GET and `chord stat` have it.
-                entry
-                    .content_type
-                    .get_or_insert_with(|| UNKNOWN_TYPE.into());
+            for entry in page.files {
                 let text =
                     serde_json::to_string(&entry).map_err(|e| Failure::failed(e.to_string()))?;
                 let text = escaped_json(&text);

@@ -28,9 +28,9 @@ fn members(status: &NodeStatus) -> Vec<NodeLine> {
             name: member.name.clone(),
             address: Some(member.address.clone()),
             state: state(member).to_string(),
-            used: report.map_or(0, |r| r.space.used),
-            capacity: report.map_or(0, |r| r.space.capacity),
-            files: report.map_or(0, |r| r.files),
+            used: report.map(|r| r.space.used),
+            capacity: report.map(|r| r.space.capacity),
+            files: report.map(|r| r.files),
             pid: None,
         };
         // Two disks of one name: the one that is to stay is the one to show.
@@ -68,16 +68,15 @@ fn lines(nodes: &[NodeLine]) -> Vec<String> {
     header.push("ADDRESS".into());
     let mut rows = vec![header];
     for node in nodes {
-        // Without a capacity it has not answered: zeros would be a lie.
-        let known = node.capacity > 0;
-        let figure = |text: String| if known { text } else { "-".into() };
+        let figure = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let full = node.used.zip(node.capacity);
         let mut row = vec![
             node.name.clone(),
             node.state.clone(),
-            figure(bytes(node.used)),
-            figure(bytes(node.capacity)),
-            figure(format!("{} %", percent(node.used, node.capacity))),
-            figure(node.files.to_string()),
+            figure(node.used.map(bytes)),
+            figure(node.capacity.map(bytes)),
+            figure(full.map(|(used, capacity)| format!("{} %", percent(used, capacity)))),
+            figure(node.files.map(|files| files.to_string())),
         ];
         if with_pid {
             row.push(node.pid.map_or_else(|| "-".into(), |pid| pid.to_string()));
@@ -128,7 +127,12 @@ mod tests {
 
     #[test]
     fn figures_of_a_silent_node_are_not_shown_as_zeros() {
-        let shown = lines(&members(&node(&[member(0, false, true, true)])));
+        let silent = members(&node(&[member(0, false, true, true)]));
+        let json = serde_json::to_value(&silent).unwrap();
+        for figure in ["used", "capacity", "files"] {
+            assert_eq!(json[0].get(figure), Some(&serde_json::Value::Null));
+        }
+        let shown = lines(&silent);
         assert!(
             shown[1].contains("Down") && shown[1].contains(" -  "),
             "{shown:?}"

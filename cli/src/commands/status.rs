@@ -65,7 +65,11 @@ fn derived(node: &NodeStatus) -> ChordClusterStatus {
     let reports = || node.members.iter().filter_map(|m| m.report.as_ref());
     let capacity: u64 = reports().map(|r| r.space.capacity).sum();
     let used: u64 = reports().map(|r| r.space.used).sum();
-    let fullest = reports().max_by_key(|r| (percent(r.space.used, r.space.capacity), r.space.used));
+    // The lowest of several, as the operator names it.
+    let fullest = reports().max_by_key(|r| {
+        let full = percent(r.space.used, r.space.capacity);
+        (full, r.space.used, std::cmp::Reverse(r.ordinal))
+    });
     ChordClusterStatus {
         phase: phase.to_string(),
         nodes: count(&|m| m.in_old),
@@ -130,8 +134,7 @@ fn lines(status: &ChordClusterStatus, apart: usize) -> Vec<String> {
     }
     lines.push(format!("files    {}", storage.files));
     if let Some(scaling) = &status.autoscaling {
-        // The reason begins with the decision, in words.
-        lines.push(format!("scaling  {}", scaling.reason));
+        lines.push(format!("scaling  {}: {}", scaling.decision, scaling.reason));
         lines.extend(
             scaling
                 .blocked_by
@@ -220,6 +223,36 @@ pub mod tests {
         let shown = |apart| lines(&status, apart)[1].clone();
         assert_eq!(shown(1), "nodes    5 of 6, 5 ready, 1 drained or given up");
         assert_eq!(shown(0), "nodes    5 of 6, 5 ready");
+    }
+
+    #[test]
+    fn the_decision_is_said_once() {
+        let status = ChordClusterStatus {
+            autoscaling: serde_json::from_value(json!({
+                "decision": "Hold", "reason": "fullest node files-0 is 1 % full",
+                "at": "2026-01-02T03:04:05Z",
+            }))
+            .unwrap(),
+            ..ChordClusterStatus::default()
+        };
+        assert_eq!(
+            lines(&status, 0).last().unwrap(),
+            "scaling  Hold: fullest node files-0 is 1 % full"
+        );
+    }
+
+    #[test]
+    fn of_nodes_that_are_as_full_the_lowest_is_named() {
+        let mut all: Vec<Value> = (1..4).map(|n| member(n, true, true, true)).collect();
+        for one in &mut all {
+            one["report"]["space"] = all_alike();
+        }
+        let status = derived(&node(&all));
+        assert_eq!(status.storage.fullest_node.as_deref(), Some("files-1"));
+    }
+
+    fn all_alike() -> Value {
+        json!({"capacity": 1000, "used": 10, "available": 990, "device": "d"})
     }
 
     #[test]

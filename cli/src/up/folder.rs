@@ -22,7 +22,7 @@ use chord_operator::local::files::StatusFile;
 use rand::RngCore;
 
 use super::manifest::Kept;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 
 /// How long processes of a supervisor that was killed may take to end.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(5);
@@ -54,6 +54,12 @@ impl Folder {
             .map_err(|e| cannot("lock", e))?;
         lock.write_all(MARK.as_bytes())
             .map_err(|e| cannot("lock", e))?;
+        // As a port that is taken: with another one, or later, it works.
+        let busy = |why: String| {
+            let folder = path.display();
+            let words = format!("the folder {folder} is {why}, or choose another --dir");
+            Failure::new(Code::Unavailable, words)
+        };
         let until = Instant::now() + WAIT_FOR_LOCK;
         loop {
             match lock.try_lock() {
@@ -63,16 +69,12 @@ impl Folder {
                         .unwrap_or_default();
                     let owner = owner.trim();
                     if runs(owner) {
-                        return Err(Failure::failed(format!(
-                            "the folder {} is in use by another `chord up` (process {owner}): stop that one, or choose another --dir",
-                            path.display()
+                        return Err(busy(format!(
+                            "in use by another `chord up` (process {owner}): stop that one"
                         )));
                     }
                     if Instant::now() > until {
-                        return Err(Failure::failed(format!(
-                            "the folder {} is still in use by a process that a `chord up` left behind (run/nodes.json names the nodes'): end it, or choose another --dir",
-                            path.display()
-                        )));
+                        return Err(busy("still in use by a process that a `chord up` left behind (run/nodes.json names the nodes'): end it".into()));
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -326,6 +328,7 @@ mod tests {
         let first = Folder::take(&path).await.unwrap();
         let failure = Folder::take(&path).await.unwrap_err();
         assert!(failure.to_string().contains("data"), "{failure}");
+        assert_eq!(failure.code(), Some(Code::Unavailable), "as a busy port");
         drop(first);
         assert!(Folder::take(&path).await.is_ok());
     }

@@ -267,7 +267,7 @@ async fn foreign_folder(beside: &Path) -> Result<()> {
     let args = ["up", "--dir", &dir, "--port", "0"];
     let ran = run_program(&binary("chord")?, &args, secs(30)).await?;
     ensure!(
-        !matches!(ran.code, Some(0) | None) && ran.stderr.contains(&dir),
+        ran.code == Some(5) && ran.stderr.contains(&dir),
         "{:?}: {}",
         ran.code,
         ran.stderr.trim()
@@ -303,7 +303,7 @@ async fn busy(endpoint: &str, dir: &Path, beside: &Path) -> Result<()> {
     );
     let ran = up(&dir, "0").await?;
     ensure!(
-        !matches!(ran.code, Some(0) | None) && ran.stderr.contains(&dir),
+        ran.code == Some(5) && ran.stderr.contains(&dir),
         "{:?}: {}",
         ran.code,
         ran.stderr.trim()

@@ -9,20 +9,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use chord_api::problem::{Kind, Problem};
 
 use super::problem::invalid;
 
-/// Refuses what a web page of somebody else can have sent.
+/// Refuses what a web page of somebody else can have sent, by where it says that it
+/// comes from and whom it is for.
 pub(super) fn admit(parts: &Parts) -> Result<(), Problem> {
-    let text = |value: &axum::http::HeaderValue| {
-        value
-            .to_str()
-            .map(str::trim)
-            .unwrap_or_default()
-            .to_string()
-    };
     let hosts = parts.headers.get_all(HOST).iter().map(text);
     let target = parts.uri.authority().map(ToString::to_string);
     if let Some(host) = hosts.chain(target).find(|host| may_be_pointed_here(host)) {
@@ -36,7 +30,12 @@ pub(super) fn admit(parts: &Parts) -> Result<(), Problem> {
             "a page of {origin:?} may not use this cluster"
         )));
     }
-    // The media types that a form can send are no JSON.
+    Ok(())
+}
+
+/// Refuses what a form of a web page can have sent: it needs no leave of the browser
+/// for that, but the media types that it can send are no JSON.
+pub(super) fn admit_media(parts: &Parts) -> Result<(), Problem> {
     let json = parts.headers.get(CONTENT_TYPE).map(text).is_some_and(|t| {
         let media = t.split(';').next().unwrap_or_default().trim();
         media.eq_ignore_ascii_case("application/json")
@@ -48,6 +47,14 @@ pub(super) fn admit(parts: &Parts) -> Result<(), Problem> {
         );
     }
     Ok(())
+}
+
+fn text(value: &HeaderValue) -> String {
+    value
+        .to_str()
+        .map(str::trim)
+        .unwrap_or_default()
+        .to_string()
 }
 
 fn forbidden(why: String) -> Problem {

@@ -47,7 +47,12 @@ pub(super) async fn get<F: Files>(
         Verdict::NotModified => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            validators(manifest, modified, response.headers_mut());
+            let headers = response.headers_mut();
+            validators(manifest, modified, headers);
+            if head {
+                // Left out, it would be filled in with 0, as if the file were empty.
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(manifest.size));
+            }
             return Ok(response);
         }
         Verdict::Proceed => {}

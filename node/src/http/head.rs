@@ -1,10 +1,10 @@
 //! What every request's head has to be before anybody looks at what it asks for:
 //! the demands of RFC 9112 that the HTTP library leaves to us.
 
-use axum::http::header::{HOST, TRANSFER_ENCODING};
+use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, Version};
+use axum::http::{HeaderMap, Method, StatusCode, Version};
 use chord_api::problem::Problem;
 
 use super::problem::invalid;
@@ -13,6 +13,29 @@ use super::problem::invalid;
 pub(super) fn check(parts: &Parts) -> Result<(), Problem> {
     host(parts.version, &parts.headers)?;
     coding(&parts.headers)
+}
+
+/// Whether it is known where the request ends. Before HTTP/1.1 a body without a length
+/// may go on to the end of the connection, and must not be taken for none, nor for
+/// the next request.
+pub(super) fn is_framed(parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    parts.version >= Version::HTTP_11
+        || !matches!(parts.method, Method::PUT | Method::POST)
+        || headers.contains_key(CONTENT_LENGTH)
+        || headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Refuses a body whose end cannot be known.
+pub(super) fn length(parts: &Parts) -> Result<(), Problem> {
+    if is_framed(parts) {
+        return Ok(());
+    }
+    let detail = format!(
+        "the {} has no Content-Length, without which the end of its body cannot be known in {:?}: give one (0 for an empty body), or use HTTP/1.1; nothing was changed",
+        parts.method, parts.version
+    );
+    Err(invalid(detail).with_status(StatusCode::LENGTH_REQUIRED))
 }
 
 /// Section 3.2: exactly one `Host` since HTTP/1.1, and never a bad one.

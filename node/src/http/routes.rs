@@ -172,7 +172,7 @@ impl<F: Files, L: Local> Port<F, L> {
                 problem::panicked(&parts.method)
             }
         };
-        if !upload.settle().await {
+        if !upload.settle().await || !head::is_framed(&parts) {
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -210,6 +210,10 @@ impl<F: Files, L: Local> Port<F, L> {
         {
             return Ok(problem::wrong_method(&parts.method, route.allow()));
         }
+        if self.local.supervised() {
+            browser::admit_media(parts)?;
+        }
+        head::length(parts)?;
         let query = Query::new(parts.uri.query());
         let (files, local) = (&self.files, &self.local);
         match route {

@@ -22,8 +22,9 @@ use crate::store::ChunkMeta;
 
 /// Its name in the status.
 pub const NAME: &str = "reaper";
-/// How long garbage is left at the least: who has just been told of a version comes
-/// for its chunks by then. Who is in the middle of them is asked for.
+/// How long garbage is left at the least, unless its disk is full: who has just been
+/// told of a version comes for its chunks by then. Who is in the middle of them is
+/// asked for.
 const GRACE: Duration = Duration::from_secs(10);
 /// Names that are remembered; past it the full pass finds them.
 const MAX_EXPECTED: usize = 100_000;
@@ -55,13 +56,18 @@ pub async fn run(node: Arc<Node>) {
 }
 
 async fn reap_expected(node: &Arc<Node>) {
+    // Who deletes to make room is not to wait for it.
+    let full = node.store.space().available < u64::from(node.args.chunk_size);
+    let grace = if full { Duration::ZERO } else { GRACE };
     let due: Vec<(FileName, UploadId)> = {
         let reap = node.reap.lock().unwrap_or_else(|p| p.into_inner());
-        reap.iter()
-            .filter(|(_, at)| at.elapsed() >= GRACE)
-            .map(|(k, _)| k.clone())
-            .take(BATCH)
-            .collect()
+        let due = reap.iter().filter(|(_, at)| at.elapsed() >= grace);
+        let mut due: Vec<_> = due.map(|(what, at)| (*at, what)).collect();
+        // The oldest first: without a grace, what has to be kept yet is due again each
+        // time, and would keep the others from their turn.
+        due.sort_unstable_by_key(|(at, _)| *at);
+        let due = due.into_iter().take(BATCH);
+        due.map(|(_, what)| what.clone()).collect()
     };
     for (name, upload) in due {
         let finished = reap(node, &name, upload).await;
@@ -358,6 +364,26 @@ mod tests {
     async fn is_pending(node: &Arc<Node>, name: &FileName, upload: UploadId) -> bool {
         let value = drive::read(node, name).await.unwrap().unwrap();
         value.pending.iter().any(|p| p.upload == upload)
+    }
+
+    #[tokio::test]
+    async fn garbage_goes_at_once_from_a_full_disk_only() {
+        let all = Nodes::start(1).await;
+        all.form(1).await;
+        let node = &all.nodes[0];
+        let body = vec![7u8; 200_000];
+        all.put(0, "f", body.clone()).await.unwrap();
+        let first = node.store.chunks_by_name(None, BATCH).await.unwrap();
+        let old = first.items[0].id.upload;
+        all.put(0, "f", body).await.unwrap();
+        expect(node, file("f"), old);
+        let held = async || chunks_of(node, &file("f"), old).await.unwrap().len();
+        reap_expected(node).await;
+        assert!(held().await > 1, "somebody may be about to read it");
+        let full = all.fill(0);
+        reap_expected(node).await;
+        assert_eq!(held().await, 0);
+        drop(full);
     }
 
     #[tokio::test]

@@ -131,11 +131,12 @@ pub struct NodeLine {
     pub address: Option<String>,
     /// `Ready`, `Joining`, `Leaving`, `Down` or `Out`.
     pub state: String,
+    /// Bytes; null, as the two below, where the node does not answer: zeros would say
+    /// that it is empty.
+    pub used: Option<u64>,
     /// Bytes.
-    pub used: u64,
-    /// Bytes.
-    pub capacity: u64,
-    pub files: u64,
+    pub capacity: Option<u64>,
+    pub files: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
 }
@@ -194,5 +195,9 @@ mod tests {
         .unwrap();
         assert_eq!(nodes.nodes[&Ordinal(0)].pid, Some(7));
         assert!(nodes.nodes[&Ordinal(4)].pid.is_none() && nodes.nodes[&Ordinal(4)].disk_exists);
+        let silent = serde_json::to_string(&NodeLine::default()).unwrap();
+        let text =
+            r#"{"name":"","address":null,"state":"","used":null,"capacity":null,"files":null}"#;
+        assert_eq!(silent, text, "no figures of a node that does not answer");
     }
 }

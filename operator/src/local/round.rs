@@ -155,9 +155,9 @@ fn node_lines(
                 name: format!("{name}-{ordinal}"),
                 address: process.and_then(|p| p.client_url.clone()),
                 state: state(*ordinal, node, view, place(ordinal)).to_string(),
-                used: report.map_or(0, |r| r.space.used),
-                capacity: report.map_or(0, |r| r.space.capacity),
-                files: report.map_or(0, |r| r.files),
+                used: report.map(|r| r.space.used),
+                capacity: report.map(|r| r.space.capacity),
+                files: report.map(|r| r.files),
                 pid: process.and_then(|p| p.pid),
             }
         })

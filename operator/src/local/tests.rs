@@ -272,7 +272,7 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
     assert!(
         lines
             .iter()
-            .all(|n| n.state == "Ready" && n.address.is_some()),
+            .all(|n| n.state == "Ready" && n.address.is_some() && n.capacity == Some(1 << 30)),
         "{lines:?}"
     );
 

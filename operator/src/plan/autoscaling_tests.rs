@@ -86,6 +86,26 @@ fn above_the_threshold_nodes_join_and_one_step_is_enough() {
 }
 
 #[test]
+fn the_reason_leaves_the_decision_out_and_names_the_fullest_node_of_the_status() {
+    // Three copies on three nodes: all are as full.
+    let mut world = filled(3, auto(3, 12), 50);
+    world.round();
+    assert_eq!(scaling(&world).decision, Decision::Hold);
+    let reason = &scaling(&world).reason;
+    assert!(!reason.contains("Hold"), "{reason}");
+    assert_eq!(
+        world.plan().status.storage.fullest_node,
+        Some(Ordinal(0)),
+        "the lowest of several"
+    );
+    assert!(reason.contains("fullest node files-0 is"), "{reason}");
+    world.place(1).up = false;
+    world.round();
+    let reason = &scaling(&world).reason;
+    assert!(!reason.contains("Hold"), "{reason}");
+}
+
+#[test]
 fn it_takes_as_many_nodes_as_the_data_need_within_the_limits() {
     let mut world = filled(3, auto(3, 12), 99);
     world.spec.autoscaling.as_mut().unwrap().scale_out_above = 45;

@@ -20,6 +20,19 @@ pub fn percent(used: u64, capacity: u64) -> f64 {
     used as f64 * 100.0 / capacity as f64
 }
 
+/// The member of a table that is fullest, of those that answer, and how full in
+/// percent. The lowest of several: whoever asks is to be told of the same one.
+pub fn fullest(cluster: &Cluster, table: &Table) -> Option<(Ordinal, f64)> {
+    let percent = |m: &chord_api::Member| {
+        let space = &cluster.here(m)?.space;
+        Some((m.ordinal, percent(space.used, space.capacity)))
+    };
+    table
+        .live()
+        .filter_map(percent)
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+}
+
 /// The member that will be fullest with `after`, and how full in percent, from
 /// the members of the old table that answer. `None` where nobody does.
 pub fn fullest_after(cluster: &Cluster, after: &Table) -> Option<(Ordinal, f64)> {

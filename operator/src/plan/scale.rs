@@ -260,7 +260,7 @@ impl Scaler<'_, '_> {
         } else {
             None
         };
-        (Decision::Hold, format!("Hold: {figures}"), blocked)
+        (Decision::Hold, figures, blocked)
     }
 
     /// Why nodes that shall join do not start.
@@ -297,7 +297,7 @@ impl Scaler<'_, '_> {
         if next <= self.present {
             return (
                 Decision::Hold,
-                format!("Hold: {figures}"),
+                figures,
                 Some(match self.auto.scale_up.select {
                     Select::Disabled => {
                         "scaling out is switched off (selectPolicy: Disabled)".into()
@@ -315,7 +315,7 @@ impl Scaler<'_, '_> {
         }
         if next <= self.present {
             let blocked = Some(format!("maxNodes is {}", self.auto.max_nodes));
-            return (Decision::Hold, format!("Hold: {figures}"), blocked);
+            return (Decision::Hold, figures, blocked);
         }
         *target = next;
         self.remember_step(next as i32 - self.present as i32);
@@ -328,7 +328,7 @@ impl Scaler<'_, '_> {
 
     /// One node fewer, if that is allowed and safe.
     fn inward(&mut self, target: &mut u32, table: &Table, figures: String) -> Decided {
-        let held = |blocked: String| (Decision::Hold, format!("Hold: {figures}"), Some(blocked));
+        let held = |blocked: String| (Decision::Hold, figures.clone(), Some(blocked));
         if self.auto.scale_down.select == Select::Disabled {
             return held("scaling in is switched off (selectPolicy: Disabled)".into());
         }
@@ -407,19 +407,8 @@ impl Scaler<'_, '_> {
     }
 
     fn fullest(&self) -> Option<Fullest> {
-        let percent = |m: &chord_api::Member| {
-            let space = &self.cluster.here(m)?.space;
-            Some(Fullest {
-                ordinal: m.ordinal,
-                percent: fit::percent(space.used, space.capacity),
-            })
-        };
-        self.cluster
-            .view
-            .old()
-            .live()
-            .filter_map(percent)
-            .max_by(|a, b| a.percent.total_cmp(&b.percent))
+        fit::fullest(self.cluster, self.cluster.view.old())
+            .map(|(ordinal, percent)| Fullest { ordinal, percent })
     }
 
     /// Words for nodes that share one device: more of them add no space to it.
@@ -474,7 +463,7 @@ impl Scaler<'_, '_> {
 fn hold(reason: &str, blocked_by: &str) -> Decided {
     (
         Decision::Hold,
-        format!("Hold: {reason}"),
+        reason.to_string(),
         Some(blocked_by.to_string()),
     )
 }

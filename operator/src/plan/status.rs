@@ -96,7 +96,6 @@ fn paused(spec: &Spec) -> Condition {
 /// Usage of the members that answer.
 fn storage(cluster: &Cluster) -> StorageStatus {
     let mut storage = StorageStatus::default();
-    let mut fullest = -1.0;
     let mut files = (!is_joint(&cluster.view)).then_some(0u64);
     for member in cluster.view.new_table().live() {
         let Some(report) = cluster.here(member) else {
@@ -106,12 +105,10 @@ fn storage(cluster: &Cluster) -> StorageStatus {
         files = files.map(|n| n + report.files);
         storage.capacity += report.space.capacity;
         storage.used += report.space.used;
-        let percent = fit::percent(report.space.used, report.space.capacity);
-        if percent > fullest {
-            fullest = percent;
-            storage.fullest_node = Some(member.ordinal);
-            storage.fullest_percent = percent.round() as u32;
-        }
+    }
+    if let Some((ordinal, percent)) = fit::fullest(cluster, cluster.view.new_table()) {
+        storage.fullest_node = Some(ordinal);
+        storage.fullest_percent = percent.round() as u32;
     }
     storage.files = files;
     storage.used_percent = fit::percent(storage.used, storage.capacity).round() as u32;

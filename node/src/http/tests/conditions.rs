@@ -123,6 +123,8 @@ async fn every_method_with_every_condition() {
                 }
                 if expected == 304 {
                     assert_eq!(get("last-modified").as_deref(), Some(MODIFIED), "{case}");
+                    let length = (method == "HEAD").then_some("3");
+                    assert_eq!(get("content-length").as_deref(), length, "{case}");
                 }
                 if !exists && expected == 412 {
                     assert_eq!(get("etag"), None, "{case}");

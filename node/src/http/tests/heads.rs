@@ -54,6 +54,44 @@ async fn a_body_in_a_coding_that_is_not_undone_is_not_stored() {
 }
 
 #[tokio::test]
+async fn a_body_of_which_nobody_says_where_it_ends_is_not_taken_for_none() {
+    let server = Server::start().await;
+    server.fake.put_now("vic", b"content");
+    let put = |path: &str, more: &str| format!("PUT {path} HTTP/1.0\r\n{more}\r\n");
+    for more in ["", "connection: keep-alive\r\n"] {
+        for (path, status) in [
+            ("/files/vic", 411),
+            ("/file?name=vic", 411),
+            ("/node/files/vic", 411),
+            ("/livez", 405),
+            ("/nothing", 404),
+        ] {
+            let mut raw = server.raw().await;
+            // The body looks like the next request.
+            raw.send(put(path, more) + "DELETE /files/vic HTTP/1.0\r\n\r\n")
+                .await;
+            tokio::io::AsyncWriteExt::shutdown(&mut raw.stream)
+                .await
+                .unwrap();
+            let answer = raw.answer(false).await;
+            assert_eq!(answer.status, status, "{path} {more}");
+            assert!(answer.text().contains("urn:chord:"), "{}", answer.text());
+            assert!(status != 411 || answer.text().contains("Content-Length"));
+            assert!(raw.rest().await.0.is_empty(), "{path} {more}");
+            assert_eq!(server.fake.content("vic").unwrap(), "content");
+        }
+    }
+    let mut raw = server.raw().await;
+    let given = put("/files/e", "content-length: 2\r\n") + "ab";
+    assert_eq!(raw.ask(&given).await.status, 201);
+    assert_eq!(server.fake.content("e").unwrap(), "ab");
+    let mut raw = server.raw().await;
+    let none = "PUT /files/e HTTP/1.1\r\nhost: x\r\n\r\n";
+    assert_eq!(raw.ask(none).await.status, 200, "no body, by RFC 9112");
+    assert_eq!(server.fake.content("e").unwrap(), "");
+}
+
+#[tokio::test]
 async fn a_fragment_in_a_target_hits_no_other_file() {
     let server = Server::start().await;
     server.fake.put_now("vic", b"content");

@@ -60,6 +60,25 @@ fn the_description_has_exactly_the_routes() {
     }
 }
 
+#[test]
+fn the_description_says_what_is_too_small() {
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    for (schema, least) in [
+        ("/components/parameters/path-name/schema/minLength", 1),
+        ("/components/parameters/query-name/schema/minLength", 1),
+        (
+            "/paths/~1cluster~1scale/post/requestBody/content/application~1json/schema/properties/nodes/minimum",
+            1,
+        ),
+        (
+            "/paths/~1cluster~1drain/post/requestBody/content/application~1json/schema/properties/ordinal/minimum",
+            0,
+        ),
+    ] {
+        assert_eq!(document.pointer(schema), Some(&least.into()), "{schema}");
+    }
+}
+
 /// A path that gets an answer of the route itself.
 fn example(route: Route) -> String {
     let path = route.template().replace("{name}", "a/b");
@@ -113,6 +132,51 @@ async fn every_route_answers_as_it_is_described() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_refused_before_a_route_is_asked_is_described_too() {
+    let server = Server::start().await;
+    server.fake.with(|state| state.supervised = true);
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    let refusals = [
+        (
+            403,
+            "1.1",
+            "host: localhost\r\norigin: http://evil.example\r\n",
+        ),
+        (411, "1.0", "content-type: application/json\r\n"),
+        (415, "1.1", "host: localhost\r\n"),
+        (
+            501,
+            "1.1",
+            "host: localhost\r\ntransfer-encoding: gzip, chunked\r\n",
+        ),
+    ];
+    let mut refused = BTreeSet::new();
+    for route in Route::ALL {
+        for method in route.allow().split(", ") {
+            let described =
+                &document["paths"][route.template()][method.to_lowercase()]["responses"];
+            for (status, version, headers) in refusals {
+                let mut raw = server.raw().await;
+                let path = example(route);
+                let request = format!("{method} {path} HTTP/{version}\r\n{headers}\r\n");
+                raw.send(&request).await;
+                if raw.answer(true).await.status != status {
+                    continue;
+                }
+                refused.insert((method, status));
+                let named = described.get(status.to_string()).is_some();
+                let head = method == "HEAD" && described.get("default").is_some();
+                assert!(named || head, "{method} {path} answers {status}");
+            }
+        }
+    }
+    let every = ["GET", "HEAD", "PUT", "DELETE", "POST"].map(|m| [(m, 403), (m, 501)]);
+    let some = [("PUT", 411), ("POST", 411), ("POST", 415)];
+    let wanted: BTreeSet<_> = every.into_iter().flatten().chain(some).collect();
+    assert_eq!(refused, wanted);
 }
 
 #[tokio::test]
@@ -281,6 +345,24 @@ async fn a_web_page_cannot_use_a_cluster_on_ones_own_machine() {
         ("\r\nhost: localhost\r\ncontent-type: text/plain", 415),
     ] {
         assert_eq!(ask(&scale(more)).await, status, "{more}");
+    }
+    // Where there is nothing to POST to, its media type is no matter.
+    for (path, status, allow) in [
+        ("/nothing", 404, None),
+        ("/files/f", 405, Some("GET, HEAD, PUT, DELETE")),
+        ("/cluster/status", 405, Some("GET, HEAD")),
+    ] {
+        let head = |host: &str| {
+            format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n\r\n")
+        };
+        let mut raw = server.raw().await;
+        let answer = raw.ask(&head("localhost")).await;
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (status, allow),
+            "{path}"
+        );
+        assert_eq!(raw.ask(&head("evil.example")).await.status, 403, "{path}");
     }
     for (host, origin, status) in [
         ("localhost:8080", "", 200),
