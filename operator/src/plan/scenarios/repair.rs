@@ -288,8 +288,8 @@ fn copies_that_nobody_can_make_again_show_in_the_status() {
     assert!(world.condition("StorageHealthy").status);
     world.unrepaired.insert(Ordinal(1), 6);
     world.unrepaired.insert(Ordinal(3), 2);
-    let plan = world.plan();
-    assert_eq!(plan.status.phase, Phase::Degraded);
+    world.settle(1);
+    assert_eq!(world.plan().status.phase, Phase::Degraded);
     for name in ["Degraded", "StorageHealthy"] {
         let condition = world.condition(name);
         assert_eq!(condition.status, name == "Degraded");
@@ -303,6 +303,7 @@ fn copies_that_nobody_can_make_again_show_in_the_status() {
     let ready = world.condition("Ready");
     assert!(ready.status && ready.message.contains("8 copies"));
     world.unrepaired.clear();
+    world.settle(1);
     assert_eq!(world.plan().status.phase, Phase::Ready);
     assert!(world.condition("StorageHealthy").status);
 }
