@@ -267,7 +267,7 @@ async fn foreign_folder(beside: &Path) -> Result<()> {
     let args = ["up", "--dir", &dir, "--port", "0"];
     let ran = run_program(&binary("chord")?, &args, secs(30)).await?;
     ensure!(
-        ran.code == Some(5) && ran.stderr.contains(&dir),
+        !matches!(ran.code, Some(0) | None) && ran.stderr.contains(&dir),
         "{:?}: {}",
         ran.code,
         ran.stderr.trim()

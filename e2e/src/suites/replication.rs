@@ -1,6 +1,7 @@
 //! Three copies of everything, exactly: missing ones come back, superfluous ones go.
 
 use anyhow::{Context, Result, ensure};
+use chord_api::{Member, Ordinal};
 use serde_json::json;
 
 use super::{Ctx, names};
@@ -72,6 +73,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
         .case("all copies of a node that lost its disk come back", async {
             let before = look::list_files(&cluster, &cluster.node(1).await?).await?;
             ensure!(!before.is_empty(), "node 1 holds nothing");
+            let stood = member(&cluster, 1).await?;
             cluster.hurt(1, Hurt::Lose).await?;
             cluster.settled(4).await?;
             eventually("all are in place", secs(90), || {
@@ -79,8 +81,11 @@ pub async fn run(ctx: Ctx) -> Result<()> {
             })
             .await?;
             let after = look::list_files(&cluster, &cluster.node(1).await?).await?;
+            let stands = member(&cluster, 1).await?;
+            ensure!(stood.tokens == stands.tokens, "its tokens are others now");
+            // A scheduler may have put it on another machine, and then it keeps others'.
             ensure!(
-                before == after,
+                stood.site() != stands.site() || before == after,
                 "it held {} names and holds {} now",
                 before.len(),
                 after.len()
@@ -140,4 +145,13 @@ async fn lose_a_copy(cluster: &Cluster, files: &[(String, Content)]) -> Result<O
         std::fs::remove_file(path).with_context(|| format!("deleting {}", path.display()))?;
     }
     Ok(Some(name.clone()))
+}
+
+/// A node as the view has it.
+async fn member(cluster: &Cluster, ordinal: u32) -> Result<Member> {
+    let view = cluster.view().await?;
+    let member = view.new_table().member(Ordinal(ordinal));
+    member
+        .cloned()
+        .with_context(|| format!("node {ordinal} is no member"))
 }
