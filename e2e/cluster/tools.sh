@@ -37,7 +37,8 @@ made() {
   fi
   command -v go >/dev/null || die "$name is built with Go, which is not installed here"
   say "building $name ($key), which takes minutes the first time"
-  "$@" >"$log" 2>&1 || {
+  # Twice: it downloads, and servers have bad moments.
+  "$@" >"$log" 2>&1 || { sleep 15 && "$@" >>"$log" 2>&1; } || {
     tail -n 20 "$log" >&2
     die "building $name failed; the whole log is $log"
   }
@@ -91,7 +92,8 @@ install_packages() {
     ours=yes
   fi
   local status=0
-  { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 || status=$?
+  local apt=(apt-get -o Acquire::Retries=3)
+  { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 || status=$?
   [ -z "$ours" ] || rm -f $policy
   [ $status = 0 ] || {
     tail -n 20 "$log" >&2

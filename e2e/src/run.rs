@@ -15,6 +15,7 @@ use crate::stage::kube::{Access, Kube, operator};
 use crate::stage::local::Local;
 use crate::suites::{ALL, Ctx, Suite};
 use crate::tally::{Cases, Reported, Tally, say};
+use crate::wait::PATIENCE;
 
 /// Runs whole clusters and looks at them from outside.
 #[derive(Debug, Parser)]
@@ -233,7 +234,7 @@ async fn one(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
         cases: cases.clone(),
         seed,
     };
-    let limit = Duration::from_secs(suite.limit);
+    let limit = Duration::from_secs(suite.limit) * PATIENCE;
     // A task of its own, so that a panic ends it alone.
     let mut task = tokio::task::spawn_local((suite.run)(ctx));
     match tokio::time::timeout(limit, &mut task).await {

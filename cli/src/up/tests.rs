@@ -62,7 +62,7 @@ impl Stage {
 
     /// Steps until something holds.
     async fn until(&mut self, what: &str, holds: impl Fn(&Stage) -> bool) {
-        let limit = Instant::now() + Duration::from_secs(60);
+        let limit = Instant::now() + Duration::from_secs(180);
         loop {
             self.nodes.step(Instant::now()).unwrap();
             if holds(self) {
@@ -213,7 +213,7 @@ async fn all_of_them_end_when_they_are_told_to() {
         })
         .await;
     stage.nodes.stop_all(Instant::now());
-    let limit = Instant::now() + Duration::from_secs(60);
+    let limit = Instant::now() + Duration::from_secs(180);
     while !stage.nodes.all_ended(Instant::now()) {
         assert!(Instant::now() < limit, "they do not end");
         tokio::time::sleep(Duration::from_millis(10)).await;

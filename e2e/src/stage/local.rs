@@ -418,6 +418,8 @@ impl LocalCluster {
         for part in ["logs", "operator", "run"] {
             copy(&self.dir.join(part), &to.join(part))?;
         }
+        // A suite may have taken its folder away itself.
+        std::fs::create_dir_all(to)?;
         let disks = files_below(&self.dir.join("nodes")).unwrap_or_default();
         let list: Vec<String> = disks.iter().map(|p| p.display().to_string()).collect();
         std::fs::write(to.join("disks.txt"), list.join("\n"))?;

@@ -57,7 +57,7 @@ pub struct Suite {
     pub name: &'static str,
     pub about: &'static str,
     pub on: &'static [Place],
-    /// Seconds.
+    /// Seconds, on a machine that does nothing else.
     pub limit: u64,
     pub run: fn(Ctx) -> LocalBoxFuture<'static, Result<()>>,
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Ctx;
-use crate::client::{Answer, Http, Trouble, persist, raw, status_of};
+use crate::client::{Answer, Http, KEEP_TRYING, Trouble, persist, raw, status_of};
 use crate::content::Content;
 use crate::manifest;
 use crate::stage::Cluster;
@@ -497,7 +497,7 @@ async fn garbage(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
 async fn two_lengths(base: &str) -> Result<()> {
     let head = "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
     let next = "0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
-    let answer = raw(base, format!("{head}{next}").as_bytes(), false, secs(2)).await?;
+    let answer = raw(base, format!("{head}{next}").as_bytes(), false, secs(5)).await?;
     let text = String::from_utf8_lossy(&answer);
     ensure!(
         text.matches("HTTP/1.1 ").count() == 1,
@@ -509,7 +509,7 @@ async fn two_lengths(base: &str) -> Result<()> {
 /// A PUT that is answered, or refused for want of space.
 async fn fill(http: &Http, name: &str, content: &Content) -> Result<u16> {
     let path = Http::path(name)?;
-    let (status, _) = persist(&format!("storing {name:?}"), secs(30), || async {
+    let (status, _) = persist(&format!("storing {name:?}"), KEEP_TRYING, || async {
         let answer = http
             .send(http.request("PUT", &path).body(content.bytes()))
             .await?;

@@ -194,7 +194,7 @@ impl Cluster {
 
     /// Waits until `look` finds something; shows the nodes' logs if it never does.
     pub async fn eventually<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-        self.within(Duration::from_secs(60), what, look).await
+        self.within(Duration::from_secs(180), what, look).await
     }
 
     /// As `eventually`, for what takes longer.

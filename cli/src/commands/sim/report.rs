@@ -19,7 +19,7 @@ const PARTS: [(&str, &str); 10] = [
         "crash --nodes 60 --dead 0,50 --lookups 100 --runs 1",
     ),
     (
-        "crash --nodes 10000 --successors 6 --dead 10,30,50 --runs 1",
+        "crash --nodes 2000 --successors 6 --dead 10,30,50 --runs 1",
         "crash --nodes 60 --successors 6 --dead 10 --lookups 100 --runs 1",
     ),
     (
