@@ -3,7 +3,7 @@
 
 use chord_api::DiskId;
 use chord_api::http::{DrainRequest, ReplaceRequest, ScaleRequest};
-use chord_api::report::MemberStatus;
+use chord_api::report::{MemberStatus, NodeReport};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -121,10 +121,12 @@ fn disk_of(node: &str, cluster: &str, members: &[MemberStatus]) -> Result<DiskId
     }
 }
 
-/// A disk that answers is not lost: giving it up would copy all that is on it.
+/// A disk that answers, and is not broken, is not lost: giving it up would copy all
+/// that is on it.
 fn lost(disk: DiskId, members: &[MemberStatus], force: bool) -> Result<(), Failure> {
     let answers = |m: &&MemberStatus| {
-        m.disk == disk && m.alive && m.report.as_ref().is_none_or(|r| r.disk == disk)
+        let sound = |r: &NodeReport| r.disk == disk && r.failure.is_none();
+        m.disk == disk && m.alive && m.report.as_ref().is_none_or(sound)
     };
     match members.iter().find(answers) {
         Some(member) if !force => Err(Failure::new(
@@ -195,6 +197,11 @@ mod tests {
         let failure = lost(disk("0"), &members, false).unwrap_err();
         assert_eq!(failure.code(), Some(Code::Precondition));
         assert!(lost(disk("0"), &members, true).is_ok());
+        let mut broken = members.clone();
+        if let Some(report) = &mut broken[0].report {
+            report.failure = Some("a record is torn".into());
+        }
+        assert!(lost(disk("0"), &broken, false).is_ok(), "it says so itself");
         for unknown in ["7", "00000000-0000-0000-0000-00000000dead"] {
             let failure = disk_of(unknown, "files", &members).unwrap_err();
             assert_eq!(failure.code(), Some(Code::NotFound), "{unknown}");

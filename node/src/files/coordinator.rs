@@ -124,6 +124,15 @@ impl Files for Coordinator {
     async fn delete(&self, name: &FileName, condition: Condition) -> Result<u64, Problem> {
         check_member(&self.node)?;
         let before = drive::read(&self.node, name).await?;
+        // The read has decided it; a proposal would leave a promise on every owner.
+        if before.as_ref().is_none_or(|value| value.current.is_none()) {
+            return Err(match condition.evaluate(None, false) {
+                Verdict::Proceed => {
+                    Problem::new(Kind::NotFound, format!("there is no file {name:?}"))
+                }
+                _ => precondition_failed(name, None),
+            });
+        }
         let change = Change::Delete {
             op: self.node.next_operation(),
             condition,

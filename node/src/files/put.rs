@@ -384,6 +384,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn deleting_what_is_not_there_leaves_nothing() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        let files = Coordinator {
+            node: all.nodes[0].clone(),
+        };
+        let gone = files.delete(&file("never"), Condition::default()).await;
+        assert_eq!(gone.unwrap_err().kind, Kind::NotFound);
+        let any = Condition {
+            if_match: Some(crate::register::Tags::Any),
+            ..Condition::default()
+        };
+        let gone = files.delete(&file("never"), any).await;
+        assert_eq!(gone.unwrap_err().kind, Kind::PreconditionFailed);
+        for node in &all.nodes {
+            let counts = node.store.counts().unwrap();
+            assert_eq!((counts.promises, counts.registers), (0, 0));
+        }
+    }
+
+    #[tokio::test]
     async fn a_node_outside_the_view_keeps_nothing_that_is_dropped_on_it() {
         let all = Nodes::start(3).await;
         assert!(all.drop_on(2, "early", b"x").await.is_err(), "no view yet");

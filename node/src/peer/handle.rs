@@ -15,7 +15,7 @@ use crate::register::{Ballot, Value};
 use crate::store::{ChunkError, ChunkMeta, ChunkWriter, MayEnter, StoreError, Tier};
 
 /// The most names or chunks in one request.
-const MAX_BATCH: usize = 4096;
+pub const MAX_BATCH: usize = 4096;
 
 /// Answers one call.
 pub async fn handle(node: &Arc<Node>, call: Call) -> Reply {
@@ -328,11 +328,20 @@ async fn has_chunks(node: &Arc<Node>, current: &Current, chunks: Vec<ChunkId>) -
     if !current.view.has(node.ordinal, node.disk()) {
         return Err(Refusal::NotOwner);
     }
+    takes_part(node)?;
     let mut has = Vec::with_capacity(chunks.len());
     for chunk in chunks {
         has.push(node.store.chunk_has(chunk).await.map_err(failed)?.is_some());
     }
     Ok(Answer::Has(has))
+}
+
+/// A disk that is damaged gives out what it still has, and vouches for nothing.
+fn takes_part(node: &Node) -> Result<(), Refusal> {
+    match node.store.failure() {
+        Some(failure) => Err(Refusal::Failed(failure.to_string())),
+        None => Ok(()),
+    }
 }
 
 async fn ensure(
@@ -346,6 +355,7 @@ async fn ensure(
     if !owns(node, current, &chunk.key) {
         return Err(Refusal::NotOwner);
     }
+    takes_part(node)?;
     if node
         .store
         .chunk_has(chunk.id)
@@ -489,6 +499,44 @@ mod tests {
         assert_eq!(stored, Err(Refusal::OtherView(Some(reference))));
         assert!(node.report().inventory.is_empty());
         assert!(node.store.chunk_has(meta.id).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_disk_vouches_for_no_chunk() {
+        let all = Nodes::start(1).await;
+        let view = all.form(1).await;
+        let node = &all.nodes[0];
+        all.put(0, "a", vec![7; 100_000]).await.unwrap();
+        let meta = node.store.chunks_after(None, 1).await.unwrap().items;
+        let (id, key) = (meta[0].id, meta[0].key);
+        let ask = async |request| {
+            let header = super::super::wire::Header {
+                cluster: node.cluster.clone(),
+                view: view.reference(),
+                to: node.disk(),
+                from: node.ordinal,
+            };
+            handle(node, Call { header, request }).await
+        };
+        let has = || Request::HasChunks { chunks: vec![id] };
+        assert!(matches!(ask(has()).await, Ok(Answer::Has(has)) if has == [true]));
+        let torn = || Err::<(), _>(StoreError::Damaged("a record is torn".into()));
+        node.store.transact(move |_| torn()).await.unwrap_err();
+        assert!(matches!(ask(has()).await, Err(Refusal::Failed(_))));
+        let ensure = Request::Ensure {
+            name: file("a"),
+            chunk: chord_api::manifest::PlacedChunk {
+                id,
+                key,
+                size: meta[0].size,
+                root: meta[0].root,
+            },
+            committed: true,
+            sources: vec![],
+        };
+        assert!(matches!(ask(ensure).await, Err(Refusal::Failed(_))));
+        // What it still has right is given out: it may be the last.
+        assert!(node.store.chunk_read(id, 0..1).await.is_ok());
     }
 
     #[test]

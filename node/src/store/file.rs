@@ -117,7 +117,7 @@ impl TmpFile {
         let before = std::fs::metadata(to).ok().map(|m| m.len());
         if let Err(e) = std::fs::rename(&self.path, to) {
             let dir = to.parent().unwrap_or(&self.shared.dir);
-            if e.kind() != std::io::ErrorKind::NotFound || dir.exists() {
+            if e.kind() != std::io::ErrorKind::NotFound {
                 return Err(failed("renaming", to, &e));
             }
             std::fs::create_dir_all(dir).map_err(|e| failed("making the folder", dir, &e))?;

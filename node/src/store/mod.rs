@@ -87,6 +87,9 @@ struct Shared {
     /// What the file system is made to look like in a test.
     #[cfg(test)]
     pretended_room: Mutex<Option<u64>>,
+    /// A chunk whose bytes the disk cannot give back, in a test.
+    #[cfg(test)]
+    pretended_lost: Mutex<Option<ChunkId>>,
     /// Let go last, after the database.
     _lock: File,
 }
@@ -234,6 +237,8 @@ impl Store {
             drops: AtomicU32::new(0),
             #[cfg(test)]
             pretended_room: Mutex::new(None),
+            #[cfg(test)]
+            pretended_lost: Mutex::new(None),
             _lock: opened.lock,
             dir: options.dir.clone(),
         });
@@ -278,6 +283,12 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn pretend_room(&self, room: Option<u64>) {
         *self.shared().pretended_room.lock().unwrap() = room;
+    }
+
+    /// Makes the disk unable to read one chunk.
+    #[cfg(test)]
+    pub(crate) fn pretend_lost(&self, chunk: Option<ChunkId>) {
+        *self.shared().pretended_lost.lock().unwrap() = chunk;
     }
 
     /// Why the disk takes nothing any more: damaged, failed or closed.

@@ -11,6 +11,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use crate::node::{Current, Node};
+use crate::peer::handle::MAX_BATCH;
 use crate::peer::wire::{Answer, Request};
 use crate::register::{Ballot, drive};
 
@@ -32,8 +33,11 @@ pub async fn who_has(
         }
     }
     let mut holders: Vec<Holders> = vec![Holders::new(); chunks.len()];
-    let mut asked: FuturesUnordered<_> = wanted
-        .into_iter()
+    let batches = wanted.into_iter().flat_map(|(owner, indices)| {
+        let batches = indices.chunks(MAX_BATCH).map(<[usize]>::to_vec);
+        batches.map(|batch| (owner, batch)).collect::<Vec<_>>()
+    });
+    let mut asked: FuturesUnordered<_> = batches
         .map(|((ordinal, disk), indices)| {
             let ids = indices.iter().map(|i| chunks[*i].id).collect();
             async move {
@@ -101,6 +105,12 @@ pub async fn ensure_chunks(
             .iter()
             .filter(|(_, disk)| holders.get(disk) != Some(&true))
         {
+            if !holders.contains_key(disk) {
+                // It was asked just now; to wait for it chunk by chunk takes hours.
+                missing += 1;
+                why = Some(format!("node {ordinal}, an owner, does not answer"));
+                continue;
+            }
             let request = Request::Ensure {
                 name: name.clone(),
                 chunk: *chunk,

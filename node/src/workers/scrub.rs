@@ -43,7 +43,11 @@ async fn pass(node: &Arc<Node>) -> Result<(), String> {
                     node.workers.count(NAME, 0, 1);
                     node.owe(&chunk.name);
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) if node.store.failure().is_some() => return Err(error.to_string()),
+                Err(error) => {
+                    tracing::warn!(name = %chunk.name, chunk = %chunk.id, "a copy cannot be looked at: {error}");
+                    node.workers.count(NAME, 0, 1);
+                }
             }
             tokio::time::sleep((began.elapsed() * REST).max(Duration::from_millis(50))).await;
         }
@@ -51,5 +55,38 @@ async fn pass(node: &Arc<Node>) -> Result<(), String> {
         if after.is_none() {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Nodes;
+
+    #[tokio::test]
+    async fn one_chunk_that_cannot_be_read_does_not_hide_another() {
+        let all = Nodes::start(1).await;
+        all.form(1).await;
+        let node = &all.nodes[0];
+        for name in ["a", "b", "c"] {
+            all.put(0, name, vec![7; 100_000]).await.unwrap();
+        }
+        let chunks = node.store.chunks_after(None, 10).await.unwrap().items;
+        let [first, .., last] = &chunks[..] else {
+            panic!("{chunks:?}");
+        };
+        node.store.pretend_lost(Some(first.id));
+        let name = last.id.to_string();
+        let chunks = node.args.data.join("chunks").join(&name[..2]);
+        std::fs::remove_file(chunks.join(&name)).unwrap();
+        pass(node).await.unwrap();
+        let debts = [node.next_debt(), node.next_debt(), node.next_debt()];
+        let mut owed: Vec<_> = debts.into_iter().flatten().collect();
+        owed.sort();
+        owed.dedup();
+        let mut wanted = vec![first.name.clone(), last.name.clone()];
+        wanted.sort();
+        wanted.dedup();
+        assert_eq!(owed, wanted);
     }
 }

@@ -1,6 +1,6 @@
 //! From the resource to what the planner takes: text parsed, defaults filled in.
 
-use chord_api::{ClusterUid, Ordinal};
+use chord_api::{ClusterUid, DiskId, Ordinal};
 use kube::ResourceExt;
 
 use super::{
@@ -49,6 +49,20 @@ pub fn cluster_uid(cluster: &ChordCluster) -> Result<ClusterUid, BadSpec> {
     }
 }
 
+/// The disk that shall be given up.
+pub fn replaced(cluster: &ChordCluster) -> Result<Option<DiskId>, BadSpec> {
+    let id = cluster.annotations().get(REPLACE_ANNOTATION);
+    id.filter(|id| !id.is_empty())
+        .map(|id| id.parse())
+        .transpose()
+        .map_err(|e: String| {
+            BadSpec::new(
+                format!("metadata.annotations[{REPLACE_ANNOTATION}]"),
+                format!("{e}; it names the disk that shall be given up, and none is"),
+            )
+        })
+}
+
 impl TryFrom<&ChordCluster> for plan::Spec {
     type Error = BadSpec;
 
@@ -79,15 +93,6 @@ impl TryFrom<&ChordCluster> for plan::Spec {
             ));
         }
         let settings = NodeSettings::new(spec)?;
-        let replace = cluster
-            .annotations()
-            .get(REPLACE_ANNOTATION)
-            .filter(|id| !id.is_empty())
-            .map(|id| id.parse())
-            .transpose()
-            .map_err(|e: String| {
-                BadSpec::new(format!("metadata.annotations[{REPLACE_ANNOTATION}]"), e)
-            })?;
         Ok(plan::Spec {
             cluster: cluster_uid(cluster)?,
             nodes: spec.nodes,
@@ -106,7 +111,7 @@ impl TryFrom<&ChordCluster> for plan::Spec {
                 .map_err(|e| BadSpec::new("spec.repairAfter", e))?,
             delete_scaled_disks: spec.storage.retention.when_scaled == RetentionPolicy::Delete,
             paused: spec.paused,
-            replace,
+            replace: replaced(cluster)?,
             revision: settings.revision(),
         })
     }

@@ -120,7 +120,12 @@ pub async fn run(
     });
     let started = async {
         // The queue is not read yet, and the watches must not wait for that.
-        let caches = Caches::start(&shared.client, namespace.as_deref(), &trigger, &mut watches);
+        let caches = async {
+            let caches =
+                Caches::start(&shared.client, namespace.as_deref(), &trigger, &mut watches).await?;
+            store.wait_until_ready().await?;
+            anyhow::Ok(caches)
+        };
         let mut caches = std::pin::pin!(caches);
         loop {
             tokio::select! {
@@ -129,12 +134,11 @@ pub async fn run(
             }
         }
     };
+    // What was asked for meanwhile is asked for again below.
     let caches = tokio::select! {
         caches = started => caches?,
         () = stop.cancelled() => return Ok(()),
     };
-    // What was asked for meanwhile is asked for again.
-    store.wait_until_ready().await?;
     let first: Vec<ObjectRef<Cluster>> = store
         .state()
         .iter()

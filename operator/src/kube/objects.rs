@@ -1,7 +1,10 @@
 //! The part of *apply* that is about the cluster's own objects: claims, then what
 //! pods stand on, the StatefulSet, and the rest; and the restart of pods.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PropagationPolicy};
 
@@ -75,6 +78,23 @@ impl Outcome {
     fn is_well(&self) -> bool {
         self.conditions.is_empty() && self.failed.is_none()
     }
+}
+
+/// How many of a StatefulSet's pods its budget lets be unavailable, so that `allowed`
+/// may be evicted. Kubernetes subtracts those that are not ready, and does not know
+/// that some of them matter to nobody: nodes that were drained, wait to join, or were
+/// given up.
+fn may_be_unavailable(allowed: u32, replicas: u32, seen: &Seen) -> u32 {
+    if allowed == 0 {
+        return 0;
+    }
+    let ready = |pod: &&Arc<Pod>| {
+        let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+        let says = |c: &PodCondition| c.type_ == "Ready" && c.status == "True";
+        pod.metadata.deletion_timestamp.is_none() && conditions.is_some_and(|c| c.iter().any(says))
+    };
+    let ready = seen.pods.values().filter(ready).count();
+    allowed + replicas.saturating_sub(u32::try_from(ready).unwrap_or(u32::MAX))
 }
 
 /// How many pods a StatefulSet shall have.
@@ -187,7 +207,7 @@ impl Round<'_> {
         let shape = Shape {
             replicas,
             claim_size: template.map_or_else(|| size.0.clone(), |(_, text)| text),
-            disruptions_allowed: plan.disruptions_allowed,
+            may_be_unavailable: may_be_unavailable(plan.disruptions_allowed, replicas, self.seen),
             operator_namespace: self.shared.operator_namespace.clone(),
         };
         // What was brought about and has not been touched since is as it shall be.

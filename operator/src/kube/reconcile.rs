@@ -277,6 +277,10 @@ async fn steps(
     if let Some(condition) = failure.and_then(|e| e.condition(state.failures)) {
         outcome.tell(condition);
     }
+    let ignored = wanted.ignored.clone().map(Error::InvalidSpec);
+    if let Some(condition) = ignored.and_then(|e| e.condition(0)) {
+        outcome.tell(condition);
+    }
     let previous = state.published.last(cluster).cloned();
     for condition in &outcome.conditions {
         shared

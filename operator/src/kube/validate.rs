@@ -3,11 +3,16 @@
 //! when the cluster was formed.
 
 use chord_api::ClusterUid;
+use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::crd::node_settings::revision_of;
 use crate::crd::pod::Resources;
-use crate::crd::{BadSpec, ChordCluster, Image, NodeSettings, Pod, schema};
+use crate::crd::to_plan::replaced;
+use crate::crd::{
+    BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, Image, NodeSettings, Pod, REPLACE_ANNOTATION,
+    schema,
+};
 use crate::plan;
 
 /// What is wanted of a cluster, with nothing left to look up.
@@ -17,6 +22,8 @@ pub struct Wanted {
     pub settings: NodeSettings,
     /// The full reference of the nodes' image.
     pub image: String,
+    /// An annotation that cannot be read, and counts as none.
+    pub ignored: Option<BadSpec>,
 }
 
 /// What was settled when the cluster was formed, as it is kept beside the view.
@@ -50,7 +57,17 @@ pub fn wanted(
     pinned: &Pinned,
     default_image: &str,
 ) -> Result<Wanted, BadSpec> {
-    let mut plan = plan::Spec::try_from(cluster)?;
+    // Annotations stop nothing else from being looked after: what was settled when the
+    // cluster was formed is not asked again, and what cannot be read is told.
+    let mut plain = cluster.clone();
+    if pinned.cluster.is_some() {
+        plain.annotations_mut().remove(CLUSTER_UID_ANNOTATION);
+    }
+    let ignored = replaced(cluster).err();
+    if ignored.is_some() {
+        plain.annotations_mut().remove(REPLACE_ANNOTATION);
+    }
+    let mut plan = plan::Spec::try_from(&plain)?;
     if let Some(uid) = &pinned.cluster {
         plan.cluster = uid.clone();
     }
@@ -79,6 +96,7 @@ pub fn wanted(
         plan,
         settings,
         image,
+        ignored,
     })
 }
 
@@ -206,6 +224,35 @@ mod tests {
         assert_eq!(before.plan.revision, after.plan.revision);
         assert_eq!(after.image, "r/n:1");
         assert_eq!(after.plan.cluster.0, "u0");
+    }
+
+    #[test]
+    fn an_annotation_that_cannot_be_read_is_told_and_stops_nothing() {
+        let mut cluster = cluster();
+        let annotate = |cluster: &mut ChordCluster, key: &str, value: &str| {
+            cluster.annotations_mut().insert(key.into(), value.into());
+        };
+        annotate(&mut cluster, REPLACE_ANNOTATION, "files-2");
+        let found = wanted(&cluster, &Pinned::default(), DEFAULT).unwrap();
+        assert_eq!(found.plan.replace, None);
+        let told = found.ignored.unwrap().to_string();
+        assert!(told.contains(REPLACE_ANNOTATION), "{told}");
+        let disk = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+        annotate(&mut cluster, REPLACE_ANNOTATION, disk);
+        let found = wanted(&cluster, &Pinned::default(), DEFAULT).unwrap();
+        assert_eq!(
+            found.plan.replace.map(|d| d.to_string()).as_deref(),
+            Some(disk)
+        );
+        assert_eq!(found.ignored, None);
+        // Whose disks it takes over is asked once only.
+        annotate(&mut cluster, CLUSTER_UID_ANNOTATION, "two words");
+        assert!(wanted(&cluster, &Pinned::default(), DEFAULT).is_err());
+        let formed = Pinned {
+            cluster: Some(ClusterUid("u0".into())),
+            ..Pinned::default()
+        };
+        assert!(wanted(&cluster, &formed, DEFAULT).is_ok());
     }
 
     #[test]

@@ -261,6 +261,69 @@ fn without_the_autoscaler_the_members_stay_until_nodes_changes() {
 }
 
 #[test]
+fn what_was_only_planned_is_not_done_when_the_autoscaler_is_taken_out() {
+    let mut world = filled(3, auto(3, 12), 80);
+    world.unplaced = [Ordinal(3)].into();
+    world.settle(3);
+    assert_eq!(world.plan().status.desired_nodes, 4);
+    world.spec.autoscaling = None;
+    world.settle(3);
+    assert_eq!(world.plan().status.desired_nodes, 3);
+    world.unplaced.clear();
+    world.settle(3);
+    assert_eq!(world.members(), [0, 1, 2]);
+}
+
+/// A node that left cannot be proven empty, for good; the disks of the others fill.
+fn grows_beside_a_leaver(harm: impl Fn(&mut World)) -> World {
+    let mut world = filled(5, auto(3, 12), 20);
+    for _ in 0..2000 {
+        world.round();
+        world.spread();
+        if world.members().len() == 4 && !change::is_joint(world.view()) {
+            break;
+        }
+        world.work();
+    }
+    assert_eq!(world.members(), [0, 1, 2, 3]);
+    harm(&mut world);
+    world.settle(4);
+    assert_eq!(world.members(), [0, 1, 2, 3]);
+    world.now += 3_600_000;
+    fill(&mut world, 90);
+    for _ in 0..60 {
+        world.round();
+        world.work();
+    }
+    world
+}
+
+#[test]
+fn a_leaver_whose_machine_died_does_not_keep_others_from_coming() {
+    let mut world = grows_beside_a_leaver(|world| world.place(4).up = false);
+    let members = world.members();
+    assert!(
+        members.len() > 4 && !members.contains(&4),
+        "{members:?}: {:?}",
+        scaling(&world)
+    );
+    assert!(world.places.contains_key(&Ordinal(4)), "its disk is kept");
+    // It is wanted where it comes back.
+    world.place(4).up = true;
+    world.settle(60);
+    assert!(world.members().contains(&4), "{:?}", scaling(&world));
+}
+
+#[test]
+fn a_leaver_that_still_holds_something_is_taken_in_again() {
+    let world = grows_beside_a_leaver(|world| {
+        world.stuck.insert(Ordinal(4));
+    });
+    let members = world.members();
+    assert!(members.contains(&4), "{members:?}: {:?}", scaling(&world));
+}
+
+#[test]
 fn more_nodes_come_where_a_dead_one_cannot_be_repaired_around() {
     let mut world = filled(3, auto(3, 12), 50);
     world.place(1).up = false;

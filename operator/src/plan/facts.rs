@@ -24,6 +24,9 @@ pub struct Cluster<'a> {
 pub enum Seen<'a> {
     /// The member itself answers.
     Here(&'a NodeReport),
+    /// The member's node answers and says that its disk takes nothing any more: it
+    /// holds nothing that one could read, and votes on nothing.
+    Failed,
     /// Its node answers with another disk, one that may become a member.
     OtherDisk(&'a NodeReport),
     /// Nobody answers, or somebody who cannot take its place.
@@ -54,7 +57,10 @@ impl<'a> Cluster<'a> {
     pub fn seen(&self, member: &Member) -> Seen<'a> {
         match self.report(member.ordinal) {
             Some(report) if report.disk == member.disk && self.is_ours(report) => {
-                Seen::Here(report)
+                match report.failure {
+                    Some(_) => Seen::Failed,
+                    None => Seen::Here(report),
+                }
             }
             Some(report) if self.unfit(member.ordinal, report).is_none() => Seen::OtherDisk(report),
             _ => Seen::Silent,
@@ -65,7 +71,7 @@ impl<'a> Cluster<'a> {
     pub fn here(&self, member: &Member) -> Option<&'a NodeReport> {
         match self.seen(member) {
             Seen::Here(report) => Some(report),
-            Seen::OtherDisk(_) | Seen::Silent => None,
+            Seen::Failed | Seen::OtherDisk(_) | Seen::Silent => None,
         }
     }
 
@@ -89,6 +95,12 @@ impl<'a> Cluster<'a> {
         if self.spec.replace == Some(report.disk) {
             return Some(format!(
                 "the disk of {name} ({}) was given up; give the node another disk",
+                report.disk
+            ));
+        }
+        if let Some(failure) = &report.failure {
+            return Some(format!(
+                "the disk of {name} ({}) is broken: {failure}; give the node another disk",
                 report.disk
             ));
         }
@@ -124,7 +136,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Members of a table, not given up, that do not answer.
+    /// Members of a table, not given up, that do not answer, or whose disk is broken.
     pub fn missing(&self, table: &Table) -> Vec<Ordinal> {
         table
             .live()

@@ -35,11 +35,13 @@ pub fn rolling(cluster: &Cluster) -> Option<String> {
 /// and may be what heals it. One that merely was not heard may work, and hold what a
 /// quorum needs.
 pub fn broken(spec: &Spec, observed: &Observed) -> Option<Ordinal> {
-    if observed.nodes.values().any(|n| n.terminating) {
-        return None;
-    }
+    // Another one that is being stopped, for ever where its machine is gone, is no
+    // reason to wait: this one gives nobody anything.
     let broken = |n: &Node| {
-        is_old(spec, n) && n.report.is_none() && matches!(n.trouble, Some(Trouble::Broken(_)))
+        is_old(spec, n)
+            && !n.terminating
+            && n.report.is_none()
+            && matches!(n.trouble, Some(Trouble::Broken(_)))
     };
     observed
         .nodes
@@ -56,17 +58,26 @@ pub fn next(cluster: &Cluster) -> Option<Ordinal> {
     if let Some(ordinal) = broken(spec, observed) {
         return Some(ordinal);
     }
-    if observed.nodes.values().any(|n| n.terminating) {
+    // One that was given up, or is no member, may be stopped for ever.
+    let counts = |ordinal: Ordinal| cluster.view.old().live().any(|m| m.ordinal == ordinal);
+    if (observed.nodes.iter()).any(|(ordinal, n)| n.terminating && counts(*ordinal)) {
         return None;
     }
     let old = |ordinal: Ordinal| cluster.node(ordinal).is_some_and(|node| is_old(spec, node));
     match cluster.missing(cluster.view.old()).as_slice() {
         [] if whole_but(cluster, None) => {
-            let ordinals = observed.nodes.keys().rev();
-            ordinals.copied().find(|o| old(*o))
+            let ordinals = observed.nodes.iter().rev();
+            let may = ordinals.filter(|(_, n)| !n.terminating).map(|(o, _)| *o);
+            may.into_iter().find(|o| old(*o))
         }
-        // The only one that is not heard: it is as good as restarted already.
-        [silent] if old(*silent) && cluster.report(*silent).is_none() => {
+        // The only one that is not heard, or has nothing to say: it is as good as
+        // restarted already.
+        [silent]
+            if old(*silent)
+                && cluster
+                    .report(*silent)
+                    .is_none_or(|report| report.failure.is_some()) =>
+        {
             whole_but(cluster, Some(*silent)).then_some(*silent)
         }
         _ => None,

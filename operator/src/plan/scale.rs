@@ -124,11 +124,16 @@ pub fn target(cluster: &Cluster, memory: &mut Memory, now: Millis) -> Scaling {
 /// have been: where nothing is remembered, nobody leaves until `nodes` changes.
 fn by_hand(cluster: &Cluster, memory: &mut Memory) -> u32 {
     let nodes = cluster.spec.nodes;
+    let decided = memory.last_decision.is_some();
     memory.recommendations.clear();
     memory.scaled.clear();
     memory.settled_members = None;
     memory.last_decision = None;
     let present = present(cluster, 0);
+    if decided && memory.target.is_some() {
+        // Taken out just now: who is there stays, what was only planned is not done.
+        memory.target = Some(present);
+    }
     match (memory.target, memory.nodes_obeyed) {
         (Some(kept), Some(obeyed)) if obeyed == nodes => kept,
         (_, None) if nodes < present => {
@@ -219,18 +224,6 @@ impl Scaler<'_, '_> {
                 self.cannot_start(*target),
             );
         }
-        let leftover = self
-            .cluster
-            .observed
-            .nodes
-            .iter()
-            .filter(|(o, node)| node.running && o.0 >= self.present)
-            .map(|(o, _)| *o)
-            .collect::<Vec<_>>();
-        if !leftover.is_empty() {
-            let who = self.cluster.names(leftover);
-            return hold(&figures, &format!("{who} is not gone yet"));
-        }
         let settled = self.settled(table);
         // Usage as it will be when what has moved is dropped where it was.
         let percent = if settled {
@@ -243,8 +236,13 @@ impl Scaler<'_, '_> {
         let recommended = (self.present + wanted).saturating_sub(members);
         self.recommend(recommended);
         let stable = self.stabilised(recommended);
+        let leftover = self.leftover();
         if stable > self.present {
-            return self.out(target, stable, figures);
+            return self.out(target, stable, self.gone_silent(&leftover), figures);
+        }
+        if !leftover.is_empty() {
+            let who = self.cluster.names(leftover);
+            return hold(&figures, &format!("{who} is not gone yet"));
         }
         if stable < self.present {
             return self.inward(target, table, figures);
@@ -291,9 +289,33 @@ impl Scaler<'_, '_> {
         members
     }
 
-    fn out(&mut self, target: &mut u32, stable: u32, figures: String) -> Decided {
+    /// Nodes behind the members that shall own nothing and are there all the same:
+    /// they left and are not proven empty, or never joined.
+    fn leftover(&self) -> Vec<Ordinal> {
+        let nodes = self.cluster.observed.nodes.iter();
+        nodes
+            .filter(|(o, node)| node.running && o.0 >= self.present)
+            .map(|(o, _)| *o)
+            .collect()
+    }
+
+    /// How many of the first of them cannot be taken in again: the nodes wanted come
+    /// behind them.
+    fn gone_silent(&self, leftover: &[Ordinal]) -> u32 {
+        let joins = |o: &Ordinal| {
+            let report = self.cluster.report(*o);
+            report.is_some_and(|r| self.cluster.unfit(*o, r).is_none())
+        };
+        leftover.iter().filter(|o| !joins(o)).count() as u32
+    }
+
+    /// More nodes; `silent` of the next ordinals are taken by what cannot join.
+    fn out(&mut self, target: &mut u32, stable: u32, silent: u32, figures: String) -> Decided {
         let allowed = self.allowed(&self.auto.scale_up, true);
         let mut next = stable.min(allowed);
+        if next > self.present {
+            next += silent;
+        }
         if next <= self.present {
             return (
                 Decision::Hold,
@@ -369,20 +391,18 @@ impl Scaler<'_, '_> {
         )
     }
 
-    /// A member is gone for long and its copies fit nowhere: a node more is the
+    /// A member is lost and its copies fit nowhere: a node more is the
     /// only way to repair.
     fn make_room_for_repair(&mut self, target: &mut u32, missing: &[Ordinal]) -> Option<Decided> {
-        let since = |o: &Ordinal| {
-            self.memory
-                .silent_since
-                .get(o)
-                .map(|s| self.now.0.saturating_sub(s.0))
+        let lost = |o: &Ordinal| {
+            let silent_since = self.memory.silent_since.get(o);
+            let failed = |r: &chord_api::report::NodeReport| r.failure.is_some();
+            self.cluster.report(*o).is_some_and(failed)
+                || silent_since.is_some_and(|since| {
+                    self.now.0.saturating_sub(since.0) >= self.cluster.spec.repair_after_ms
+                })
         };
-        if *target != self.present
-            || !missing
-                .iter()
-                .all(|o| since(o) >= Some(self.cluster.spec.repair_after_ms))
-        {
+        if *target != self.present || !missing.iter().all(lost) {
             return None;
         }
         let mut without = self.cluster.view.old().clone();
@@ -401,8 +421,7 @@ impl Scaler<'_, '_> {
         *target += 1;
         self.remember_step(1);
         let who = self.cluster.names(missing.iter().copied());
-        let why =
-            format!("{who} is gone for long and its copies fit nowhere else; one node shall join");
+        let why = format!("{who} is lost and its copies fit nowhere else; one node shall join");
         Some((Decision::ScaleOut, why, None))
     }
 

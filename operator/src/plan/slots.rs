@@ -68,8 +68,9 @@ pub fn under_view(
     let mut slots: BTreeMap<Ordinal, Slot> = (0..target)
         .map(|o| (Ordinal(o), running(cluster.spec)))
         .collect();
-    for member in cluster.view.members() {
-        slots.insert(member.ordinal, running(cluster.spec));
+    // Those below a member are there with it: a StatefulSet knows no gaps.
+    for ordinal in cluster.view.members().iter().flat_map(|m| 0..=m.ordinal.0) {
+        slots.insert(Ordinal(ordinal), running(cluster.spec));
     }
     let mut staying = Vec::new();
     let beyond = |o: &Ordinal| o.0 >= target && !cluster.in_view(*o);

@@ -222,7 +222,12 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
     } else if !repair.is_empty() {
         (Some("RepairBlocked"), repair)
     } else if !missing.is_empty() {
+        let failed = |o: &Ordinal| cluster.report(*o).and_then(|r| r.failure.as_ref());
+        let broken = missing.iter().any(|o| failed(o).is_some());
         let with_disk = missing.iter().map(|o| {
+            if let Some(failure) = failed(o) {
+                return format!("the disk of {} is broken: {failure}", cluster.name(*o));
+            }
             let trouble = cluster.node(*o).and_then(|n| n.trouble.as_ref());
             match trouble {
                 Some(trouble) => format!(
@@ -234,7 +239,10 @@ pub fn with_view(cluster: &Cluster, found: Findings) -> Status {
             }
         });
         (
-            Some("NodeSilent"),
+            Some(match broken {
+                true => "DiskFailed",
+                false => "NodeSilent",
+            }),
             with_disk.take(5).collect::<Vec<_>>().join("; "),
         )
     } else if !out.is_empty() {

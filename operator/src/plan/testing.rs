@@ -52,6 +52,10 @@ pub struct World {
     pub unheard: BTreeSet<Ordinal>,
     /// Copies that each node says it cannot make again.
     pub unrepaired: BTreeMap<Ordinal, u64>,
+    /// Disks that take nothing any more: their nodes answer, and vote on nothing.
+    pub failed: BTreeSet<DiskId>,
+    /// Nodes that hold something that nobody takes over.
+    pub stuck: BTreeSet<Ordinal>,
     /// Nodes for which there is no machine, and so no disk.
     pub unplaced: BTreeSet<Ordinal>,
     /// Nodes that are being stopped.
@@ -110,6 +114,8 @@ impl World {
             next_disk: 1,
             unheard: BTreeSet::new(),
             unrepaired: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             unplaced: BTreeSet::new(),
             terminating: BTreeSet::new(),
             last: None,
@@ -198,7 +204,7 @@ impl World {
         place
             .disk
             .as_ref()
-            .filter(|d| place.up && d.id == member.disk)
+            .filter(|d| place.up && d.id == member.disk && !self.failed.contains(&d.id))
     }
 
     /// A member's own disk, up or not.
@@ -225,6 +231,8 @@ impl World {
             hash: ViewHash::NONE,
         };
         let at = reference.unwrap_or(none);
+        let sound = !self.failed.contains(&disk.id);
+        let whole = whole && sound;
         NodeReport {
             name: format!("files-{ordinal}"),
             ordinal,
@@ -233,7 +241,7 @@ impl World {
             version: "1".into(),
             boot: 1,
             view: reference,
-            ready: disk.view.as_ref().is_some_and(|v| v.has(ordinal, disk.id)),
+            ready: sound && disk.view.as_ref().is_some_and(|v| v.has(ordinal, disk.id)),
             space: Space {
                 capacity: self.capacity,
                 used: disk.keys.len() as u64 * self.key_bytes,
@@ -243,14 +251,14 @@ impl World {
             files: 0,
             inventory: Inventory {
                 registers,
-                hints,
+                hints: hints + u64::from(self.stuck.contains(&ordinal)),
                 chunks: 0,
                 dropped: 0,
             },
             sync: Sync {
                 epoch: at.epoch,
                 hash: at.hash,
-                settled: disk.settled.is_some() && disk.settled == reference,
+                settled: sound && disk.settled.is_some() && disk.settled == reference,
                 pending: 0,
                 waiting: None,
             },
@@ -265,7 +273,7 @@ impl World {
                     .then(|| "nobody has part 2 of \"film\"".to_string()),
             },
             refused_view: None,
-            failure: None,
+            failure: (!sound).then(|| "a record is torn".to_string()),
         }
     }
 
@@ -527,7 +535,9 @@ impl World {
         let Some(place) = self.places.get(&ordinal).filter(|p| p.up) else {
             return;
         };
-        let Some(disk) = &place.disk else { return };
+        let Some(disk) = place.disk.as_ref().filter(|d| !self.failed.contains(&d.id)) else {
+            return;
+        };
         let Some(view) = disk.view.clone() else {
             return;
         };

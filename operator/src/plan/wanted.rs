@@ -181,6 +181,7 @@ impl Choice<'_, '_> {
                         member.disk = report.disk;
                         places::record_replacement(cluster, old, &mut member);
                     }
+                    Seen::Failed => continue,
                     Seen::Silent if self.long_silent(member.ordinal) => continue,
                     Seen::Silent => {}
                 }
@@ -297,6 +298,10 @@ impl Choice<'_, '_> {
                     out.push((member.ordinal, member.out || goal.is_some_and(|g| g.out)))
                 }
                 Seen::Here(_) => {}
+                // Nothing comes back from such a disk by waiting.
+                Seen::Failed => {
+                    out.push((member.ordinal, member.out || goal.is_some_and(|g| g.out)))
+                }
                 Seen::OtherDisk(report) => {
                     member.disk = report.disk;
                     match goal.filter(|goal| goal.disk == member.disk) {
@@ -356,7 +361,12 @@ impl Choice<'_, '_> {
             .filter(|disk| cluster.spec.replace == Some(*disk));
         let what = match given_up {
             Some(disk) => format!("the disk of {name} ({disk}) cannot be given up"),
-            None => format!("{name} is gone for long and cannot be repaired around"),
+            None => match cluster.report(ordinal).and_then(|r| r.failure.as_ref()) {
+                Some(failure) => format!(
+                    "the disk of {name} is broken ({failure}) and cannot be repaired around"
+                ),
+                None => format!("{name} is gone for long and cannot be repaired around"),
+            },
         };
         let left = without.live().count();
         if left < usize::from(without.replication) {

@@ -70,13 +70,7 @@ impl Store {
     pub async fn chunk_verify(&self, id: ChunkId) -> Result<ChunkMeta, ChunkError> {
         let store = self.clone();
         joined(tokio::task::spawn_blocking(move || {
-            let result = store.read_settled(id, |entry| verify(&store, entry));
-            if let Err(ChunkError::Store(StoreError::Io(why))) = &result {
-                tracing::error!("chunk {id} cannot be read and counts as missing: {why}");
-                let _turn = store.shared().turn(id);
-                store.submit_blocking(Manner::Frees, move |txn| txn.lose_chunk(id))?;
-            }
-            result
+            store.read_settled(id, |entry| verify(&store, entry))
         }))
         .await
     }
@@ -230,18 +224,20 @@ impl Store {
         let why = match &file {
             None => "its file is gone",
             Some(file) => {
-                match examine(file, &entry.meta, entry.length)
-                    .map_err(|e| failed("reading", &at, &e))?
-                {
-                    Health::Whole => return Ok(entry.meta),
-                    Health::TailBroken => {
+                let health =
+                    readable(self, id).and_then(|()| examine(file, &entry.meta, entry.length));
+                match health {
+                    Ok(Health::Whole) => return Ok(entry.meta),
+                    Ok(Health::TailBroken) => {
                         tracing::warn!(
                             "the tail of chunk {id} is damaged; written anew from its payload"
                         );
                         rewrite(self, file, &entry.meta)?;
                         return Ok(entry.meta);
                     }
-                    Health::PayloadBroken => "its bytes are not those that were written",
+                    Ok(Health::PayloadBroken) => "its bytes are not those that were written",
+                    Err(e) if is_lost(&e) => "the disk cannot read it",
+                    Err(e) => return Err(failed("reading", &at, &e).into()),
                 }
             }
         };
@@ -286,15 +282,17 @@ fn read(
     let Look::Good(file) = open(store, &entry)? else {
         return Ok(Look::Doubt);
     };
-    let at = path(&store.shared().dir, entry.meta.id);
-    let io = |e: std::io::Error| ChunkError::from(failed("reading", &at, &e));
-    let Some(hashes) = read_hashes(&file, &entry.meta).map_err(io)? else {
-        return Ok(Look::Doubt);
-    };
     let start = u64::from(blocks.start) * BLOCK_BYTES as u64;
     let end = (u64::from(blocks.end) * BLOCK_BYTES as u64).min(u64::from(entry.meta.size));
     let mut data = vec![0; end.saturating_sub(start) as usize];
-    file.read_exact_at(&mut data, start).map_err(io)?;
+    let found = readable(store, entry.meta.id)
+        .and_then(|()| read_hashes(&file, &entry.meta))
+        .and_then(|hashes| file.read_exact_at(&mut data, start).map(|()| hashes));
+    let hashes = match found {
+        Ok(Some(hashes)) => hashes,
+        Ok(None) => return Ok(Look::Doubt),
+        Err(e) => return in_doubt(store, &entry, &e),
+    };
     let wanted = &hashes[blocks.start as usize..blocks.end as usize];
     let right = data
         .chunks(BLOCK_BYTES)
@@ -314,9 +312,54 @@ fn verify(store: &Store, entry: ChunkEntry) -> Result<Look<ChunkMeta>, ChunkErro
     let Look::Good(file) = open(store, &entry)? else {
         return Ok(Look::Doubt);
     };
-    let at = path(&store.shared().dir, entry.meta.id);
-    match examine(&file, &entry.meta, entry.length).map_err(|e| failed("reading", &at, &e))? {
-        Health::Whole => Ok(Look::Good(entry.meta)),
-        Health::TailBroken | Health::PayloadBroken => Ok(Look::Doubt),
+    let health =
+        readable(store, entry.meta.id).and_then(|()| examine(&file, &entry.meta, entry.length));
+    match health {
+        Ok(Health::Whole) => Ok(Look::Good(entry.meta)),
+        Ok(Health::TailBroken | Health::PayloadBroken) => Ok(Look::Doubt),
+        Err(e) => in_doubt(store, &entry, &e),
     }
+}
+
+/// A file that gives nothing back is in doubt as one that gives something wrong.
+fn in_doubt<R>(
+    store: &Store,
+    entry: &ChunkEntry,
+    e: &std::io::Error,
+) -> Result<Look<R>, ChunkError> {
+    if is_lost(e) {
+        return Ok(Look::Doubt);
+    }
+    let at = path(&store.shared().dir, entry.meta.id);
+    Err(failed("reading", &at, e).into())
+}
+
+/// Whether the disk says that it has lost what lay there. Other errors, too many open
+/// files for one, say nothing about the bytes.
+fn is_lost(e: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(e),
+        Some(Errno::IO | Errno::BADMSG | LOST_STRUCTURE)
+    )
+}
+
+/// What file systems of Linux say where they find their own structures damaged.
+#[cfg(target_os = "linux")]
+const LOST_STRUCTURE: rustix::io::Errno = rustix::io::Errno::UCLEAN;
+#[cfg(not(target_os = "linux"))]
+const LOST_STRUCTURE: rustix::io::Errno = rustix::io::Errno::IO;
+
+/// The error that a test gives to a chunk's file.
+#[cfg(test)]
+fn readable(store: &Store, id: ChunkId) -> std::io::Result<()> {
+    match *store.shared().pretended_lost.lock().unwrap() == Some(id) {
+        true => Err(rustix::io::Errno::IO.into()),
+        false => Ok(()),
+    }
+}
+
+#[cfg(not(test))]
+fn readable(_: &Store, _: ChunkId) -> std::io::Result<()> {
+    Ok(())
 }

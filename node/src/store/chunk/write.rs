@@ -159,8 +159,10 @@ fn place(
     may_enter: MayEnter,
 ) -> Result<(), ChunkError> {
     let shared = store.shared();
-    let known = shared.snapshot()?;
-    let known = records::chunk(&known, T::Chunks, meta.id)?;
+    let snapshot = shared.snapshot()?;
+    let known = records::chunk(&snapshot, T::Chunks, meta.id)?;
+    // The file of a damaged copy is about to be written over with a whole one.
+    let remains = records::chunk(&snapshot, T::Missing, meta.id)?.is_some();
     if let Some(known) = &known {
         if (known.meta.root, known.meta.size) != (meta.root, meta.size) {
             return Err(ChunkError::Conflict);
@@ -174,8 +176,9 @@ fn place(
         may_enter(txn.view().as_deref())?;
         txn.put_chunk(&ChunkEntry { meta, length })
     });
-    if entered.is_err() && known.is_none() && shared.failure().is_none() {
-        // Certainly not in the index, so it must not be on the disk either.
+    if entered.is_err() && known.is_none() && !remains && shared.failure().is_none() {
+        // Certainly not in the index, so it must not be on the disk either. What lies
+        // in the place of remains stays as they did: they may have been the last.
         if let Err(e) = crate::store::file::remove(shared, &to) {
             tracing::warn!("removing chunk {id}, which could not be indexed: {e}");
         }

@@ -140,6 +140,61 @@ async fn a_damaged_payload_is_never_given_out_and_the_chunk_counts_as_missing() 
 }
 
 #[tokio::test]
+async fn a_chunk_that_the_disk_cannot_read_counts_as_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let payload = noise(1, 200_000);
+    for (part, verified) in [(1, true), (2, false)] {
+        let meta = chunk(1, part, &payload);
+        put(&store, &meta, &payload).await.unwrap();
+        store.pretend_lost(Some(meta.id));
+        assert!(store.chunk_has(meta.id).await.unwrap().is_some());
+        let lost = match verified {
+            true => store.chunk_verify(meta.id).await.map(drop),
+            false => store.chunk_read(meta.id, 1..2).await.map(drop),
+        };
+        assert!(matches!(lost, Err(ChunkError::Damaged(_))), "{lost:?}");
+        assert_eq!(store.chunk_has(meta.id).await.unwrap(), None);
+        assert!(missing(&store).await.contains(&meta.id));
+        // The disk may be able to, later; and a whole copy takes its place.
+        store.pretend_lost(None);
+        let rest = store.chunk_read(meta.id, 1..2).await.unwrap();
+        assert_eq!(rest.data, payload[65_536..131_072]);
+        put(&store, &meta, &payload).await.unwrap();
+        store.chunk_verify(meta.id).await.unwrap();
+    }
+    assert_eq!(store.failure(), None);
+}
+
+#[tokio::test]
+async fn a_whole_copy_that_may_not_enter_leaves_what_there_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let payload = noise(1, 200_000);
+    let meta = chunk(1, 1, &payload);
+    put(&store, &meta, &payload).await.unwrap();
+    flip(&file_of(&store, meta.id), 5);
+    store.chunk_verify(meta.id).await.unwrap_err();
+    // Put together again, while the view changes.
+    let mut writer = store.chunk_writer(meta.clone(), Tier::Moves).unwrap();
+    writer.write(payload.clone().into()).await.unwrap();
+    let refused = writer
+        .finish_if(Box::new(|_| {
+            Err(StoreError::Refused("the view has changed".into()))
+        }))
+        .await;
+    assert!(refused.is_err());
+    assert_eq!(store.chunk_has(meta.id).await.unwrap(), None);
+    assert!(store.chunk_remains(meta.id).await.unwrap());
+    let rest = store.chunk_read(meta.id, 1..4).await.unwrap().data;
+    assert_eq!(rest, payload[65_536..], "these may be the last");
+    drop(store);
+    let store = open(dir.path());
+    let rest = store.chunk_read(meta.id, 1..4).await.unwrap().data;
+    assert_eq!(rest, payload[65_536..]);
+}
+
+#[tokio::test]
 async fn a_damaged_copy_outlives_a_start_until_a_whole_one_comes() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -22,8 +22,8 @@ pub struct Shape {
     pub replicas: u32,
     /// Size in the StatefulSet's claim template, which cannot be changed.
     pub claim_size: String,
-    /// How many pods may be evicted at once.
-    pub disruptions_allowed: u32,
+    /// How many pods may be unavailable, those counted that are so already.
+    pub may_be_unavailable: u32,
     /// The namespace that the operator runs in, where it is known.
     pub operator_namespace: Option<String>,
 }

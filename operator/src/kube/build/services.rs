@@ -67,7 +67,7 @@ pub fn budget(
     shape: &Shape,
     names: &Names,
 ) -> PodDisruptionBudget {
-    let allowed = i32::try_from(shape.disruptions_allowed).unwrap_or(i32::MAX);
+    let allowed = i32::try_from(shape.may_be_unavailable).unwrap_or(i32::MAX);
     PodDisruptionBudget {
         metadata: meta(cluster, names.own(), &wanted.image),
         spec: Some(PodDisruptionBudgetSpec {

@@ -26,7 +26,7 @@ fn objects(spec: &str) -> Objects {
     let shape = Shape {
         replicas: 4,
         claim_size: cluster.spec.storage.size.0.clone(),
-        disruptions_allowed: 1,
+        may_be_unavailable: 1,
         operator_namespace: Some("chord-system".into()),
     };
     build(&cluster, &wanted, &shape)

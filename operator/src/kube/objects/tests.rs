@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
+use chord_api::Ordinal;
 use serde_json::{Value, json};
 
 use super::*;
@@ -39,6 +40,33 @@ fn what_goes_wrong_first_is_the_failure_and_conflicts_are_told() {
     let told: Vec<_> = outcome.conditions.iter().map(|c| c.kind.as_str()).collect();
     assert_eq!(told, ["NameConflict"], "one of a kind");
     assert!(outcome.conditions[0].message.contains("Service files "));
+}
+
+#[test]
+fn pods_that_matter_to_nobody_do_not_use_up_the_budget() {
+    let pod = |ready: &str| {
+        let pod = json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}});
+        Arc::new(serde_json::from_value::<Pod>(pod).unwrap())
+    };
+    let seen = |ready: &[&str]| Seen {
+        pods: (0..)
+            .map(Ordinal)
+            .zip(ready.iter().map(|r| pod(r)))
+            .collect(),
+        ..Seen::default()
+    };
+    let all = seen(&["True", "True", "True"]);
+    assert_eq!(may_be_unavailable(1, 3, &all), 1);
+    assert_eq!(may_be_unavailable(0, 3, &all), 0);
+    let drained = seen(&["True", "True", "True", "False"]);
+    assert_eq!(may_be_unavailable(1, 4, &drained), 2);
+    assert_eq!(may_be_unavailable(0, 4, &drained), 0, "copies are missing");
+    assert_eq!(may_be_unavailable(1, 4, &all), 2, "one is not there yet");
+    let mut stopping = (*pod("True")).clone();
+    stopping.metadata.deletion_timestamp = Some(k8s_openapi::jiff::Timestamp::UNIX_EPOCH.into());
+    let mut going = all;
+    going.pods.insert(Ordinal(2), Arc::new(stopping));
+    assert_eq!(may_be_unavailable(1, 3, &going), 2);
 }
 
 /// What was asked: method, path, body.

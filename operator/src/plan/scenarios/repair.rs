@@ -62,6 +62,56 @@ fn with_too_few_members_nothing_is_given_up_until_a_node_is_added() {
 }
 
 #[test]
+fn a_disk_that_says_it_is_broken_is_repaired_around_at_once() {
+    let mut world = World::formed(spec(4, 3));
+    let disk = world.place(1).disk.as_ref().unwrap().id;
+    world.failed.insert(disk);
+    world.round();
+    let degraded = world.condition("Degraded");
+    assert!(
+        degraded.reason == "DiskFailed" && degraded.message.contains("a record is torn"),
+        "{degraded:?}"
+    );
+    world.work();
+    world.settle(3);
+    let member = |world: &World| world.view().stable().unwrap().member(Ordinal(1)).cloned();
+    assert!(member(&world).unwrap().out);
+    assert!(world.whole(), "the others have all copies");
+    let fresh = world.fresh_disk();
+    world.place(1).disk = Some(fresh);
+    world.settle(4);
+    assert!(!member(&world).unwrap().out);
+    assert!(world.whole());
+    assert_eq!(world.plan().status.phase, Phase::Ready);
+}
+
+#[test]
+fn two_broken_disks_stop_what_needs_their_votes() {
+    let mut world = World::formed(spec(4, 3));
+    for ordinal in [1, 2] {
+        let disk = world.place(ordinal).disk.as_ref().unwrap().id;
+        world.failed.insert(disk);
+    }
+    world.settle(3);
+    assert!(!is_joint(&world));
+    assert_eq!(world.condition("Degraded").reason, "RepairBlocked");
+    assert!(!world.condition("Ready").status, "two of three are silent");
+}
+
+#[test]
+fn a_broken_disk_does_not_join() {
+    let mut world = World::formed(spec(3, 3));
+    world.spec.nodes = 4;
+    world.round();
+    let disk = world.place(3).disk.as_ref().unwrap().id;
+    world.failed.insert(disk);
+    world.settle(5);
+    assert_eq!(world.members(), [0, 1, 2]);
+    let limited = &world.condition("ScalingLimited").message;
+    assert!(limited.contains("a record is torn"), "{limited}");
+}
+
+#[test]
 fn a_lost_disk_is_replaced_at_once() {
     let mut world = World::formed(spec(3, 3));
     let fresh = world.fresh_disk();

@@ -311,3 +311,24 @@ fn a_new_node_that_does_not_start_is_told_of() {
     assert_eq!(world.members(), [0, 1, 2, 3]);
     assert!(!world.condition("ScalingLimited").status);
 }
+
+#[test]
+fn below_a_member_every_ordinal_has_its_node() {
+    let mut world = World::formed(spec(5, 3));
+    world.spec.drained = [Ordinal(3)].into();
+    world.settle(10);
+    assert_eq!(world.members(), [0, 1, 2, 4]);
+    // Too full to let node 4 go, and somebody has stopped both.
+    world.capacity = KEYS as u64 * world.key_bytes * 100 / 94;
+    world.spec.nodes = 3;
+    for ordinal in [3, 4] {
+        world.place(ordinal).wanted = false;
+        world.place(ordinal).up = false;
+    }
+    world.round();
+    let slots: Vec<u32> = world.plan().slots.keys().map(|o| o.0).collect();
+    assert_eq!(slots, [0, 1, 2, 3, 4], "a StatefulSet knows no gaps");
+    world.settle(3);
+    assert_eq!(world.members(), [0, 1, 2, 4]);
+    assert!(world.condition("Ready").status);
+}

@@ -90,6 +90,26 @@ fn a_node_that_is_not_heard_while_another_one_is_restarted_is_left_alone() {
 }
 
 #[test]
+fn a_node_that_is_stopped_for_ever_does_not_keep_others_from_being_healed() {
+    let mut world = World::formed(spec(5, 3));
+    // Its machine is gone, so nobody says that its pod has ended.
+    world.place(1).up = false;
+    world.terminating = [Ordinal(1)].into();
+    world.spec.revision = "r2".into();
+    world.place(4).up = false;
+    assert_eq!(restarted(&mut world, 1), [Ordinal(4)]);
+    // Given up, it does not keep the others from their settings either.
+    world.now += world.spec.repair_after_ms;
+    world.settle(4);
+    let table = world.view().stable().unwrap();
+    assert!(table.member(Ordinal(1)).unwrap().out);
+    world.settle(6);
+    for ordinal in [0, 2, 3, 4] {
+        assert_eq!(world.place(ordinal).revision, "r2", "node {ordinal}");
+    }
+}
+
+#[test]
 fn nothing_but_broken_nodes_is_restarted_within_a_change_or_before_the_cluster_is_formed() {
     let mut world = World::new(spec(3, 3));
     world.round();
