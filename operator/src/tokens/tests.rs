@@ -20,7 +20,7 @@ const FULLEST: f64 = 1.10;
 const MOVED: f64 = 1.05;
 /// The same for nodes of different size where the smallest have a few tokens only: 4
 /// of the usual 16. With 64 tokens they keep to the bounds of the others.
-const FULLEST_COARSE: f64 = 1.15;
+const FULLEST_COARSE: f64 = 1.45;
 /// The same where weights leave hardly a choice.
 const FULLEST_CRAMPED: f64 = 1.45;
 const MOVED_CRAMPED: f64 = 1.10;
