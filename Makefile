@@ -31,7 +31,7 @@ e2e: ## the suites on a real Kubernetes
 
 soak: ## the simulations and the rings of real nodes in their long form: SEEDS=1000
 	CHORD_SEEDS=$(SEEDS) CHORD_PLAN_SEEDS=$(SEEDS) SEEDS=$(SEEDS) MODELS=all CHORD_PLACEMENT=long \
-		$(CARGO) test --release --workspace --lib --locked -- --nocapture sim ring:: tokens::
+		$(CARGO) test --release --lib --locked -p chord-ring -p chord-register -p chord-placement -p chord-planner -- --nocapture
 	RINGS=all $(CARGO) test --release -p chord-node --test rings --locked -- --nocapture --test-threads 1
 
 bench: ## figures of the data path, to target/bench

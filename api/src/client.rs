@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::report::NodeReport;
-use crate::view::View;
+use chord_types::report::NodeReport;
+use chord_types::view::View;
 
 /// The header that carries the cluster's secret: `Authorization: Bearer …`.
 pub fn bearer(secret: &str) -> String {

@@ -17,10 +17,10 @@ use crate::http::{
     DrainRequest, FileExists, FileList, LocalFiles, ReplaceRequest, RingState, ScaleRequest,
     Successor, Verification, Where,
 };
-use crate::name::FileName;
 use crate::problem::{Kind, ProblemBody};
-use crate::report::NodeStatus;
-use crate::view::View;
+use crate::status::NodeStatus;
+use chord_types::name::FileName;
+use chord_types::view::View;
 
 use self::values::META;
 pub use self::values::{FileInfo, GetOptions, ListQuery, PutOptions, Stored};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::view::{Epoch, Ordinal};
+use chord_types::view::{Epoch, Ordinal};
 
 /// `GET /files`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

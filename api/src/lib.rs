@@ -8,18 +8,7 @@
 pub mod client;
 pub mod files;
 pub mod http;
-pub mod id;
 pub mod listen;
-pub mod manifest;
-pub mod name;
 pub mod parent;
-pub mod placement;
 pub mod problem;
-pub mod report;
-pub mod view;
-
-pub use id::{Id, Token};
-pub use manifest::{ChunkId, ChunkRef, Manifest, UploadId};
-pub use name::FileName;
-pub use placement::Placement;
-pub use view::{ClusterUid, DiskId, Epoch, Member, Ordinal, Table, Tables, View};
+pub mod status;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
-use chord_api::FileName;
+use chord_types::FileName;
 use futures::StreamExt;
 use reqwest::{RequestBuilder, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use chord_api::FileName;
 use chord_api::http::{Successor, Where};
+use chord_types::FileName;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::client::Http;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chord_api::Ordinal;
+use chord_types::Ordinal;
 use clap::{Parser, ValueEnum};
 
 /// One storage node of a chord cluster.

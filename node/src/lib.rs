@@ -14,8 +14,7 @@ pub mod http;
 pub mod local;
 pub mod node;
 pub mod peer;
-pub mod register;
-pub mod ring;
+pub mod registers;
 pub mod store;
 #[cfg(test)]
 mod testing;

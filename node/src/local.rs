@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
-use chord_api::http::{PlacedPiece, RingPeer, RingState, Successor, Where};
-use chord_api::name::MAX_NAME_BYTES;
+use chord_api::http::{PlacedPiece, RingPeer, RingState, Successor, VnodeState, Where};
 use chord_api::problem::{Kind, Problem};
-use chord_api::report::{MemberStatus, NodeStatus};
-use chord_api::{FileName, Id, Ordinal, View};
+use chord_api::status::{MemberStatus, NodeStatus};
+use chord_ring::{Host, Peer, Vnode};
+use chord_types::name::MAX_NAME_BYTES;
+use chord_types::{Epoch, FileName, Id, Ordinal, View};
 
 use crate::http::Local;
 use crate::node::Node;
-use crate::register::drive;
+use crate::registers::drive;
 use crate::store::{ReadTxn, StoreError};
 use crate::workers::ring::lookup;
 
@@ -101,6 +102,31 @@ fn part_of(name: &str) -> Option<(FileName, u32)> {
     (stem.part(part) == name).then_some((stem, part))
 }
 
+/// The ring's pointers as `GET /ring` shows them.
+fn pointers(
+    ring: &Host,
+    node: Ordinal,
+    epoch: Option<Epoch>,
+    name: impl Fn(Ordinal) -> String,
+) -> RingState {
+    let peer = |p: &Peer| RingPeer {
+        id: p.id.to_string(),
+        node: name(p.ordinal),
+    };
+    let vnode = |v: &Vnode| VnodeState {
+        id: v.me().id.to_string(),
+        state: if v.is_member() { "member" } else { "joining" }.to_string(),
+        predecessor: v.pred().as_ref().map(peer),
+        successors: v.successors().iter().map(peer).collect(),
+        fingers: v.fingers().map(peer).collect(),
+    };
+    RingState {
+        node: name(node),
+        epoch,
+        vnodes: ring.vnodes().map(vnode).collect(),
+    }
+}
+
 impl Local for Own {
     async fn list_files(
         &self,
@@ -140,7 +166,7 @@ impl Local for Own {
         if let Ok(whole) = FileName::new(name) {
             let held = store
                 .read(move |txn| {
-                    let live = |found: Option<(_, crate::register::Value)>| {
+                    let live = |found: Option<(_, chord_register::Value)>| {
                         found.is_some_and(|(_, value)| value.current.is_some())
                     };
                     Ok(live(txn.register(&whole)?) || live(txn.hint(&whole)?))
@@ -216,7 +242,9 @@ impl Local for Own {
     async fn ring(&self) -> RingState {
         let epoch = self.node.current().map(|c| c.reference.epoch);
         let ring = self.node.ring.lock().unwrap_or_else(|p| p.into_inner());
-        ring.snapshot(epoch, |ordinal| self.node.name_of(ordinal))
+        pointers(&ring, self.node.ordinal, epoch, |ordinal| {
+            self.node.name_of(ordinal)
+        })
     }
 
     async fn view(&self) -> Option<View> {
@@ -493,7 +521,7 @@ impl Own {
     }
 
     /// Whether an upload is expected to be garbage.
-    fn garbage(&self, name: &FileName, upload: chord_api::UploadId) -> bool {
+    fn garbage(&self, name: &FileName, upload: chord_types::UploadId) -> bool {
         self.node
             .reap
             .lock()

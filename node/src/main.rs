@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use chord_api::ClusterUid;
 use chord_node::config::{Args, Durability};
 use chord_node::files::coordinator::Coordinator;
 use chord_node::local::Own;
@@ -13,7 +12,8 @@ use chord_node::node::Node;
 use chord_node::peer::address::AddressBook;
 use chord_node::peer::client::PeerClient;
 use chord_node::store::{self, Store};
-use chord_node::{http, peer, ring};
+use chord_node::{http, peer};
+use chord_types::ClusterUid;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -87,7 +87,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
     };
     let peers = PeerClient::new(secret.clone(), book).context("cannot make an HTTP client")?;
     let boot = u32::try_from(store.boot()).unwrap_or(u32::MAX);
-    let host = ring::Host::new(ring::Config::new(boot, args.stabilize_every_ms), ordinal);
+    let host = chord_ring::Host::new(
+        chord_ring::Config::new(boot, args.stabilize_every_ms),
+        ordinal,
+    );
     let clients = listen(args.client_listen).await?;
     let others = listen(args.peer_listen).await?;
     tracing::info!(name = %args.name, disk = %store.disk(), boot, clients = %args.client_listen, "started");

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chord_api::placement::Placements;
-use chord_api::report::{Copies, Inventory, NodeReport, Sync};
-use chord_api::view::{ViewHash, ViewRef};
-use chord_api::{ClusterUid, DiskId, FileName, Ordinal, UploadId, View};
+use chord_placement::Placements;
+use chord_types::report::{Copies, Inventory, NodeReport, Sync};
+use chord_types::view::{ViewHash, ViewRef};
+use chord_types::{ClusterUid, DiskId, FileName, Ordinal, UploadId, View};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::Args;
@@ -19,11 +19,10 @@ use crate::http::Metrics;
 use crate::peer::client::{PeerClient, PeerError};
 use crate::peer::ring::{Guard, Roll};
 use crate::peer::wire::{Answer, Call, Header, Refusal, Request};
-use crate::register::OpId;
-use crate::register::turns::Turns;
-use crate::ring;
+use crate::registers::turns::Turns;
 use crate::store::Store;
 use crate::workers::Workers;
+use chord_register::OpId;
 
 /// Bytes of chunks that uploads may hold in memory together.
 const UPLOAD_MEMORY: usize = 192 << 20;
@@ -68,7 +67,7 @@ pub struct Node {
     pub cluster: ClusterUid,
     pub store: Store,
     pub peers: PeerClient,
-    pub ring: Mutex<ring::Host>,
+    pub ring: Mutex<chord_ring::Host>,
     pub ring_guard: Guard,
     pub workers: Workers,
     pub metrics: Metrics,
@@ -139,7 +138,7 @@ impl Node {
         secret: String,
         store: Store,
         peers: PeerClient,
-        ring: ring::Host,
+        ring: chord_ring::Host,
     ) -> Arc<Node> {
         let held = store
             .view()
@@ -260,8 +259,8 @@ impl Node {
         // them all out at once would need room that a full disk does not have.
         // Rule 3: a range that is lost, or that is gained anew, votes with nothing
         // of what lies here from before; the old contents become hints.
-        let keeps = move |key: &chord_api::Id| {
-            let owns = |p: &chord_api::Placement| p.owners(key).any(|m| m.disk == me);
+        let keeps = move |key: &chord_types::Id| {
+            let owns = |p: &chord_placement::Placement| p.owners(key).any(|m| m.disk == me);
             if owns(&after.placements.old) {
                 return true;
             }
@@ -432,7 +431,7 @@ impl Node {
         let current = self.current();
         let reference = current.as_ref().map(|c| c.reference);
         let none = ViewRef {
-            epoch: chord_api::Epoch(0),
+            epoch: chord_types::Epoch(0),
             hash: ViewHash::NONE,
         };
         let at = reference.unwrap_or(none);
@@ -469,7 +468,7 @@ impl Node {
                 }),
             copies: copies.map_or(
                 Copies {
-                    epoch: chord_api::Epoch(0),
+                    epoch: chord_types::Epoch(0),
                     complete: false,
                     missing: 0,
                     unrepaired: 0,
@@ -510,7 +509,7 @@ mod tests {
         let view = all.form(1).await;
         let node = &all.nodes[0];
         let many = 3000u64;
-        let at = |counter| crate::register::Ballot {
+        let at = |counter| chord_register::Ballot {
             epoch: view.epoch,
             counter,
             member: node.ordinal,
@@ -521,7 +520,7 @@ mod tests {
         let filled = node.store.transact_alone(move |txn| {
             for n in 0..many {
                 txn.set_promise(&name(n), promised)?;
-                txn.set_register(&name(n), accepted, &crate::register::Value::default())?;
+                txn.set_register(&name(n), accepted, &chord_register::Value::default())?;
             }
             Ok(())
         });
@@ -541,7 +540,7 @@ mod tests {
         all.form(1).await;
         let node = &all.nodes[0];
         *node.copies.lock().unwrap() = Some(Copies {
-            epoch: chord_api::Epoch(1),
+            epoch: chord_types::Epoch(1),
             complete: true,
             missing: 0,
             unrepaired: 0,

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chord_api::manifest::{Root, chunk_key};
 use chord_api::problem::Problem;
-use chord_api::{ChunkId, ClusterUid, FileName, Member, Table, Token, UploadId, View};
+use chord_types::blocks::Root;
+use chord_types::manifest::chunk_key;
+use chord_types::{ChunkId, ClusterUid, FileName, Member, Table, Token, UploadId, View};
 use clap::Parser;
 
 use crate::config::Args;
@@ -16,9 +17,8 @@ use crate::files::{Put, PutDone};
 use crate::node::Node;
 use crate::peer::address::AddressBook;
 use crate::peer::client::PeerClient;
-use crate::register::Condition;
-use crate::ring;
 use crate::store::{ChunkMeta, ChunkWriter, Durability, Options, Store, Tier};
+use chord_register::Condition;
 
 const SECRET: &str = "a secret of the tests";
 const UID: &str = "0b0c6a1e-1111-4222-8333-444444444444";
@@ -119,7 +119,7 @@ impl Nodes {
         .unwrap();
         let ordinal = args.ordinal().unwrap();
         let peers = PeerClient::new(SECRET.into(), AddressBook::file(book)).unwrap();
-        let host = ring::Host::new(ring::Config::new(1, 1000), ordinal);
+        let host = chord_ring::Host::new(chord_ring::Config::new(1, 1000), ordinal);
         Node::new(args, ordinal, SECRET.into(), store, peers, host)
     }
 

@@ -6,11 +6,12 @@
 mod support;
 
 use chord_api::client::bearer;
-use chord_api::view::ViewHash;
-use chord_api::{ClusterUid, DiskId, Epoch, Id, Ordinal, Token, View};
 use chord_node::peer::ring::MAX_BODY;
-use chord_node::peer::wire::{RING_VERSION, Refusal, RingExchange};
-use chord_node::ring::{Envelope, Message, Peer, RequestId};
+use chord_node::peer::wire::Refusal;
+use chord_ring::wire::{RING_VERSION, RingExchange};
+use chord_ring::{Envelope, Message, Peer, RequestId};
+use chord_types::view::ViewHash;
+use chord_types::{ClusterUid, DiskId, Epoch, Id, Ordinal, Token, View};
 use reqwest::StatusCode;
 use support::{Cluster, SECRET, UID};
 

@@ -11,7 +11,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use chord_api::problem::ProblemBody;
-use chord_api::{ClusterUid, Id, View};
+use chord_types::{ClusterUid, Id, View};
 use rustix::process::{Pid, Signal, kill_process};
 use support::ring::CALM;
 use support::{Cluster, UID};

@@ -7,5 +7,3 @@ pub mod crd;
 pub mod kube;
 pub mod local;
 pub mod nodes;
-pub mod plan;
-pub mod tokens;

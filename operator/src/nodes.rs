@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chord_api::client::{NodeClient, NodeError};
-use chord_api::report::NodeReport;
-use chord_api::view::ViewRef;
-use chord_api::{Ordinal, View};
+use chord_types::report::NodeReport;
+use chord_types::view::ViewRef;
+use chord_types::{Ordinal, View};
 use futures::StreamExt;
 
-use crate::plan::Stored;
+use chord_planner::plan::Stored;
 
 /// How many nodes are asked at the same time.
 const AT_ONCE: usize = 32;
@@ -179,9 +179,9 @@ pub async fn push_view(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chord_api::report::{Copies, Inventory, Space, Sync};
-    use chord_api::view::ViewHash;
-    use chord_api::{ClusterUid, DiskId, Epoch, Member, Table, Token};
+    use chord_types::report::{Copies, Inventory, Space, Sync};
+    use chord_types::view::ViewHash;
+    use chord_types::{ClusterUid, DiskId, Epoch, Member, Table, Token};
 
     fn report(view: Option<ViewRef>) -> NodeReport {
         let none = ViewRef {

@@ -1,9 +1,10 @@
 //! `chord scale`, `drain` and `replace`: changing by hand what is wanted. Whoever
 //! runs the cluster does it under its own safety; these only ask.
 
-use chord_api::DiskId;
 use chord_api::http::{DrainRequest, ReplaceRequest, ScaleRequest};
-use chord_api::report::{MemberStatus, NodeReport};
+use chord_api::status::MemberStatus;
+use chord_types::DiskId;
+use chord_types::report::NodeReport;
 use kube::ResourceExt;
 use serde_json::json;
 

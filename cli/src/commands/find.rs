@@ -28,8 +28,8 @@ fn lines(found: &Successor, verbose: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chord_api::Epoch;
     use chord_api::http::RingPeer;
+    use chord_types::Epoch;
 
     #[test]
     fn hops_are_said_to_those_who_ask() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chord_api::report::{MemberStatus, NodeStatus};
+use chord_api::status::{MemberStatus, NodeStatus};
 use chord_operator::local::files::NodeLine;
 
 use super::status::{percent, supervised};

@@ -1,7 +1,7 @@
 //! `chord rm`.
 
-use chord_api::FileName;
 use chord_api::files::{FilesClient, ListQuery};
+use chord_types::FileName;
 use futures::StreamExt;
 
 use super::AT_ONCE;

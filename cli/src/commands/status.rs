@@ -2,7 +2,7 @@
 //! asked, what follows from their reports.
 
 use chord_api::files::FilesClient;
-use chord_api::report::{MemberStatus, NodeStatus};
+use chord_api::status::{MemberStatus, NodeStatus};
 use chord_operator::crd::ChordClusterStatus;
 use chord_operator::crd::status::{StorageStatus, ViewStatus};
 use chord_operator::crd::units::human_bytes;

@@ -1,8 +1,8 @@
 //! `chord verify`: every copy checked against its checksum.
 
-use chord_api::FileName;
 use chord_api::files::ListQuery;
 use chord_api::http::Verification;
+use chord_types::FileName;
 use futures::StreamExt;
 use serde::Serialize;
 

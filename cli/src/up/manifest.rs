@@ -8,7 +8,7 @@ use chord_operator::crd::to_plan::cluster_uid;
 use chord_operator::crd::{
     BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, ManifestErrors, REPLACE_ANNOTATION, schema,
 };
-use chord_operator::plan;
+use chord_planner::plan;
 use http::StatusCode;
 use kube::ResourceExt;
 

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_api::Ordinal;
 use chord_operator::crd::to_plan::cluster_uid;
 use chord_operator::crd::{ChordCluster, NodeSettings};
 use chord_operator::local::files::{DesiredSlot, NodeProcess, Nodes as NodesFile, Slots};
+use chord_types::Ordinal;
 use kube::ResourceExt;
 
 use super::folder::Folder;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chord_api::FileName;
 use chord_api::files::FilesClient;
 use chord_api::problem::Kind;
+use chord_types::FileName;
 use futures::StreamExt;
 use tokio::sync::watch;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_api::Ordinal;
 use chord_operator::local::files::{Nodes as NodesFile, read_json};
+use chord_types::Ordinal;
 
 use super::folder::Folder;
 use super::manifest::{decide, tests::manifest};

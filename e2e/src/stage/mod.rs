@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chord_api::View;
 use chord_api::files::FilesClient;
+use chord_types::View;
 use serde_json::Value;
 
 use crate::client::Http;

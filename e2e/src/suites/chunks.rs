@@ -204,7 +204,7 @@ async fn odd_names(ctx: &Ctx, http: &Http) -> Result<()> {
         ensure!(listed.contains(*name), "{name:?} is not listed");
         http.get(name, &content).await?;
         // The same file by query, in both spellings of a blank.
-        let query = chord_api::FileName::new(*name)?.to_query();
+        let query = chord_types::FileName::new(*name)?.to_query();
         for query in [query.clone(), query.replace("%20", "+")] {
             let answer = http.ask("GET", &format!("/file?name={query}")).await?;
             ensure!(

@@ -1,7 +1,7 @@
 //! Three copies of everything, exactly: missing ones come back, superfluous ones go.
 
 use anyhow::{Context, Result, ensure};
-use chord_api::{Member, Ordinal};
+use chord_types::{Member, Ordinal};
 use serde_json::json;
 
 use super::{Ctx, names};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use chord_api::{DiskId, Epoch, Ordinal, View};
+use chord_types::{DiskId, Epoch, Ordinal, View};
 use serde_json::json;
 use tokio::task::JoinHandle;
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use chord_api::http::{FileList, Verification};
 use chord_api::problem::{Kind, Problem};
-use chord_api::{FileName, Manifest};
+use chord_types::{FileName, Manifest};
 
 use super::{Body, Files, ListQuery, Put, PutDone};
 use crate::node::Node;
-use crate::register::condition::Verdict;
-use crate::register::drive;
-use crate::register::proposer::{End, Proposer};
-use crate::register::value::Refusal;
-use crate::register::{Change, Condition, Outcome, Value};
+use crate::registers::drive;
+use chord_register::condition::Verdict;
+use chord_register::proposer::{End, Proposer};
+use chord_register::value::Refusal;
+use chord_register::{Change, Condition, Outcome, Value};
 
 /// The data path of one node.
 #[derive(Clone)]

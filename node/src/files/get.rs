@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chord_api::manifest::{BLOCK_BYTES, Body as Contents, PlacedChunk};
 use chord_api::problem::{Kind, Problem};
-use chord_api::{FileName, Manifest, Ordinal};
+use chord_types::blocks::BLOCK_BYTES;
+use chord_types::manifest::{Body as Contents, PlacedChunk};
+use chord_types::{FileName, Manifest, Ordinal};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
@@ -187,8 +188,9 @@ async fn fetch(node: &Arc<Node>, name: &FileName, piece: &Piece) -> Result<Bytes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chord_api::UploadId;
-    use chord_api::manifest::{ChunkRef, Root};
+    use chord_types::UploadId;
+    use chord_types::blocks::Root;
+    use chord_types::manifest::ChunkRef;
 
     fn manifest(sizes: &[u32]) -> Manifest {
         let chunks: Vec<ChunkRef> = sizes

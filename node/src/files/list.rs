@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chord_api::http::{FileEntry, FileList};
 use chord_api::problem::{Kind, Problem};
-use chord_api::{DiskId, FileName, Id};
+use chord_types::{DiskId, FileName, Id};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -19,7 +19,8 @@ use super::ListQuery;
 use crate::node::{Current, Node};
 use crate::peer::client::PeerError;
 use crate::peer::wire::{Answer, NameFile, NamesPage, Request};
-use crate::register::{Ballot, drive};
+use crate::registers::drive;
+use chord_register::Ballot;
 
 /// Names asked of one member at a time.
 const BATCH: u32 = 500;
@@ -249,8 +250,8 @@ async fn resolve(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::register::Value;
     use crate::testing::{Nodes, file};
+    use chord_register::Value;
 
     /// Names that collapse into one prefix, more than one page of a member.
     async fn collapses(stem: String) {

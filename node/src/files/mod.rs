@@ -17,10 +17,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use chord_api::http::{FileList, Verification};
 use chord_api::problem::Problem;
-use chord_api::{FileName, Manifest};
+use chord_types::{FileName, Manifest};
 use futures::stream::BoxStream;
 
-use crate::register::Condition;
+use chord_register::Condition;
 
 /// A body: pieces as they come. An `Err` ends it: the request was broken off, a
 /// digest does not match (in), or a copy could not be read to its end (out).

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chord_api::manifest::PlacedChunk;
 use chord_api::problem::{Kind, Problem};
-use chord_api::view::ViewRef;
-use chord_api::{DiskId, FileName};
+use chord_types::manifest::PlacedChunk;
+use chord_types::view::ViewRef;
+use chord_types::{DiskId, FileName};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -19,9 +19,9 @@ use crate::node::{Current, Node};
 use crate::peer::client::PeerError;
 use crate::peer::handle::{meta_of, store_chunk};
 use crate::peer::wire::{ChunkHeader, Header, Refusal, Request};
-use crate::register::drive::Ready;
-use crate::register::{Electorate, Voter};
+use crate::registers::drive::Ready;
 use crate::store::Tier;
+use chord_register::{Electorate, Voter};
 
 /// Tries to place one chunk before the upload is given up.
 const CHUNK_TRIES: u32 = 40;

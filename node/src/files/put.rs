@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chord_api::manifest::{Body as Contents, ChunkRef, PlacedChunk, chunk_key};
 use chord_api::problem::{Kind, Problem};
-use chord_api::{ChunkId, DiskId, FileName, Id, UploadId, View};
+use chord_types::manifest::{Body as Contents, ChunkRef, PlacedChunk, chunk_key};
+use chord_types::{ChunkId, DiskId, FileName, Id, UploadId, View};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio_util::task::AbortOnDropHandle;
@@ -24,10 +24,10 @@ use super::{Body, Put, PutDone};
 use crate::node::{Current, Node, now_ms};
 use crate::peer::handle::root_of;
 use crate::peer::wire::Request;
-use crate::register::drive::{self, Ready};
-use crate::register::proposer::Proposer;
-use crate::register::{Change, Electorate, NewFile, Outcome, Pending};
+use crate::registers::drive::{self, Ready};
 use crate::store::StoreError;
+use chord_register::proposer::Proposer;
+use chord_register::{Change, Electorate, NewFile, Outcome, Pending};
 
 /// Files up to this many bytes live in their register.
 pub const INLINE_BYTES: usize = 32 * 1024;
@@ -335,8 +335,8 @@ mod tests {
     use super::*;
     use crate::files::Files;
     use crate::files::coordinator::Coordinator;
-    use crate::register::Condition;
     use crate::testing::{Nodes, file, request};
+    use chord_register::Condition;
 
     #[tokio::test]
     async fn an_owner_that_hangs_does_not_keep_the_memory_of_uploads() {
@@ -393,7 +393,7 @@ mod tests {
         let gone = files.delete(&file("never"), Condition::default()).await;
         assert_eq!(gone.unwrap_err().kind, Kind::NotFound);
         let any = Condition {
-            if_match: Some(crate::register::Tags::Any),
+            if_match: Some(chord_register::Tags::Any),
             ..Condition::default()
         };
         let gone = files.delete(&file("never"), any).await;

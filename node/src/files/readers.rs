@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use chord_api::UploadId;
+use chord_types::UploadId;
 
 /// How long a reader keeps a version that was replaced; a client that is slower
 /// has its download broken off.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use chord_api::manifest::{Body as Contents, PlacedChunk};
-use chord_api::{ChunkId, FileName, Manifest};
+use chord_types::manifest::{Body as Contents, PlacedChunk};
+use chord_types::{ChunkId, FileName, Manifest};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::peer::wire::Request;
 
 /// Tells every member something that needs no answer.
-pub async fn tell(node: &Arc<Node>, request: impl Fn(&chord_api::Member) -> Request) {
+pub async fn tell(node: &Arc<Node>, request: impl Fn(&chord_types::Member) -> Request) {
     let Some(current) = node.current() else {
         return;
     };

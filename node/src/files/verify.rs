@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use chord_api::http::{CopyCheck, Verification};
 use chord_api::problem::{Kind, Problem};
-use chord_api::{FileName, Id};
+use chord_types::{FileName, Id};
 use futures::StreamExt;
 
 use crate::node::Node;
 use crate::peer::wire::{Answer, ChunkState, Request};
-use crate::register::{Electorate, drive};
+use crate::registers::drive;
+use chord_register::Electorate;
 
 /// Copies that are checked at a time.
 const AT_ONCE: usize = 8;

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName};
 use chord_api::problem::Problem;
 
 use super::problem::invalid;
-use crate::register::condition::{Condition, Tag, Tags};
+use chord_register::condition::{Condition, Tag, Tags};
 
 /// All four preconditions of a request.
 pub(super) fn parse(headers: &HeaderMap) -> Result<Condition, Problem> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
-use chord_api::FileName;
 use chord_api::problem::Problem;
+use chord_types::FileName;
 use tokio::sync::Semaphore;
 
 use super::conditions;

@@ -9,7 +9,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use chord_api::problem::{Kind, Problem};
-use chord_api::{FileName, Manifest};
+use chord_types::{FileName, Manifest};
 
 use super::body::Exact;
 use super::problem::{VERSION, quoted};
@@ -17,7 +17,7 @@ use super::range::{Wanted, wanted};
 use super::{conditions, meta};
 use crate::files::Files;
 use crate::node::now_ms;
-use crate::register::condition::Verdict;
+use chord_register::condition::Verdict;
 
 /// The last second that an HTTP-date can say, in the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;

@@ -4,8 +4,8 @@ use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use chord_api::http::{RingState, Successor, Where};
 use chord_api::problem::Problem;
-use chord_api::report::NodeStatus;
-use chord_api::{FileName, Id, View};
+use chord_api::status::NodeStatus;
+use chord_types::{FileName, Id, View};
 
 /// This node's own knowledge; errors are ready to be answered.
 pub trait Local: Clone + Send + Sync + 'static {

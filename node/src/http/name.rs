@@ -3,9 +3,9 @@
 //! In a path the name is everything behind the prefix, taken from the raw URI:
 //! no segment is tidied, `/` and `%2F` are the same and `+` is a plus.
 
-use chord_api::FileName;
-use chord_api::name::BadName;
 use chord_api::problem::{Kind, Problem};
+use chord_types::FileName;
+use chord_types::name::BadName;
 
 use super::problem::invalid_name;
 use super::query::Query;

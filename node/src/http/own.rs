@@ -4,8 +4,8 @@
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
-use chord_api::Id;
 use chord_api::problem::{Kind, Problem};
+use chord_types::Id;
 use serde::Serialize;
 
 use super::body::Upload;

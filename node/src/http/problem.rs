@@ -4,8 +4,8 @@
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use chord_api::name::BadName;
 use chord_api::problem::{Kind, Problem, ProblemBody};
+use chord_types::name::BadName;
 
 /// The version of a file, in answers.
 pub(super) const VERSION: HeaderName = HeaderName::from_static("x-chord-version");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::{CONTENT_RANGE, ETAG, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
-use chord_api::FileName;
 use chord_api::problem::{Kind, Problem};
+use chord_types::FileName;
 use tokio::sync::Semaphore;
 
 use super::body::Upload;

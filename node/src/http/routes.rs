@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response};
-use chord_api::FileName;
 use chord_api::problem::{Kind, Problem};
+use chord_types::FileName;
 use futures::FutureExt;
 use tokio::sync::Semaphore;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use chord_api::Ordinal;
+use chord_types::Ordinal;
 use serde::Deserialize;
 
 /// The base URLs of one node.

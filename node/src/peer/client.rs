@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chord_api::client::bearer;
-use chord_api::manifest::Root;
-use chord_api::report::NodeReport;
-use chord_api::view::ViewRef;
-use chord_api::{ChunkId, DiskId, Ordinal, View};
+use chord_types::blocks::Root;
+use chord_types::report::NodeReport;
+use chord_types::view::ViewRef;
+use chord_types::{ChunkId, DiskId, Ordinal, View};
 use futures::{Stream, StreamExt};
 
 use super::address::{Address, AddressBook};
-use super::wire::{Call, ChunkHeader, Refusal, Reply, RingExchange};
+use super::wire::{Call, ChunkHeader, Refusal, Reply};
+use chord_ring::wire::RingExchange;
 
 /// How long one small exchange may take.
 pub const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -243,7 +244,7 @@ impl PeerClient {
         let response = self
             .send(holder, self.http.get(url).timeout(CHUNK_LIMIT))
             .await?;
-        let limit = hashes * 32 + blocks.len() * chord_api::manifest::BLOCK_BYTES;
+        let limit = hashes * 32 + blocks.len() * chord_types::blocks::BLOCK_BYTES;
         let mut body = collect(holder, response.bytes_stream(), limit, limit).await?;
         if body.len() < hashes * 32 {
             return Err(PeerError::Unreadable(
@@ -277,7 +278,7 @@ pub fn verify_blocks(
         .hashes
         .get(range.start as usize..range.end as usize)
         .unwrap_or_default();
-    let mut got = blocks.data.chunks(chord_api::manifest::BLOCK_BYTES);
+    let mut got = blocks.data.chunks(chord_types::blocks::BLOCK_BYTES);
     for hash in wanted {
         match got.next() {
             Some(block) if blake3::hash(block).as_bytes() == hash => {}

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chord_api::manifest::{BLOCK_BYTES, PlacedChunk};
-use chord_api::{DiskId, Ordinal};
+use chord_types::blocks::BLOCK_BYTES;
+use chord_types::manifest::PlacedChunk;
+use chord_types::{DiskId, Ordinal};
 use tokio::sync::Semaphore;
 
 use super::client::verify_blocks;

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use chord_api::manifest::{PlacedChunk, Root};
-use chord_api::{ChunkId, FileName, Id, Ordinal, View};
+use chord_types::blocks::Root;
+use chord_types::manifest::PlacedChunk;
+use chord_types::{ChunkId, FileName, Id, Ordinal, View};
 
 use super::wire::{
     Answer, Call, ChunkState, NameEntry, NameFile, NamesPage, Refusal, Reply, Request,
 };
 use crate::node::{Current, Node};
-use crate::register::acceptor::{Promise, Vote, accepts, grants};
-use crate::register::{Ballot, Value};
 use crate::store::{ChunkError, ChunkMeta, ChunkWriter, MayEnter, StoreError, Tier};
+use chord_register::acceptor::{Promise, Vote, accepts, grants};
+use chord_register::{Ballot, Value};
 
 /// The most names or chunks in one request.
 pub const MAX_BATCH: usize = 4096;
@@ -430,7 +431,7 @@ pub fn chunk_failed(error: ChunkError) -> Refusal {
 
 /// The root of a payload in pieces, without copying them together.
 pub fn root_of(pieces: &[bytes::Bytes]) -> Root {
-    let block = chord_api::manifest::BLOCK_BYTES;
+    let block = chord_types::blocks::BLOCK_BYTES;
     let mut hashes = Vec::new();
     let mut hasher = blake3::Hasher::new();
     let mut filled = 0usize;
@@ -458,8 +459,8 @@ pub fn root_of(pieces: &[bytes::Bytes]) -> Root {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use chord_api::manifest::chunk_key;
-    use chord_api::{ChunkId, UploadId};
+    use chord_types::manifest::chunk_key;
+    use chord_types::{ChunkId, UploadId};
 
     use crate::testing::{Nodes, file};
 
@@ -525,7 +526,7 @@ mod tests {
         assert!(matches!(ask(has()).await, Err(Refusal::Failed(_))));
         let ensure = Request::Ensure {
             name: file("a"),
-            chunk: chord_api::manifest::PlacedChunk {
+            chunk: chord_types::manifest::PlacedChunk {
                 id,
                 key,
                 size: meta[0].size,

@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
-use chord_api::{ChunkId, UploadId, View};
+use chord_types::{ChunkId, UploadId, View};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;

@@ -4,13 +4,13 @@
 //! disk it is meant for; a receiver of another view, or on another disk, says so
 //! and does nothing.
 
-use chord_api::manifest::PlacedChunk;
-use chord_api::view::ViewRef;
-use chord_api::{ChunkId, ClusterUid, DiskId, FileName, Ordinal, UploadId};
+use chord_types::manifest::PlacedChunk;
+use chord_types::view::ViewRef;
+use chord_types::{ChunkId, ClusterUid, DiskId, FileName, Ordinal, UploadId};
 use serde::{Deserialize, Serialize};
 
-use crate::register::acceptor::{Promise, Vote};
-use crate::register::{Ballot, Value};
+use chord_register::acceptor::{Promise, Vote};
+use chord_register::{Ballot, Value};
 
 /// The header of every request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,34 +175,4 @@ pub struct ChunkHeader {
     pub name: FileName,
     pub chunk: PlacedChunk,
     pub committed: bool,
-}
-
-/// The version of [`RingExchange`] that this program writes.
-pub const RING_VERSION: u16 = 2;
-/// The oldest that it reads: the one before exchanges had a version and a number.
-pub const RING_VERSION_OLDEST: u16 = 1;
-
-pub(super) fn unnumbered() -> u16 {
-    1
-}
-
-/// One exchange of the ring: its messages, and news that ride along. What a node
-/// makes of one is decided in [`super::ring`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RingExchange {
-    #[serde(default = "unnumbered")]
-    pub version: u16,
-    pub cluster: ClusterUid,
-    pub from: Ordinal,
-    pub disk: DiskId,
-    pub boot: u64,
-    /// Of a request, counted from 1 for each receiver and boot, so that a replay
-    /// can be told. In a response: that of its sender's last request to the receiver,
-    /// or 0.
-    #[serde(default)]
-    pub number: u64,
-    pub view: ViewRef,
-    /// Bytes that clients may still write here.
-    pub available: u64,
-    pub messages: Vec<crate::ring::Envelope>,
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use chord_api::FileName;
+use chord_types::FileName;
 use futures::stream::{BoxStream, StreamExt, unfold};
 
 use super::Store;

@@ -7,7 +7,7 @@
 use std::ops::Bound;
 use std::path::Path;
 
-use chord_api::{ChunkId, FileName, UploadId};
+use chord_types::{ChunkId, FileName, UploadId};
 use redb::{Database, ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -35,8 +35,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
-use chord_api::report::Space;
-use chord_api::{ChunkId, ClusterUid, DiskId, View};
+use chord_types::report::Space;
+use chord_types::{ChunkId, ClusterUid, DiskId, View};
 use redb::{Database, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 

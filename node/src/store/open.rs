@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use chord_api::view::BadView;
-use chord_api::{ClusterUid, DiskId, View};
+use chord_types::view::BadView;
+use chord_types::{ClusterUid, DiskId, View};
 use redb::Database;
 
 use super::meta::{Source, T, is_full, open_database, storage};

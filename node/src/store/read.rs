@@ -3,14 +3,14 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use chord_api::placement::Range;
-use chord_api::{ChunkId, FileName, Id, View};
+use chord_placement::Range;
+use chord_types::{ChunkId, FileName, Id, View};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
 
 use super::meta::{Source, Span, T, Visit, storage, table_get, table_scan};
 use super::records;
 use super::types::{ChunkMeta, Counts, KeyCursor, Listed, Page, Register, StoreError};
-use crate::register::{Ballot, Value};
+use chord_register::{Ballot, Value};
 
 type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
 

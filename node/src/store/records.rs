@@ -8,16 +8,16 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use chord_api::manifest::Body;
-use chord_api::placement::Range;
-use chord_api::{FileName, Id};
+use chord_placement::Range;
+use chord_types::manifest::Body;
+use chord_types::{FileName, Id};
 use serde::{Deserialize, Serialize};
 
 use super::meta::{
     Source, Span, T, name_of, name_prefix, prefix_end, unseal, unseal_bytes, with_prefix,
 };
 use super::types::{ChunkMeta, Counts, KeyCursor, Listed, ListedFile, Page, Register, StoreError};
-use crate::register::{Ballot, Value};
+use chord_register::{Ballot, Value};
 
 /// Bodies up to this stay in the head.
 pub(super) const IN_HEAD: usize = 256;
@@ -325,7 +325,7 @@ fn arc(range: &Range, after: Option<&KeyCursor>) -> Vec<Stretch> {
     let head = match past(&range.after) {
         Some(start) => Bound::Included(start),
         // Nothing lies between the last id and the end.
-        None => Bound::Excluded(vec![0xff; 21 + chord_api::name::MAX_NAME_BYTES]),
+        None => Bound::Excluded(vec![0xff; 21 + chord_types::name::MAX_NAME_BYTES]),
     };
     let tail = past(&range.upto).map_or(Bound::Unbounded, Bound::Excluded);
     let cursor = after.map(|(id, name)| (id, Bound::Excluded(key_row(id, name))));
@@ -417,7 +417,7 @@ pub(super) struct ChunkEntry {
 pub(super) fn chunk(
     source: &impl Source,
     table: T,
-    id: chord_api::ChunkId,
+    id: chord_types::ChunkId,
 ) -> Result<Option<ChunkEntry>, StoreError> {
     source.record(table, &super::meta::chunk_key(id))
 }
@@ -426,9 +426,9 @@ pub(super) fn chunk(
 pub(super) fn chunks(
     source: &impl Source,
     table: T,
-    after: Option<chord_api::ChunkId>,
+    after: Option<chord_types::ChunkId>,
     limit: usize,
-) -> Result<Page<ChunkMeta, chord_api::ChunkId>, StoreError> {
+) -> Result<Page<ChunkMeta, chord_types::ChunkId>, StoreError> {
     let after = after.map(super::meta::chunk_key);
     let start = after
         .as_ref()
@@ -450,7 +450,7 @@ pub(super) fn chunks_by_name(
     prefix: &[u8],
     after: Option<Vec<u8>>,
     limit: usize,
-) -> Result<Page<ChunkMeta, (FileName, chord_api::ChunkId)>, StoreError> {
+) -> Result<Page<ChunkMeta, (FileName, chord_types::ChunkId)>, StoreError> {
     let end = prefix_end(prefix);
     let range = with_prefix(prefix, after.as_deref(), end.as_deref());
     let item = |row: &[u8], _: &[u8]| {

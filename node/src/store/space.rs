@@ -8,7 +8,7 @@ use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chord_api::report::Space;
+use chord_types::report::Space;
 
 use super::types::{StoreError, Tier};
 

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::ops::Bound;
 use std::path::Path;
 
-use chord_api::ChunkId;
+use chord_types::ChunkId;
 
 use super::chunk::file::{Health, describe, examine, id_of, path};
 use super::dropped;

@@ -12,16 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use chord_api::manifest::{Body, Root};
-use chord_api::view::Member;
-use chord_api::{
+use chord_types::blocks::Root;
+use chord_types::manifest::Body;
+use chord_types::view::Member;
+use chord_types::{
     ChunkId, ClusterUid, DiskId, Epoch, FileName, Id, Manifest, Ordinal, Table, Token, UploadId,
     View,
 };
 use redb::backends::FileBackend;
 
 use super::*;
-use crate::register::{Ballot, Value};
+use chord_register::{Ballot, Value};
 
 /// Switches that make the database's file fail.
 #[derive(Clone, Debug, Default)]

@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use chord_api::placement::Range;
-use chord_api::{ChunkId, ClusterUid, FileName, Id, View};
+use chord_placement::Range;
+use chord_types::{ChunkId, ClusterUid, FileName, Id, View};
 use redb::{ReadableTableMetadata, Table, WriteTransaction};
 use serde::de::DeserializeOwned;
 
@@ -19,7 +19,7 @@ use super::meta::{
 };
 use super::records::{self, BodyRef, ChunkEntry, Head, key_row, of_key_row};
 use super::types::{ChunkMeta, Counts, Dropped, DroppedId, KeyCursor, Page, Register, StoreError};
-use crate::register::{Ballot, Value};
+use chord_register::{Ballot, Value};
 
 /// Rows looked at in one go while many are changed.
 const STEP: usize = 512;

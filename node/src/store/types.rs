@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use chord_api::manifest::Root;
-use chord_api::{ChunkId, ClusterUid, FileName, Id, UploadId, View};
+use chord_types::blocks::Root;
+use chord_types::{ChunkId, ClusterUid, FileName, Id, UploadId, View};
 use serde::{Deserialize, Serialize};
 
-use crate::register::{Ballot, Value};
+use chord_register::{Ballot, Value};
 
 /// The largest chunk that a disk takes; chunk sizes are chosen up to this.
 pub const MAX_CHUNK_BYTES: u32 = 64 * 1024 * 1024;
@@ -189,7 +189,7 @@ pub struct ChunkMeta {
 impl ChunkMeta {
     /// How many blocks it has.
     pub fn blocks(&self) -> u32 {
-        self.size.div_ceil(chord_api::manifest::BLOCK_BYTES as u32)
+        self.size.div_ceil(chord_types::blocks::BLOCK_BYTES as u32)
     }
 }
 

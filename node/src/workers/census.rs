@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chord_api::{FileName, Id};
+use chord_types::{FileName, Id};
 
 use crate::node::{Current, Node};
 

@@ -4,16 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chord_api::manifest::PlacedChunk;
 use chord_api::problem::Problem;
-use chord_api::{DiskId, FileName, Id, Member, Ordinal};
+use chord_types::manifest::PlacedChunk;
+use chord_types::{DiskId, FileName, Id, Member, Ordinal};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use crate::node::{Current, Node};
 use crate::peer::handle::MAX_BATCH;
 use crate::peer::wire::{Answer, Request};
-use crate::register::{Ballot, drive};
+use crate::registers::drive;
+use chord_register::Ballot;
 
 /// Which owners of a chunk have it, as they said.
 pub type Holders = BTreeMap<DiskId, bool>;

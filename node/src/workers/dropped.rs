@@ -9,15 +9,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chord_api::FileName;
 use chord_api::problem::{Kind, Problem};
+use chord_types::FileName;
 use futures::StreamExt;
 
 use super::migrator::NAME;
 use crate::files::Put;
 use crate::node::{Current, Node};
-use crate::register::{Condition, drive};
+use crate::registers::drive;
 use crate::store::{Dropped, StoreError};
+use chord_register::Condition;
 
 /// Names that failed in one pass and are remembered; past it the pass ends.
 const MAX_FAILED: usize = 1024;

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chord_api::FileName;
-use chord_api::manifest::PlacedChunk;
+use chord_types::FileName;
+use chord_types::manifest::PlacedChunk;
 
 use super::copies::{Agreement, ballots_agree, target_owners, who_has};
 use super::migrator::NAME;
 use crate::node::{Current, Node};
 use crate::peer::handle::owns;
-use crate::register::drive;
+use crate::registers::drive;
 
 const BATCH: usize = 128;
 /// Between two steps of what is in no hurry.

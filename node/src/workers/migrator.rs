@@ -9,15 +9,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chord_api::manifest::PlacedChunk;
-use chord_api::placement::Range;
-use chord_api::report::Sync;
-use chord_api::{FileName, Id};
+use chord_placement::Range;
+use chord_types::manifest::PlacedChunk;
+use chord_types::report::Sync;
+use chord_types::{FileName, Id};
 use futures::StreamExt;
 
 use super::copies::{Agreement, ballots_agree, ensure_chunks};
 use crate::node::{Current, Node};
-use crate::register::drive;
+use crate::registers::drive;
 use crate::store::{ChunkMeta, Register};
 
 /// Its name in the status.

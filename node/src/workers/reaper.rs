@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_api::manifest::PlacedChunk;
-use chord_api::placement::Range;
-use chord_api::{ChunkId, FileName, Id, UploadId};
+use chord_placement::Range;
+use chord_types::manifest::PlacedChunk;
+use chord_types::{ChunkId, FileName, Id, UploadId};
 
 use super::copies::{target_owners, who_has};
 use crate::node::{Current, Node};
 use crate::peer::handle::owns;
 use crate::peer::wire::{Answer, Request};
-use crate::register::drive;
-use crate::register::proposer::Proposer;
-use crate::register::{Change, Pending};
+use crate::registers::drive;
 use crate::store::ChunkMeta;
+use chord_register::proposer::Proposer;
+use chord_register::{Change, Pending};
 
 /// Its name in the status.
 pub const NAME: &str = "reaper";
@@ -341,8 +341,8 @@ async fn abandoned(node: &Arc<Node>, current: &Arc<Current>, pending: &Pending) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::register::Condition;
     use crate::testing::{Nodes, file};
+    use chord_register::Condition;
 
     /// Enters an upload that a node streams.
     async fn begin(node: &Arc<Node>, name: &FileName, upload: UploadId) {
@@ -390,7 +390,7 @@ mod tests {
     async fn an_upload_through_a_node_that_joined_during_the_pass_is_not_expired() {
         let all = Nodes::start(3).await;
         let uid = all.nodes[0].cluster.clone();
-        let first = chord_api::View::first(uid, all.table(1, &[0, 1])).unwrap();
+        let first = chord_types::View::first(uid, all.table(1, &[0, 1])).unwrap();
         let joint = first.change_to(all.table(1, &[0, 1, 2])).unwrap();
         let after = Current::new(joint.clone());
         let (old, slow, new) = (&all.nodes[0], &all.nodes[1], &all.nodes[2]);

@@ -9,17 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chord_api::manifest::PlacedChunk;
-use chord_api::placement::Range;
-use chord_api::report::Copies;
-use chord_api::{DiskId, FileName, Id, Ordinal};
+use chord_placement::Range;
+use chord_types::manifest::PlacedChunk;
+use chord_types::report::Copies;
+use chord_types::{DiskId, FileName, Id, Ordinal};
 use futures::StreamExt;
 
 use super::copies::{Agreement, ballots_agree, repair, target_owners, who_has};
 use crate::node::{Current, Node};
 use crate::peer::wire::{Answer, Request};
-use crate::register::Value;
 use crate::store::Register;
+use chord_register::Value;
 
 /// Its name in the status.
 pub const NAME: &str = "replicator";

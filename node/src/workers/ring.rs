@@ -1,4 +1,4 @@
-//! The ring's shell: carries the messages of [`crate::ring`] over HTTP, tells it
+//! The ring's shell: carries the messages of [`chord_ring`] over HTTP, tells it
 //! who the members are, and lets news of views and disks ride along.
 //!
 //! Nobody waits here for a slow peer: exchanges run beside each other and beside
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_api::{Id, Ordinal};
+use chord_types::{Id, Ordinal};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
@@ -17,9 +17,10 @@ use futures::stream::FuturesUnordered;
 use crate::node::{Current, Node};
 use crate::peer::client::PeerError;
 use crate::peer::ring::{self as wire, Reason, Refused, Way};
-use crate::peer::wire::{RING_VERSION, Refusal, RingExchange};
-use crate::ring::host::Members;
-use crate::ring::{
+use crate::peer::wire::Refusal;
+use chord_ring::host::Members;
+use chord_ring::wire::{RING_VERSION, RingExchange};
+use chord_ring::{
     Confirm, Envelope, Failure, Found, Host, HostAction, LookupFailed, Message, Next, NextConfirm,
 };
 

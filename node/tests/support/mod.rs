@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use chord_api::client::NodeClient;
-use chord_api::report::NodeReport;
-use chord_api::{ClusterUid, Member, Ordinal, Table, Token, View};
+use chord_types::report::NodeReport;
+use chord_types::{ClusterUid, Member, Ordinal, Table, Token, View};
 
 pub const SECRET: &str = "a secret of the tests";
 pub const UID: &str = "0b0c6a1e-1111-4222-8333-444444444444";

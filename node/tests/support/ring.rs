@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chord_api::http::{RingPeer, RingState};
-use chord_api::{ClusterUid, Id, Member, Ordinal, Table, Token, View};
-use chord_node::ring::rules::cut;
-use chord_node::ring::{Config, Peer};
+use chord_ring::rules::cut;
+use chord_ring::{Config, Peer};
+use chord_types::{ClusterUid, Id, Member, Ordinal, Table, Token, View};
 use futures::StreamExt;
 
 use super::{Cluster, UID};

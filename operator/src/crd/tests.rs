@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan;
+use chord_planner::plan;
 
 const MINIMAL: &str = "
 apiVersion: chord.storage/v1alpha1

@@ -1,13 +1,13 @@
 //! From the resource to what the planner takes: text parsed, defaults filled in.
 
-use chord_api::{ClusterUid, DiskId, Ordinal};
+use chord_types::{ClusterUid, DiskId, Ordinal};
 use kube::ResourceExt;
 
 use super::{
     Autoscaling, CLUSTER_UID_ANNOTATION, ChordCluster, MAX_NAME, NodeSettings, Policy, PolicyType,
     REPLACE_ANNOTATION, RetentionPolicy, ScalingRules, SelectPolicy,
 };
-use crate::plan;
+use chord_planner::plan;
 
 /// What is wrong with a resource, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use chord_api::Ordinal;
+use chord_types::Ordinal;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -20,7 +20,7 @@ use super::observe::{Seen, proof_on};
 use super::slots::{removed, still_proven};
 use crate::crd::Quantity;
 use crate::crd::status::ConditionNow;
-use crate::plan::{Slot, Stored};
+use chord_planner::plan::{Slot, Stored};
 
 /// What is to be done with one claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,7 +222,7 @@ impl Applier<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use chord_api::{ClusterUid, DiskId, Member, Table, Token, View};
+    use chord_types::{ClusterUid, DiskId, Member, Table, Token, View};
 
     use super::*;
 

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chord_api::Ordinal;
+use chord_types::Ordinal;
 use k8s_openapi::api::core::v1::{Node as KubeNode, Pod};
 use kube::{Api, Client, ResourceExt};
 
-use crate::plan::Site;
+use chord_planner::plan::Site;
 
 /// The label that names a zone.
 const ZONE: &str = "topology.kubernetes.io/zone";

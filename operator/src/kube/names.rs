@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chord_api::Ordinal;
+use chord_types::Ordinal;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn an_images_version_is_a_valid_label() {
         for (image, label) in [
-            ("docker.io/chord/chord-node:0.1.0", "0.1.0"),
+            ("docker.io/chord/chord-node:0.2.0", "0.2.0"),
             ("localhost:5000/chord-node", "latest"),
             ("r/chord-node:v1+x_", "v1-x"),
             ("r/chord-node@sha256:abcdef", "abcdef"),

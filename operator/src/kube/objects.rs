@@ -22,7 +22,7 @@ use super::store::Kept;
 use super::validate::Wanted;
 use crate::crd::status::ConditionNow;
 use crate::crd::{ChordCluster, Quantity};
-use crate::plan::{Observed, Plan};
+use chord_planner::plan::{Observed, Plan};
 
 /// What was brought about last. A round that finds the same again builds and
 /// compares nothing: of a thousand clusters nearly all are idle.

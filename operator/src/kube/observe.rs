@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chord_api::Ordinal;
 use chord_api::client::{NodeClient, NodeError};
-use chord_api::report::NodeReport;
+use chord_types::Ordinal;
+use chord_types::report::NodeReport;
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
 use super::cache::Caches;
 use super::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
 use crate::nodes::{Reports, held_views, observe_nodes};
-use crate::plan::{Node, Observed, Site, Stored, Trouble};
+use chord_planner::plan::{Node, Observed, Site, Stored, Trouble};
 
 /// What there is of a cluster.
 #[derive(Default)]

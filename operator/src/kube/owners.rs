@@ -6,7 +6,7 @@
 //! only from when its disk stands in this cluster's view: a disk that another
 //! cluster of that name left behind is not this one's to take along.
 
-use chord_api::Ordinal;
+use chord_types::Ordinal;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -19,7 +19,7 @@ use super::error::Error;
 use super::observe::Seen;
 use super::slots::report_of;
 use crate::crd::{ChordCluster, RetentionPolicy};
-use crate::plan::{Observed, Stored};
+use chord_planner::plan::{Observed, Stored};
 
 /// Whether the disk at an ordinal is known to be this cluster's: its node answers,
 /// and with a disk that stands at this place in the view.
@@ -129,12 +129,12 @@ impl Applier<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use chord_api::report::{Copies, Inventory, NodeReport, Space, Sync};
-    use chord_api::{ClusterUid, DiskId, Member, Table, Token, View};
+    use chord_types::report::{Copies, Inventory, NodeReport, Space, Sync};
+    use chord_types::{ClusterUid, DiskId, Member, Table, Token, View};
 
     use super::*;
     use crate::crd::parse_manifest;
-    use crate::plan::Node;
+    use chord_planner::plan::Node;
 
     fn cluster(when_deleted: &str) -> ChordCluster {
         let mut cluster = parse_manifest(&format!(

@@ -14,7 +14,7 @@ use super::metrics::Metrics;
 use super::names::{MANAGER, selector_text};
 use crate::crd::status::{ConditionNow, Context, stamp, time};
 use crate::crd::{ChordCluster, ChordClusterStatus};
-use crate::plan;
+use chord_planner::plan;
 
 /// How often figures alone may be written.
 const FIGURES_EVERY: Duration = Duration::from_secs(30);

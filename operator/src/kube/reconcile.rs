@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chord_api::client::NodeClient;
-use chord_api::{ClusterUid, Ordinal};
+use chord_types::{ClusterUid, Ordinal};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
@@ -30,7 +30,7 @@ use super::store::{self, Kept};
 use super::validate::{self, Pinned, Wanted};
 use crate::crd::{BadSpec, ChordCluster};
 use crate::nodes::push_view;
-use crate::plan::{self, Memory, Millis, Plan};
+use chord_planner::plan::{self, Memory, Millis, Plan};
 
 /// How long a node has to answer.
 const NODE_TIMEOUT: Duration = Duration::from_secs(3);

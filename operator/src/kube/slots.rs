@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use chord_api::report::NodeReport;
-use chord_api::{DiskId, Ordinal};
+use chord_types::report::NodeReport;
+use chord_types::{DiskId, Ordinal};
 
-use crate::plan::{Observed, Slot, Stored};
+use chord_planner::plan::{Observed, Slot, Stored};
 
 /// How many pods the StatefulSet shall have. `now`: how many it has; without one,
 /// how many pods there are.
@@ -88,8 +88,8 @@ pub fn report_of(observed: &Observed, ordinal: Ordinal) -> Option<&NodeReport> {
 
 #[cfg(test)]
 mod tests {
-    use chord_api::report::{Copies, Inventory, Space, Sync};
-    use chord_api::{ClusterUid, Epoch, Member, Table, Token, View};
+    use chord_types::report::{Copies, Inventory, Space, Sync};
+    use chord_types::{ClusterUid, Epoch, Member, Table, Token, View};
 
     use super::*;
 
@@ -232,7 +232,7 @@ mod tests {
         full.inventory.chunks = 1;
         assert_eq!(proof(&full, &store), None);
         let mut old = report(leaver, &view);
-        old.view = Some(chord_api::view::ViewRef {
+        old.view = Some(chord_types::view::ViewRef {
             epoch: Epoch(0),
             hash: view.hash(),
         });

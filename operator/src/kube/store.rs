@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chord_api::{ClusterUid, View};
+use chord_types::{ClusterUid, View};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::PostParams;
@@ -24,7 +24,7 @@ use super::names::{
 };
 use super::validate::Pinned;
 use crate::crd::ChordCluster;
-use crate::plan::{Memory, Stored};
+use chord_planner::plan::{Memory, Stored};
 
 const VIEW: &str = "view";
 const UNREADABLE: &str = "view-unreadable";
@@ -143,7 +143,7 @@ fn written(
 
 /// The view for people who look at the object.
 fn summary(view: &View) -> String {
-    let members = |table: &chord_api::Table| {
+    let members = |table: &chord_types::Table| {
         table
             .members
             .iter()
@@ -294,7 +294,7 @@ fn random_secret() -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use chord_api::{DiskId, Member, Ordinal, Table, Token};
+    use chord_types::{DiskId, Member, Ordinal, Table, Token};
 
     use super::*;
     use crate::crd::parse_manifest;

@@ -2,7 +2,7 @@
 //! be older than the schema that guards it now), parsed, and with what was pinned
 //! when the cluster was formed.
 
-use chord_api::ClusterUid;
+use chord_types::ClusterUid;
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::crd::{
     BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, Image, NodeSettings, Pod, REPLACE_ANNOTATION,
     schema,
 };
-use crate::plan;
+use chord_planner::plan;
 
 /// What is wanted of a cluster, with nothing left to look up.
 #[derive(Clone, Debug)]

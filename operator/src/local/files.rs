@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use chord_api::Ordinal;
+use chord_types::Ordinal;
 use serde::{Deserialize, Serialize};
 
 use crate::crd::ChordClusterStatus;

@@ -17,15 +17,15 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use chord_api::Ordinal;
 use chord_api::client::NodeClient;
+use chord_types::Ordinal;
 use kube::ResourceExt;
 
 use self::files::{Nodes, Paths, Slots, StatusFile, read_json};
 use self::store::StoredView;
 use crate::crd::{ChordCluster, parse_manifest, status::ConditionNow};
 use crate::nodes;
-use crate::plan::{self, Memory, Millis, Spec};
+use chord_planner::plan::{self, Memory, Millis, Spec};
 
 /// How long a node has to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chord_api::{Ordinal, View};
+use chord_types::{Ordinal, View};
 use kube::ResourceExt;
 
 use super::files::{DesiredSlot, EventLine, NodeLine, Nodes, Slots, StatusFile};
 use crate::crd::status::{ConditionNow, Context, time};
 use crate::crd::{ChordCluster, ChordClusterStatus};
 use crate::nodes::Reports;
-use crate::plan::{Event, Millis, Node, Observed, Plan, Site, Slot, Stored, Trouble};
+use chord_planner::plan::{Event, Millis, Node, Observed, Plan, Site, Slot, Stored, Trouble};
 
 /// Whom to ask, and where.
 pub fn targets(running: &Nodes) -> Vec<(Ordinal, String)> {

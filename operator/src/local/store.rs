@@ -6,11 +6,11 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use chord_api::View;
+use chord_types::View;
 use rustix::fs::{FlockOperation, flock};
 
 use super::files::{EventLine, Paths};
-use crate::plan::Stored;
+use chord_planner::plan::Stored;
 
 /// Past this size the older half of the events goes.
 const EVENTS_BYTES_AT_MOST: u64 = 256 * 1024;
@@ -170,7 +170,7 @@ pub fn append_events(path: &Path, events: &[EventLine]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chord_api::{ClusterUid, DiskId, Member, Ordinal, Table, Token};
+    use chord_types::{ClusterUid, DiskId, Member, Ordinal, Table, Token};
 
     fn paths() -> (tempfile::TempDir, Paths) {
         let dir = tempfile::tempdir().unwrap();

@@ -12,15 +12,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chord_api::client::bearer;
-use chord_api::report::{Copies, Inventory, NodeReport, Space, Sync};
-use chord_api::view::{ViewHash, ViewRef};
-use chord_api::{DiskId, Epoch, Ordinal, View};
+use chord_types::report::{Copies, Inventory, NodeReport, Space, Sync};
+use chord_types::view::{ViewHash, ViewRef};
+use chord_types::{DiskId, Epoch, Ordinal, View};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::files::{DesiredSlot, NodeProcess, Nodes, Paths, Slots, StatusFile, read_json};
 use super::store::{self, StoredView};
-use crate::plan::Stored;
+use chord_planner::plan::Stored;
 
 const SECRET: &str = "a secret of the cluster";
 

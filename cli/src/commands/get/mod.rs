@@ -9,8 +9,8 @@ mod sink;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use chord_api::FileName;
 use chord_api::files::{FilesClient, FilesError, GetOptions, ListQuery};
+use chord_types::FileName;
 use futures::StreamExt;
 use indicatif::ProgressBar;
 use serde::Serialize;

@@ -6,9 +6,9 @@ mod walk;
 
 use std::path::PathBuf;
 
-use chord_api::FileName;
 use chord_api::files::{FilesClient, PutOptions, Stored};
 use chord_api::http::Where;
+use chord_types::FileName;
 use futures::StreamExt;
 use serde::Serialize;
 use tokio::io::AsyncReadExt;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use chord_api::FileName;
+use chord_types::FileName;
 
 use crate::args::Put;
 use crate::exit::Failure;

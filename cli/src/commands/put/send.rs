@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chord_api::FileName;
 use chord_api::files::{FilesClient, PutOptions, Stored};
+use chord_types::FileName;
 use futures::Stream;
 use indicatif::ProgressBar;
 use tokio::io::AsyncReadExt;

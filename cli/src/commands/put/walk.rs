@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use chord_api::FileName;
+use chord_types::FileName;
 
 use super::plan::{check, text};
 use crate::exit::Failure;

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chord_api::http::Successor;
-use chord_api::report::{MemberStatus, NodeStatus};
-use chord_api::{DiskId, FileName, Id, Ordinal, Placement, View};
+use chord_api::status::{MemberStatus, NodeStatus};
+use chord_placement::Placement;
+use chord_types::{DiskId, FileName, Id, Ordinal, View};
 use serde::Serialize;
 
 use crate::commands::nodes::state;
@@ -214,7 +215,7 @@ pub fn landing(
     let known: BTreeMap<DiskId, &MemberStatus> =
         status.members.iter().map(|m| (m.disk, m)).collect();
     let stops = stops(view);
-    let first = stops.partition_point(|(token, _)| chord_api::Token(*token).id() < id);
+    let first = stops.partition_point(|(token, _)| chord_types::Token(*token).id() < id);
     // Which of those met are owners is for the placement to say: zones and machines
     // count as well as the way round.
     let placement = Placement::new(view.new_table());
@@ -276,7 +277,7 @@ pub mod tests {
     use super::*;
     use crate::commands::status::tests::{member, node, report};
     use chord_api::http::RingPeer;
-    use chord_api::{ClusterUid, Epoch, Member, Table, Token};
+    use chord_types::{ClusterUid, Epoch, Member, Table, Token};
 
     /// A view of nodes with these tokens.
     pub fn view(replication: u8, tokens: &[&[u64]]) -> View {
@@ -394,7 +395,7 @@ pub mod tests {
             .collect();
         assert_eq!(stops, [("node 0", Some(1)), ("node 2", Some(2))]);
         // With node 2 given up, the next one holds it.
-        let chord_api::Tables::Stable(table) = &mut view.tables else {
+        let chord_types::Tables::Stable(table) = &mut view.tables else {
             panic!("not stable")
         };
         table.members[2].out = true;
@@ -426,7 +427,7 @@ pub mod tests {
             &[0x5000_0000_0000_0000],
         ];
         let mut view = view(2, &tokens);
-        let chord_api::Tables::Stable(table) = &mut view.tables else {
+        let chord_types::Tables::Stable(table) = &mut view.tables else {
             panic!("not stable")
         };
         for (member, zone) in table.members.iter_mut().zip(["a", "a", "b", "b"]) {
@@ -461,7 +462,7 @@ pub mod tests {
         let owners = placement.owners(&key);
         assert_eq!(owners.map(|m| m.ordinal.0).collect::<Vec<_>>(), [0, 2]);
         // The other zone has one node left, past one that is given up.
-        let chord_api::Tables::Stable(table) = &mut view.tables else {
+        let chord_types::Tables::Stable(table) = &mut view.tables else {
             panic!("not stable")
         };
         table.members[2].out = true;
@@ -475,7 +476,7 @@ pub mod tests {
     fn where_all_are_given_up_the_walk_meets_no_owner() {
         let name: FileName = "x".parse().unwrap();
         let mut view = zoned();
-        let chord_api::Tables::Stable(table) = &mut view.tables else {
+        let chord_types::Tables::Stable(table) = &mut view.tables else {
             panic!("not stable")
         };
         table.members.iter_mut().for_each(|m| m.out = true);

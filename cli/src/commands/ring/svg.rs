@@ -402,7 +402,7 @@ mod tests {
     use super::super::facts::{self, tests};
     use super::*;
     use crate::commands::status::tests::node;
-    use chord_api::FileName;
+    use chord_types::FileName;
 
     /// Whether every element is closed in order, and what stands between them is text.
     fn is_well_formed(svg: &str) -> Result<(), String> {

@@ -363,7 +363,7 @@ mod tests {
     use super::super::facts::{self, tests};
     use super::*;
     use crate::commands::status::tests::node;
-    use chord_api::FileName;
+    use chord_types::FileName;
 
     fn wide(columns: usize, rows: usize) -> Screen {
         Screen {

@@ -55,8 +55,7 @@ fn ring_command(args: &SimRing, out: Output) -> Result<(), Failure> {
 /// Without an experiment: the hops of one ring.
 fn hops(args: &SimRing, out: Output) -> Result<(), Failure> {
     let before = more::memory();
-    let found =
-        chord_node::ring::sim::simulate(args.nodes as usize, args.lookups as usize, args.seed);
+    let found = chord_ring::sim::simulate(args.nodes as usize, args.lookups as usize, args.seed);
     let each = more::memory_each(before, args.nodes);
     figures(
         &json!({

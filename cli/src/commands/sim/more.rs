@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use chord_node::ring::sim::{self, Fault, Network, Tuning};
+use chord_ring::sim::{self, Fault, Network, Tuning};
 use serde_json::json as value;
 
 use super::args::{self, FAULTS_AT, Like};

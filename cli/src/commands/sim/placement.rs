@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use chord_operator::tokens::{Load, PlacementFigures, Setting, loads, simulate};
+use chord_planner::tokens::{Load, PlacementFigures, Setting, loads, simulate};
 use serde::Serialize;
 
 use crate::args::SimPlacement;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use chord_node::ring::sim::{self, ChurnFigures, Network, Tuning};
+use chord_ring::sim::{self, ChurnFigures, Network, Tuning};
 
 use super::args::{self, Like, seeds};
 use super::figure::{Figure, json};

@@ -9,17 +9,18 @@ use bytes::Bytes;
 use chord_api::http::{
     FileEntry, FileList, PlacedPiece, RingState, Successor, Verification, Where,
 };
-use chord_api::manifest;
 use chord_api::problem::{Kind, Problem};
-use chord_api::report::{Inventory, NodeReport, NodeStatus, Space};
-use chord_api::view::Epoch;
-use chord_api::{DiskId, FileName, Id, Manifest, Ordinal, View};
+use chord_api::status::NodeStatus;
+use chord_types::manifest;
+use chord_types::report::{Inventory, NodeReport, Space};
+use chord_types::view::Epoch;
+use chord_types::{DiskId, FileName, Id, Manifest, Ordinal, View};
 use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
 use crate::files::{Body, Files, ListQuery, Put, PutDone};
 use crate::http::Local;
-use crate::register::condition::{Condition, Verdict};
+use chord_register::condition::{Condition, Verdict};
 
 /// When every file was modified: Sun, 06 Nov 1994 08:49:37.5 GMT.
 pub const MODIFIED_MS: u64 = 784_111_777_500;
@@ -319,14 +320,14 @@ impl Local for Fake {
                 space: Space::default(),
                 files: 0,
                 inventory: Inventory::default(),
-                sync: chord_api::report::Sync {
+                sync: chord_types::report::Sync {
                     epoch: Epoch(0),
-                    hash: chord_api::view::ViewHash([0; 32]),
+                    hash: chord_types::view::ViewHash([0; 32]),
                     settled: false,
                     pending: 0,
                     waiting: None,
                 },
-                copies: chord_api::report::Copies {
+                copies: chord_types::report::Copies {
                     epoch: Epoch(0),
                     complete: false,
                     missing: 0,

@@ -223,7 +223,7 @@ async fn what_the_node_says_of_itself() {
     let server = Server::start().await;
     let get = async |path: &str| client().get(server.url(path)).send().await.unwrap();
     let by_name: Value = get("/ring/successor?name=a+b").await.json().await.unwrap();
-    let id = chord_api::Id::of_file(&"a b".parse().unwrap()).to_string();
+    let id = chord_types::Id::of_file(&"a b".parse().unwrap()).to_string();
     assert_eq!(by_name["id"], id);
     let by_id: Value = get(&format!("/ring/successor?id={id}"))
         .await

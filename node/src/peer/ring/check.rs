@@ -9,14 +9,14 @@
 
 use std::collections::BTreeSet;
 
-use chord_api::view::ViewRef;
-use chord_api::{ClusterUid, DiskId, Id, Ordinal, Tables, View};
+use chord_types::view::ViewRef;
+use chord_types::{ClusterUid, DiskId, Id, Ordinal, Tables, View};
 
 use super::refused::{Reason, Refused};
 use super::senders::Senders;
 use super::{MAX_MESSAGES, known_version};
-use crate::peer::wire::RingExchange;
-use crate::ring::{Envelope, Message, Peer, Route};
+use chord_ring::wire::RingExchange;
+use chord_ring::{Envelope, Message, Peer, Route};
 
 /// Peers in one list of a message; honest lists have 16 and a few.
 const MAX_PEERS: usize = 64;

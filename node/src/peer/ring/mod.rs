@@ -20,24 +20,24 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Mutex;
 
-use chord_api::{ClusterUid, Ordinal};
+use chord_types::{ClusterUid, Ordinal};
 use serde::Deserialize;
 
 pub use self::check::{Known, Roll, Valid, Way, check};
 pub use self::refused::{Reason, Refused, Tally};
 pub use self::senders::Senders;
-use super::wire::{RING_VERSION, RING_VERSION_OLDEST, RingExchange};
 use crate::node::Current;
+use chord_ring::wire::{RING_VERSION, RING_VERSION_OLDEST, RingExchange};
 
 /// The longest body of an exchange; the largest honest ones are a tenth of it.
 pub const MAX_BODY: usize = 4 << 20;
 /// Messages in one exchange: as many as the ring looks at.
-pub const MAX_MESSAGES: usize = crate::ring::host::MOST_ENVELOPES;
+pub const MAX_MESSAGES: usize = chord_ring::host::MOST_ENVELOPES;
 
 /// Enough of an exchange to see whether its version is one of ours.
 #[derive(Deserialize)]
 struct Head {
-    #[serde(default = "super::wire::unnumbered")]
+    #[serde(default = "chord_ring::wire::unnumbered")]
     version: u16,
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::http::StatusCode;
-use chord_api::view::ViewRef;
+use chord_types::view::ViewRef;
 
 use crate::peer::wire::Refusal;
 

@@ -10,11 +10,11 @@
 
 use std::collections::BTreeMap;
 
-use chord_api::{DiskId, Ordinal};
+use chord_types::{DiskId, Ordinal};
 
 use super::check::{Roll, Way};
 use super::refused::Reason;
-use crate::peer::wire::RingExchange;
+use chord_ring::wire::RingExchange;
 
 /// Requests of one sender that may overtake each other.
 const WINDOW: u64 = 1024;

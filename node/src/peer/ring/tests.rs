@@ -1,10 +1,10 @@
 //! Each reason to refuse an exchange, and what passes.
 
-use chord_api::{ClusterUid, DiskId, Epoch, Id, Ordinal};
+use chord_types::{ClusterUid, DiskId, Epoch, Id, Ordinal};
 
 use super::trial::{HOSTS, World};
 use super::*;
-use crate::ring::{Envelope, Message, Peer, RequestId, Route};
+use chord_ring::{Envelope, Message, Peer, RequestId, Route};
 
 const OWN: Ordinal = Ordinal(0);
 const THEM: Ordinal = Ordinal(1);
@@ -319,7 +319,7 @@ fn another_version_is_known_by_its_number_whatever_its_shape() {
         from: Ordinal,
         disk: DiskId,
         boot: u64,
-        view: chord_api::view::ViewRef,
+        view: chord_types::view::ViewRef,
         available: u64,
         messages: &'a [Envelope],
     }

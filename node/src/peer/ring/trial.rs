@@ -5,13 +5,13 @@
 //! the way of the wire: decoded, judged, received. Whatever they are, the host
 //! does not panic and keeps to what no other node may ever take from it.
 
-use chord_api::view::ViewRef;
-use chord_api::{ClusterUid, DiskId, Id, Member, Ordinal, Table, Token, View};
+use chord_types::view::ViewRef;
+use chord_types::{ClusterUid, DiskId, Id, Member, Ordinal, Table, Token, View};
 
 use super::{Known, Reason, Roll, Senders, Way, check, decode};
-use crate::peer::wire::{RING_VERSION, RingExchange};
-use crate::ring::host::Members;
-use crate::ring::{Config, Envelope, Host, HostAction, Peer};
+use chord_ring::host::Members;
+use chord_ring::wire::{RING_VERSION, RingExchange};
+use chord_ring::{Config, Envelope, Host, HostAction, Peer};
 
 /// Hosts of the small cluster; the one on trial is the first.
 pub const HOSTS: u32 = 4;
@@ -51,9 +51,9 @@ impl World {
         };
         let view = View {
             cluster: cluster.clone(),
-            epoch: chord_api::Epoch(5),
-            parent: chord_api::view::ViewHash::NONE,
-            tables: chord_api::Tables::Stable(Table {
+            epoch: chord_types::Epoch(5),
+            parent: chord_types::view::ViewHash::NONE,
+            tables: chord_types::Tables::Stable(Table {
                 replication: 3,
                 members: (0..HOSTS).map(member).collect(),
             }),

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use chord_api::{ClusterUid, DiskId, Epoch, Id, Ordinal, Token};
+use chord_types::{ClusterUid, DiskId, Epoch, Id, Ordinal, Token};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::trial::{self, HOSTS, Outcome, Start, Trial, World};
 use super::{Reason, Way};
-use crate::ring::{Envelope, HostAction, Message, Peer, RequestId, Route, Standing};
+use chord_ring::{Envelope, HostAction, Message, Peer, RequestId, Route, Standing};
 
 const OWN: Ordinal = Ordinal(0);
 

@@ -9,8 +9,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use chord_api::manifest::{BLOCK_BYTES, Root};
-use chord_api::{ChunkId, FileName, Id};
+use chord_types::blocks::{BLOCK_BYTES, Root};
+use chord_types::{ChunkId, FileName, Id};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

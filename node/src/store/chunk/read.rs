@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
-use chord_api::manifest::BLOCK_BYTES;
-use chord_api::{ChunkId, FileName};
+use chord_types::blocks::BLOCK_BYTES;
+use chord_types::{ChunkId, FileName};
 
 use super::file::{Health, examine, path, read_hashes};
 use super::write::rewrite;

@@ -2,7 +2,7 @@
 //! what was announced, synced, renamed, and only then entered in the index.
 
 use bytes::Bytes;
-use chord_api::manifest::Root;
+use chord_types::blocks::Root;
 
 use super::file::{Blocks, path, trailer};
 use crate::store::Store;
@@ -195,7 +195,7 @@ pub(super) fn rewrite(
 ) -> Result<(), ChunkError> {
     use std::os::unix::fs::FileExt;
     let mut incoming = incoming(store, meta.clone(), Tier::Internal)?;
-    let mut buffer = vec![0; chord_api::manifest::BLOCK_BYTES];
+    let mut buffer = vec![0; chord_types::blocks::BLOCK_BYTES];
     let mut at = 0;
     while at < u64::from(meta.size) {
         let now = (u64::from(meta.size) - at).min(buffer.len() as u64) as usize;

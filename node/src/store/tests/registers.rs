@@ -1,7 +1,7 @@
 //! Registers, promises, hints and views: durable, in order, all or nothing.
 
 use super::*;
-use chord_api::placement::Range;
+use chord_placement::Range;
 
 #[tokio::test]
 async fn everything_is_there_after_a_reopen_and_the_boot_number_grows() {

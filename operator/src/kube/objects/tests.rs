@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use chord_api::Ordinal;
+use chord_types::Ordinal;
 use serde_json::{Value, json};
 
 use super::*;
@@ -18,7 +18,7 @@ use crate::kube::observe::look;
 use crate::kube::publish::Publisher;
 use crate::kube::rolling::Rolling;
 use crate::kube::validate::{Pinned, wanted};
-use crate::plan::{self, Memory, Millis};
+use chord_planner::plan::{self, Memory, Millis};
 
 #[test]
 fn what_goes_wrong_first_is_the_failure_and_conflicts_are_told() {

@@ -1,0 +1,21 @@
+//! Registers: one value per file name, on the R owners of the name, changed by
+//! single-key consensus (CASPaxos; Rystsov, "CASPaxos: Replicated State Machines
+//! without logs", 2018). No log and no leader.
+//!
+//! - [`proposer`] and [`acceptor`]: one operation on one register.
+//! - [`electorate`]: whose votes it needs, in a joint view of both tables.
+//! - [`value`], [`condition`]: what a change makes of a value.
+
+pub mod acceptor;
+pub mod ballot;
+pub mod condition;
+pub mod electorate;
+pub mod proposer;
+#[cfg(test)]
+mod simulation;
+pub mod value;
+
+pub use ballot::Ballot;
+pub use condition::{Condition, Tags};
+pub use electorate::{Electorate, Voter};
+pub use value::{Change, NewFile, OpId, Outcome, Pending, Value};

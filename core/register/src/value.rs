@@ -1,0 +1,456 @@
+//! The value of a register and the changes it can go through: a pure function
+//! that every proposer runs on what a quorum told it.
+
+use std::collections::VecDeque;
+
+use chord_types::manifest::{Body, ChunkRef};
+use chord_types::{DiskId, Manifest, UploadId};
+use serde::{Deserialize, Serialize};
+
+use super::condition::{Condition, Verdict};
+
+/// Operations that a register remembers, newest last.
+const REMEMBERED: usize = 16;
+/// Uploads that may be pending on one name at a time.
+pub const MAX_PENDING: usize = 64;
+
+/// Names one operation of one coordinator, so that it is never applied twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OpId {
+    pub disk: DiskId,
+    pub boot: u64,
+    pub counter: u64,
+}
+
+/// An upload that has begun and is not committed: its chunks must not be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    pub upload: UploadId,
+    /// Who streams it: the disk and boot of the coordinator.
+    pub disk: DiskId,
+    pub boot: u64,
+    /// When it began, for people; nothing is decided by it.
+    pub since_ms: u64,
+}
+
+/// What one name holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Value {
+    /// Grows with every change that is not an identity.
+    pub seq: u64,
+    /// Grows with every version, deletions too.
+    pub version: u64,
+    /// `None`: deleted, or never committed.
+    pub current: Option<Manifest>,
+    pub pending: Vec<Pending>,
+    recent: VecDeque<(OpId, Outcome)>,
+}
+
+/// A version to be committed; the register gives it its number and tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewFile {
+    pub size: u64,
+    pub modified_ms: u64,
+    pub content_type: Option<String>,
+    pub meta: Vec<(String, String)>,
+    /// Distinguishes the contents: part of the entity tag.
+    pub fingerprint: String,
+    pub body: Body,
+}
+
+/// What an entry takes beside its contents, about.
+const ENTRY_BYTES: u64 = 1024;
+
+fn weight(body: &Body) -> u64 {
+    let contents = match body {
+        Body::Inline(bytes) => bytes.len(),
+        Body::Chunks { chunks, .. } => chunks.len() * size_of::<ChunkRef>(),
+    };
+    ENTRY_BYTES + contents as u64
+}
+
+impl Change {
+    /// Bytes, about, that a client brings with it; nothing for what confirms,
+    /// deletes or tidies up.
+    pub fn brings(&self) -> u64 {
+        match self {
+            Change::Commit { file, .. } => weight(&file.body),
+            Change::Begin { .. } => ENTRY_BYTES,
+            Change::Identity | Change::Delete { .. } | Change::Expire { .. } => 0,
+        }
+    }
+}
+
+/// A change of a register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Finishes an undecided value, or confirms the decided one.
+    Identity,
+    /// Enters an upload as pending, if the conditions hold.
+    Begin {
+        pending: Pending,
+        condition: Condition,
+    },
+    /// Makes a new version; the upload it consumes must be pending still.
+    Commit {
+        op: OpId,
+        file: NewFile,
+        condition: Condition,
+    },
+    Delete {
+        op: OpId,
+        condition: Condition,
+    },
+    /// Takes a pending upload out.
+    Expire {
+        upload: UploadId,
+    },
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Nothing to report.
+    Done,
+    /// A version was made; whether there was a current one before.
+    Committed {
+        version: u64,
+        etag: String,
+        replaced: bool,
+    },
+    Deleted {
+        version: u64,
+    },
+}
+
+/// Why a change does not apply to a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing to delete.
+    NotFound,
+    /// A precondition fails; the current tag and version.
+    Precondition { current: Option<(String, u64)> },
+    /// The upload is not pending: it expired.
+    UploadExpired,
+    /// Too many uploads are pending on this name.
+    TooManyPending,
+}
+
+/// What a change makes of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every result is the large one"
+)]
+pub enum Applied {
+    /// Propose this.
+    Next(Value, Outcome),
+    /// It was applied before (found by its id), with this outcome.
+    Already(Outcome),
+    Refused(Refusal),
+}
+
+impl Value {
+    /// The outcome of an operation that was applied, while it is remembered.
+    pub fn remembers(&self, op: &OpId) -> Option<&Outcome> {
+        self.recent
+            .iter()
+            .find(|(id, _)| id == op)
+            .map(|(_, outcome)| outcome)
+    }
+
+    /// Whether an operation proposed when the register stood at `seq` would
+    /// still be remembered had it been applied.
+    pub fn would_remember_since(&self, seq: u64) -> bool {
+        self.seq.saturating_sub(seq) < REMEMBERED as u64
+    }
+
+    /// Whether an upload is the current version's or pending.
+    pub fn names_upload(&self, upload: &UploadId) -> bool {
+        self.pending.iter().any(|p| p.upload == *upload)
+            || matches!(&self.current, Some(Manifest { body: Body::Chunks { upload: u, .. }, .. }) if u == upload)
+    }
+
+    /// Bytes, about, that a disk which holds `held` needs for this value beside
+    /// them: nothing where the contents are the same, or are gone.
+    pub fn brings(&self, held: Option<&Value>) -> u64 {
+        let held = held.and_then(|v| v.current.as_ref()).map(|m| &m.body);
+        match &self.current {
+            Some(manifest) if held != Some(&manifest.body) => weight(&manifest.body),
+            _ => 0,
+        }
+    }
+
+    fn tag(&self) -> Option<(String, u64)> {
+        self.current.as_ref().map(|m| (m.etag.clone(), m.version))
+    }
+
+    fn check(&self, condition: &Condition) -> Result<(), Refusal> {
+        if condition.version.is_some_and(|v| v != self.version) {
+            return Err(Refusal::Precondition {
+                current: self.tag(),
+            });
+        }
+        let current = self
+            .current
+            .as_ref()
+            .map(|m| (m.etag.as_str(), m.modified_ms / 1000));
+        match condition.evaluate(current, false) {
+            Verdict::Proceed => Ok(()),
+            Verdict::Failed | Verdict::NotModified => Err(Refusal::Precondition {
+                current: self.tag(),
+            }),
+        }
+    }
+
+    fn remember(&mut self, op: OpId, outcome: &Outcome) {
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((op, outcome.clone()));
+    }
+
+    /// Applies a change.
+    pub fn apply(&self, change: &Change) -> Applied {
+        match self.try_apply(change) {
+            Ok(applied) => applied,
+            Err(refusal) => Applied::Refused(refusal),
+        }
+    }
+
+    fn try_apply(&self, change: &Change) -> Result<Applied, Refusal> {
+        let mut next = self.clone();
+        match change {
+            Change::Identity => Ok(Applied::Next(next, Outcome::Done)),
+            Change::Begin { pending, condition } => {
+                if self.pending.iter().any(|p| p.upload == pending.upload) {
+                    return Ok(Applied::Already(Outcome::Done));
+                }
+                self.check(condition)?;
+                if self.pending.len() >= MAX_PENDING {
+                    return Err(Refusal::TooManyPending);
+                }
+                next.seq += 1;
+                next.pending.push(pending.clone());
+                Ok(Applied::Next(next, Outcome::Done))
+            }
+            Change::Commit {
+                op,
+                file,
+                condition,
+            } => {
+                if let Some(outcome) = self.remembers(op) {
+                    return Ok(Applied::Already(outcome.clone()));
+                }
+                if let Body::Chunks { upload, .. } = &file.body {
+                    let before = next.pending.len();
+                    next.pending.retain(|p| p.upload != *upload);
+                    if next.pending.len() == before {
+                        return Err(Refusal::UploadExpired);
+                    }
+                }
+                self.check(condition)?;
+                next.seq += 1;
+                next.version += 1;
+                let etag = format!("{:x}-{}", next.version, file.fingerprint);
+                let outcome = Outcome::Committed {
+                    version: next.version,
+                    etag: etag.clone(),
+                    replaced: self.current.is_some(),
+                };
+                next.current = Some(Manifest {
+                    version: next.version,
+                    etag,
+                    size: file.size,
+                    modified_ms: file.modified_ms,
+                    content_type: file.content_type.clone(),
+                    meta: file.meta.clone(),
+                    body: file.body.clone(),
+                });
+                next.remember(*op, &outcome);
+                Ok(Applied::Next(next, outcome))
+            }
+            Change::Delete { op, condition } => {
+                if let Some(outcome) = self.remembers(op) {
+                    return Ok(Applied::Already(outcome.clone()));
+                }
+                self.check(condition)?;
+                if self.current.is_none() {
+                    return Err(Refusal::NotFound);
+                }
+                next.seq += 1;
+                next.version += 1;
+                next.current = None;
+                let outcome = Outcome::Deleted {
+                    version: next.version,
+                };
+                next.remember(*op, &outcome);
+                Ok(Applied::Next(next, outcome))
+            }
+            Change::Expire { upload } => {
+                let before = next.pending.len();
+                next.pending.retain(|p| p.upload != *upload);
+                if next.pending.len() == before {
+                    return Ok(Applied::Already(Outcome::Done));
+                }
+                next.seq += 1;
+                Ok(Applied::Next(next, Outcome::Done))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn op(counter: u64) -> OpId {
+        OpId {
+            disk: DiskId(uuid::Uuid::nil()),
+            boot: 1,
+            counter,
+        }
+    }
+
+    fn file(body: Body) -> NewFile {
+        NewFile {
+            size: 1,
+            modified_ms: 5_000,
+            content_type: None,
+            meta: vec![],
+            fingerprint: "f".into(),
+            body,
+        }
+    }
+
+    fn inline() -> NewFile {
+        file(Body::Inline(Bytes::from_static(b"x")))
+    }
+
+    fn next(value: &Value, change: Change) -> (Value, Outcome) {
+        match value.apply(&change) {
+            Applied::Next(v, o) => (v, o),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_operation_is_applied_once() {
+        let commit = Change::Commit {
+            op: op(1),
+            file: inline(),
+            condition: Condition::default(),
+        };
+        let (v, outcome) = next(&Value::default(), commit.clone());
+        assert_eq!(
+            outcome,
+            Outcome::Committed {
+                version: 1,
+                etag: "1-f".into(),
+                replaced: false
+            }
+        );
+        assert_eq!(v.apply(&commit), Applied::Already(outcome));
+    }
+
+    #[test]
+    fn a_forgotten_operation_is_known_to_be_forgotten() {
+        let mut v = Value::default();
+        let start = v.seq;
+        for n in 0..REMEMBERED as u64 {
+            v = next(
+                &v,
+                Change::Commit {
+                    op: op(n),
+                    file: inline(),
+                    condition: Condition::default(),
+                },
+            )
+            .0;
+            assert_eq!(v.would_remember_since(start), n + 1 < REMEMBERED as u64);
+        }
+    }
+
+    #[test]
+    fn a_chunked_commit_needs_its_pending_entry_and_consumes_it() {
+        let upload = UploadId::from_bytes([1; 16]);
+        let chunked = file(Body::Chunks {
+            upload,
+            chunks: vec![],
+        });
+        let commit = Change::Commit {
+            op: op(1),
+            file: chunked,
+            condition: Condition::default(),
+        };
+        assert_eq!(
+            Value::default().apply(&commit),
+            Applied::Refused(Refusal::UploadExpired)
+        );
+        let pending = Pending {
+            upload,
+            disk: DiskId(uuid::Uuid::nil()),
+            boot: 1,
+            since_ms: 0,
+        };
+        let (v, _) = next(
+            &Value::default(),
+            Change::Begin {
+                pending,
+                condition: Condition::default(),
+            },
+        );
+        assert!(v.names_upload(&upload));
+        let (done, _) = next(&v, commit.clone());
+        assert!(done.pending.is_empty() && done.names_upload(&upload));
+        let (expired, _) = next(&v, Change::Expire { upload });
+        assert!(!expired.names_upload(&upload));
+        assert_eq!(
+            expired.apply(&commit),
+            Applied::Refused(Refusal::UploadExpired)
+        );
+    }
+
+    #[test]
+    fn deletes_count_a_version_and_conditions_see_it() {
+        let (v, _) = next(
+            &Value::default(),
+            Change::Commit {
+                op: op(1),
+                file: inline(),
+                condition: Condition::default(),
+            },
+        );
+        let (gone, outcome) = next(
+            &v,
+            Change::Delete {
+                op: op(2),
+                condition: Condition::default(),
+            },
+        );
+        assert_eq!(outcome, Outcome::Deleted { version: 2 });
+        let again = Change::Delete {
+            op: op(3),
+            condition: Condition::default(),
+        };
+        assert_eq!(gone.apply(&again), Applied::Refused(Refusal::NotFound));
+        let (back, outcome) = next(
+            &gone,
+            Change::Commit {
+                op: op(4),
+                file: inline(),
+                condition: Condition::default(),
+            },
+        );
+        assert_eq!(
+            outcome,
+            Outcome::Committed {
+                version: 3,
+                etag: "3-f".into(),
+                replaced: false
+            }
+        );
+        assert_eq!(back.version, 3);
+    }
+}

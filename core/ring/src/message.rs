@@ -1,0 +1,197 @@
+//! What the virtual nodes of the ring say to each other.
+//!
+//! Requests carry an id that their reply repeats, so that replies which come
+//! twice, late or out of order do nothing. Over HTTP the replies to a batch
+//! travel in its response.
+
+use chord_types::{Id, Ordinal};
+use serde::{Deserialize, Serialize};
+
+/// A virtual node: where it stands, and the storage node it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Peer {
+    pub id: Id,
+    pub ordinal: Ordinal,
+}
+
+/// Matches a reply with its request; unique for one sender.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Message {
+    /// "What are your pointers?" `joining`: the sender is no member yet.
+    Query {
+        request: RequestId,
+        joining: bool,
+    },
+    /// The pointers of a member.
+    State {
+        request: RequestId,
+        pred: Option<Peer>,
+        succ: Vec<Peer>,
+    },
+    /// "Alive, but not now": proves nothing but life.
+    Busy {
+        request: RequestId,
+    },
+    /// "I am no member": for the ring the same as dead.
+    Gone {
+        request: RequestId,
+    },
+    /// "I may be your predecessor."
+    Notify,
+    /// "Are you a member?"
+    Ping {
+        request: RequestId,
+    },
+    Pong {
+        request: RequestId,
+    },
+    /// One step of a look-up.
+    FindSuccessor {
+        request: RequestId,
+        id: Id,
+    },
+    Route {
+        request: RequestId,
+        route: Route,
+    },
+    /// "Does your host know of a ring?" Asked by a host that is in none.
+    Hail {
+        request: RequestId,
+    },
+    Hailed {
+        request: RequestId,
+        standing: Standing,
+    },
+    /// "I ask this host in vain: have you heard it?"
+    Probe {
+        request: RequestId,
+        of: Ordinal,
+    },
+    Probed {
+        request: RequestId,
+        of: Ordinal,
+        word: Word,
+    },
+}
+
+impl Message {
+    /// Whether this answers a request: then it goes back in the response.
+    pub fn is_reply(&self) -> bool {
+        self.answers().is_some()
+    }
+
+    /// The request that this answers.
+    pub fn answers(&self) -> Option<RequestId> {
+        match self {
+            Message::State { request, .. }
+            | Message::Busy { request }
+            | Message::Gone { request }
+            | Message::Pong { request }
+            | Message::Route { request, .. }
+            | Message::Hailed { request, .. }
+            | Message::Probed { request, .. } => Some(*request),
+            _ => None,
+        }
+    }
+
+    /// The id that the reply to this will repeat.
+    pub fn asks(&self) -> Option<RequestId> {
+        match self {
+            Message::Query { request, .. }
+            | Message::Ping { request }
+            | Message::FindSuccessor { request, .. }
+            | Message::Hail { request }
+            | Message::Probe { request, .. } => Some(*request),
+            _ => None,
+        }
+    }
+}
+
+/// The answer to one step of a look-up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Route {
+    /// The id lies between `before` and the first of `successors`; the others
+    /// follow it, for when it is dead.
+    Found { before: Peer, successors: Vec<Peer> },
+    /// Ask one of these, the best first. Should all of them be dead, `beyond`
+    /// is what comes after the id, as far as the one `at` which this is from
+    /// can see: else a look-up would end at a dead node before the id.
+    Nearer {
+        at: Peer,
+        candidates: Vec<Peer>,
+        beyond: Vec<Peer>,
+    },
+}
+
+/// What a host says of itself to one that is in no ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// In no ring, or not told yet who the members are.
+    Outside,
+    /// Has just started from the ideal ring of the members with this digest.
+    Forming { members: u64 },
+    /// In a ring that one can join.
+    Member,
+}
+
+/// What one host knows of another by its own experience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Word {
+    /// So many milliseconds ago.
+    Heard {
+        ago: u64,
+    },
+    /// It asks in vain, too.
+    Silent,
+    Unknown,
+}
+
+/// A message with its sender and receiver.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Envelope {
+    pub from: Peer,
+    pub to: Peer,
+    pub message: Message,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_survives_the_wire_and_stays_small() {
+        let peer = |n: u8| Peer {
+            id: Id::hash(&[n]),
+            ordinal: Ordinal(u32::from(n)),
+        };
+        let batch = vec![
+            Envelope {
+                from: peer(1),
+                to: peer(2),
+                message: Message::State {
+                    request: RequestId(u64::MAX),
+                    pred: Some(peer(3)),
+                    succ: (0..16).map(peer).collect(),
+                },
+            },
+            Envelope {
+                from: peer(1),
+                to: peer(2),
+                message: Message::Notify,
+            },
+        ];
+        let bytes = rmp_serde::to_vec(&batch).unwrap();
+        assert_eq!(
+            rmp_serde::from_slice::<Vec<Envelope>>(&bytes).unwrap(),
+            batch
+        );
+        assert!(bytes.len() < 700, "{}", bytes.len());
+    }
+}
