@@ -7,6 +7,11 @@
 //! last of its connection, and whoever answers it takes the problem from here.
 //! To know where the next head begins, bodies are followed as the library follows
 //! them: by their length, or chunk by chunk.
+//!
+//! Nor does the library learn that a client would like to go over to another protocol
+//! (`Upgrade`, `CONNECT`). It would end such a connection as if somebody else had it
+//! from then on: without sending the rest of its buffer, and with a reset that takes
+//! the answer away from a client that is still sending.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -148,13 +153,27 @@ impl Chunks {
     }
 }
 
+/// The name of a header that asks for another protocol.
+const UPGRADE: &str = "upgrade";
+/// What stands in its place for the library: as long, and nobody looks for it.
+const NO_UPGRADE: &[u8; UPGRADE.len()] = b"ignored";
+
 /// What a head says of itself.
 enum Look {
     /// Not whole yet.
     Partial,
-    /// So long, with this behind it.
-    Whole(usize, At),
+    Whole(Whole),
     Bad(Problem),
+}
+
+/// A head that can be let through.
+struct Whole {
+    /// Bytes.
+    length: usize,
+    /// What comes behind it.
+    next: At,
+    /// Where in it the names of its `Upgrade` headers begin.
+    upgrades: Vec<usize>,
 }
 
 /// Looks at a head as the library will.
@@ -176,6 +195,10 @@ fn look(bytes: &[u8]) -> Look {
         }
         Err(error) => return Look::Bad(invalid(format!("this is no HTTP/1.1 request: {error}"))),
     };
+    if request.method == Some("CONNECT") {
+        let detail = "CONNECT is not possible: this is no proxy";
+        return Look::Bad(invalid(detail).with_status(StatusCode::NOT_IMPLEMENTED));
+    }
     let target = request.path.unwrap_or_default();
     if target.len() > TARGET_BYTES {
         let detail = format!("the target of the request has more than {TARGET_BYTES} bytes");
@@ -191,8 +214,17 @@ fn look(bytes: &[u8]) -> Look {
     if Uri::try_from(target).is_err() {
         return Look::Bad(invalid("the target of the request cannot be read"));
     }
+    let upgrades = request.headers.iter().map(|header| header.name);
+    let upgrades = upgrades
+        .filter(|name| name.eq_ignore_ascii_case(UPGRADE))
+        .map(|name| name.as_ptr().addr() - bytes.as_ptr().addr())
+        .collect();
     match framing(request.headers, request.version == Some(1)) {
-        Ok(at) => Look::Whole(length, at),
+        Ok(next) => Look::Whole(Whole {
+            length,
+            next,
+            upgrades,
+        }),
         Err(why) => Look::Bad(invalid(why)),
     }
 }
@@ -279,10 +311,14 @@ impl<S> Gate<S> {
                 }
                 match look(&self.ahead) {
                     Look::Partial => {}
-                    Look::Whole(length, at) => {
+                    Look::Whole(whole) => {
                         self.heads += 1;
-                        self.through = self.ahead.split_to(length).freeze();
-                        self.at = at;
+                        let mut head = self.ahead.split_to(whole.length);
+                        for at in whole.upgrades {
+                            head[at..at + NO_UPGRADE.len()].copy_from_slice(NO_UPGRADE);
+                        }
+                        self.through = head.freeze();
+                        self.at = whole.next;
                     }
                     Look::Bad(problem) => self.refuse(problem),
                 }
