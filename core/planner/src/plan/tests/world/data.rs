@@ -171,7 +171,7 @@ impl World {
             let owners_have = self.reconcile(k, &view, &placements);
             all &= owners_have || !placements.changes(&key(k));
             if owners_have
-                && !view.stable().is_none()
+                && view.stable().is_some()
                 && !placements.old.owners(&key(k)).any(|m| m.disk == id)
             {
                 dropped.push(k);
