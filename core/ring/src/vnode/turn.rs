@@ -21,7 +21,7 @@ impl Turn<'_> {
         self.out.push(Action::Note(note));
     }
 
-    fn request(&mut self) -> RequestId {
+    pub(super) fn request(&mut self) -> RequestId {
         let number = *self.next_request;
         *self.next_request = (number + 1) % self.rules.request_ids.clamp(1, 1 << 31);
         RequestId(u64::from(self.rules.boot) << 32 | u64::from(number))
