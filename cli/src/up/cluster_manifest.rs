@@ -6,7 +6,8 @@
 use chord_api::problem::{Kind, Problem};
 use chord_operator::crd::to_plan::cluster_uid;
 use chord_operator::crd::{
-    BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, ManifestErrors, REPLACE_ANNOTATION, schema,
+    BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, ClusterManifestErrors, REPLACE_ANNOTATION,
+    schema,
 };
 use chord_planner::plan;
 use http::StatusCode;
@@ -45,11 +46,11 @@ const MOST_HERE: u32 = 100;
 pub fn decide(
     given: Option<&ChordCluster>,
     kept: Option<&Kept>,
-) -> Result<ChordCluster, ManifestErrors> {
+) -> Result<ChordCluster, ClusterManifestErrors> {
     let Some(kept) = kept else {
         let mut first = match given {
             Some(given) => given.clone(),
-            None => chord_operator::crd::parse_manifest(SMALL)?,
+            None => chord_operator::crd::parse_cluster_manifest(SMALL)?,
         };
         first.metadata.uid = Some(uuid::Uuid::new_v4().to_string());
         first.metadata.generation = Some(1);
@@ -59,7 +60,7 @@ pub fn decide(
         let first = checked(first, None)?;
         return match too_few(&first) {
             None => Ok(first),
-            Some(error) => Err(ManifestErrors(vec![error])),
+            Some(error) => Err(ClusterManifestErrors(vec![error])),
         };
     };
     let Some(given) = given else {
@@ -67,7 +68,7 @@ pub fn decide(
     };
     let current = &kept.current;
     if given.name_any() != current.name_any() {
-        return Err(ManifestErrors(vec![BadSpec::new(
+        return Err(ClusterManifestErrors(vec![BadSpec::new(
             "metadata.name",
             format!(
                 "is {:?}, but this folder holds the data of {:?}: use another --dir, or the manifest of {1:?}",
@@ -223,7 +224,7 @@ fn set_replace(cluster: &mut ChordCluster, disk: Option<String>) {
     }
 }
 
-fn invalid(errors: &ManifestErrors) -> Problem {
+fn invalid(errors: &ClusterManifestErrors) -> Problem {
     Problem::new(Kind::InvalidRequest, errors.to_string().replace('\n', "; "))
 }
 
@@ -231,10 +232,10 @@ fn invalid(errors: &ManifestErrors) -> Problem {
 fn checked(
     mut next: ChordCluster,
     before: Option<&ChordCluster>,
-) -> Result<ChordCluster, ManifestErrors> {
+) -> Result<ChordCluster, ClusterManifestErrors> {
     let value = |cluster: &ChordCluster| {
         serde_json::to_value(cluster).map_err(|e| {
-            ManifestErrors(vec![BadSpec::new(
+            ClusterManifestErrors(vec![BadSpec::new(
                 "the manifest",
                 format!("cannot be written: {e}"),
             )])
@@ -270,14 +271,14 @@ fn checked(
     if errors.is_empty() {
         Ok(next)
     } else {
-        Err(ManifestErrors(errors))
+        Err(ClusterManifestErrors(errors))
     }
 }
 
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use chord_operator::crd::parse_manifest;
+    use chord_operator::crd::parse_cluster_manifest;
 
     pub fn manifest(spec: &str) -> ChordCluster {
         named("files", spec)
@@ -285,7 +286,8 @@ pub mod tests {
 
     fn named(name: &str, spec: &str) -> ChordCluster {
         let head = "apiVersion: chord.storage/v1alpha1\nkind: ChordCluster\n";
-        parse_manifest(&format!("{head}metadata: {{name: {name}}}\nspec: {spec}\n")).unwrap()
+        parse_cluster_manifest(&format!("{head}metadata: {{name: {name}}}\nspec: {spec}\n"))
+            .unwrap()
     }
 
     fn first(spec: &str) -> Kept {
@@ -321,7 +323,7 @@ pub mod tests {
     fn what_is_stored_can_be_read_back() {
         let kept = first("{nodes: 4, drained: [1]}");
         let text = serde_yaml::to_string(&kept.current).unwrap();
-        assert_eq!(parse_manifest(&text).unwrap(), kept.current);
+        assert_eq!(parse_cluster_manifest(&text).unwrap(), kept.current);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_operator::crd::{ChordCluster, ManifestErrors, parse_manifest};
+use chord_operator::crd::{ChordCluster, ClusterManifestErrors, parse_cluster_manifest};
 use kube::ResourceExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -178,12 +178,12 @@ fn given(args: &Up) -> Result<Option<ChordCluster>, Failure> {
     };
     let text = text
         .map_err(|e| Failure::usage(format!("cannot read the manifest {}: {e}", path.display())))?;
-    parse_manifest(&text)
+    parse_cluster_manifest(&text)
         .map(Some)
         .map_err(|e| refused(args, &e))
 }
 
-fn refused(args: &Up, errors: &ManifestErrors) -> Failure {
+fn refused(args: &Up, errors: &ClusterManifestErrors) -> Failure {
     let manifest = args
         .file
         .as_ref()
