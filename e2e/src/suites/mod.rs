@@ -11,6 +11,7 @@ mod manners;
 mod migration;
 mod replication;
 mod requests;
+mod scarce;
 mod view_lost;
 
 use anyhow::Result;
@@ -133,6 +134,13 @@ pub const ALL: &[Suite] = &[
         BOTH,
         240,
         "wrong requests, broken ones, a full disk"
+    ),
+    suite!(
+        scarce,
+        "scarce",
+        &[Place::Local],
+        400,
+        "no file descriptors, no room, no name server"
     ),
     suite!(
         manifests,

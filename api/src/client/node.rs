@@ -5,6 +5,8 @@ use std::time::Duration;
 use chord_types::report::NodeReport;
 use chord_types::view::View;
 
+use super::{builder, reason};
+
 /// The header that carries the cluster's secret: `Authorization: Bearer …`.
 pub fn bearer(secret: &str) -> String {
     format!("Bearer {secret}")
@@ -13,16 +15,32 @@ pub fn bearer(secret: &str) -> String {
 /// Why a node could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// No answer came, or not all of it.
     #[error("{url} does not answer: {why}")]
-    Unreachable { url: String, why: String },
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// For people.
+        why: String,
+    },
+    /// It answered with another status than one of success.
     #[error("{url} answered {status}: {body}")]
     Refused {
+        /// What was asked for.
         url: String,
+        /// Of HTTP.
         status: u16,
+        /// The beginning of what it said.
         body: String,
     },
+    /// What it answered is not what this request is answered with.
     #[error("{url} answered something that cannot be read: {why}")]
-    Unreadable { url: String, why: String },
+    Unreadable {
+        /// What was asked for.
+        url: String,
+        /// For people.
+        why: String,
+    },
 }
 
 /// Talks to the peer port of nodes, with the cluster's secret.
@@ -35,12 +53,7 @@ pub struct NodeClient {
 impl NodeClient {
     /// A client whose every call ends within `timeout`.
     pub fn new(secret: impl Into<String>, timeout: Duration) -> Result<NodeClient, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .tcp_nodelay(true)
-            .no_proxy()
-            .build()?;
+        let http = builder::to_nodes(timeout)?;
         Ok(NodeClient {
             http,
             secret: secret.into(),
@@ -54,7 +67,7 @@ impl NodeClient {
     ) -> Result<bytes::Bytes, NodeError> {
         let unreachable = |e: reqwest::Error| NodeError::Unreachable {
             url: url.into(),
-            why: e.to_string(),
+            why: reason(&e),
         };
         let response = request
             .header(http::header::AUTHORIZATION, bearer(&self.secret))

@@ -1,0 +1,32 @@
+//! A machine on which something is scarce: file descriptors, room on the disk, name
+//! servers. What is there goes on to work, and what lacks says so.
+
+mod descriptors;
+mod names;
+mod room;
+
+use anyhow::Result;
+
+use super::Ctx;
+use crate::stage::Stage;
+use crate::stage::namespace;
+
+pub async fn run(ctx: Ctx) -> Result<()> {
+    let Stage::Local(local) = &ctx.stage else {
+        ctx.cases.skipped("all of it", "it is about one machine");
+        return Ok(());
+    };
+    // One that fails says nothing about the others.
+    let mut all = vec![descriptors::run(&ctx, local).await];
+    match namespace::impossible().await {
+        Some(why) => {
+            ctx.cases.skipped("a full disk", &why);
+            ctx.cases.skipped("no name server", &why);
+        }
+        None => {
+            all.push(room::run(&ctx, local).await);
+            all.push(names::run(&ctx, local).await);
+        }
+    }
+    all.into_iter().collect()
+}
