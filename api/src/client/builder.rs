@@ -22,8 +22,6 @@ const PEER_IDLE: Duration = Duration::from_secs(30);
 const CLUSTER_CONNECT: Duration = Duration::from_secs(10);
 /// A connection that is quiet for so long is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long a probe may take.
-const PROBE: Duration = Duration::from_secs(5);
 /// The most header lines of an answer: a file's metadata may be in many short ones.
 const MAX_HEADERS: usize = 4096;
 
@@ -72,8 +70,7 @@ pub fn to_cluster(stalled: Option<Duration>) -> Result<Client, Error> {
 }
 
 /// To ask whether something is ready; every request ends within `limit`.
-pub fn probe(limit: Option<Duration>) -> Result<Client, Error> {
-    let limit = limit.unwrap_or(PROBE);
+pub fn probe(limit: Duration) -> Result<Client, Error> {
     client("probe", limit).timeout(limit).build()
 }
 
