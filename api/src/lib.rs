@@ -11,6 +11,8 @@ pub mod client;
 pub mod files;
 pub mod host;
 pub mod http;
+pub mod human;
 pub mod problem;
 pub mod retry;
+pub mod similar;
 pub mod status;
