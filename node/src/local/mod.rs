@@ -16,9 +16,9 @@ use chord_types::{Epoch, FileName, Id, Ordinal, View};
 
 use crate::http::Local;
 use crate::node::Node;
-use crate::registers::drive;
+use crate::quorum::drive;
+use crate::ring::lookup;
 use crate::store::{ReadTxn, StoreError};
-use crate::workers::ring::lookup;
 
 /// The node as its client port asks it.
 #[derive(Clone)]

@@ -10,10 +10,10 @@ use chord_types::manifest::PlacedChunk;
 use chord_types::{DiskId, Ordinal};
 use tokio::sync::Semaphore;
 
-use super::client::verify_blocks;
-use super::handle::{chunk_failed, finish_chunk};
-use super::wire::Refusal;
+use super::{chunk_failed, finish_chunk};
 use crate::node::{Current, Node};
+use crate::peer::client::verify_blocks;
+use crate::peer::wire::Refusal;
 use crate::store::{ChunkMeta, Tier};
 
 /// Blocks that are fetched at a time: 1 MiB.

@@ -1,16 +1,18 @@
 //! Answering other nodes: the acceptor's side of registers, receipts for chunks,
 //! and hints.
 
+pub mod fetch;
+
 use std::sync::Arc;
 
 use chord_types::blocks::Root;
 use chord_types::manifest::PlacedChunk;
 use chord_types::{ChunkId, FileName, Id, Ordinal, View};
 
-use super::wire::{
+use crate::node::{Current, Node};
+use crate::peer::wire::{
     Answer, Call, ChunkState, NameEntry, NameFile, NamesPage, Refusal, Reply, Request,
 };
-use crate::node::{Current, Node};
 use crate::store::{ChunkError, ChunkMeta, ChunkWriter, MayEnter, StoreError, Tier};
 use chord_register::acceptor::{Promise, Vote, accepts, grants};
 use chord_register::{Ballot, Value};
@@ -373,7 +375,7 @@ async fn ensure(
         return Ok(Answer::Done);
     }
     let meta = meta_of(name, &chunk, committed);
-    super::fetch::pull(node, current, meta, &sources).await?;
+    fetch::pull(node, current, meta, &sources).await?;
     Ok(Answer::Done)
 }
 
@@ -511,7 +513,7 @@ mod tests {
         let meta = node.store.chunks_after(None, 1).await.unwrap().items;
         let (id, key) = (meta[0].id, meta[0].key);
         let ask = async |request| {
-            let header = super::super::wire::Header {
+            let header = crate::peer::wire::Header {
                 cluster: node.cluster.clone(),
                 view: view.reference(),
                 to: node.disk(),

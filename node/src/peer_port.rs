@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use super::wire::{Call, ChunkHeader, Refusal};
-use super::{handle, ring};
+use crate::answer as handle;
 use crate::node::Node;
+use crate::peer::ring;
+use crate::peer::wire::{Call, ChunkHeader, Refusal};
 use crate::store::Tier;
 
 /// The largest body that is not a chunk: a value with a long list of chunks.
@@ -145,7 +146,7 @@ async fn exchange(State(peer): State<Peer>, body: Result<Bytes, BytesRejection>)
             ring::Refused::new(reason, error.body_text())
         })
         .and_then(|body| ring::decode(&body));
-    match read.and_then(|exchange| crate::workers::ring::answer(&peer.node, exchange)) {
+    match read.and_then(|exchange| crate::ring::answer(&peer.node, exchange)) {
         Ok(reply) => pack(&reply),
         Err(refused) => {
             peer.node.ring_guard.count(&refused, "a request");
@@ -218,7 +219,9 @@ async fn get_chunk(
             Refusal::Failed("cannot read the upload id".into()),
         );
     };
-    if blocks.upto < blocks.from || blocks.upto - blocks.from > 4 * super::fetch::SPAN_BLOCKS {
+    if blocks.upto < blocks.from
+        || blocks.upto - blocks.from > 4 * crate::answer::fetch::SPAN_BLOCKS
+    {
         return refuse(
             StatusCode::BAD_REQUEST,
             Refusal::Failed("cannot give so many blocks at once".into()),
