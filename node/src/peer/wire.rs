@@ -3,6 +3,10 @@
 //! Everything that counts for safety carries the view it is meant for and the
 //! disk it is meant for; a receiver of another view, or on another disk, says so
 //! and does nothing.
+//!
+//! The shapes here are those of every version of the protocol that this program
+//! speaks: they may only change as docs/architecture.md, "Versions", has it, and the
+//! bytes in `tests/wire` hold them.
 
 use chord_types::manifest::PlacedChunk;
 use chord_types::view::ViewRef;
@@ -11,6 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use chord_register::acceptor::{Promise, Vote};
 use chord_register::{Ballot, Value};
+
+/// The status of the answer to what was not understood, for those who speak
+/// [`ProtocolVersion::NAMED`](chord_types::ProtocolVersion::NAMED). Such an answer
+/// looks the same in all versions to come: this status, the header
+/// [`SPEAKS`](chord_types::protocol::SPEAKS), and a line of text.
+pub const NOT_UNDERSTOOD: http::StatusCode = http::StatusCode::NOT_IMPLEMENTED;
 
 /// The header of every request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
