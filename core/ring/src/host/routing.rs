@@ -2,10 +2,10 @@
 
 use chord_types::Id;
 
-use super::super::circle::{distance, within};
-use super::super::lookup::Lookup;
-use super::super::message::{Envelope, Message, Peer, RequestId, Route};
 use super::Host;
+use crate::circle::{distance, within};
+use crate::lookup::Lookup;
+use crate::message::{Envelope, Message, Peer, RequestId, Route};
 
 /// Candidates in an answer to a look-up, besides the successor list.
 const CANDIDATES: usize = 4;
@@ -141,5 +141,29 @@ impl Host {
 
     fn live(&self, list: impl Iterator<Item = Peer>) -> Vec<Peer> {
         list.filter(|p| self.alive(p.ordinal)).collect()
+    }
+}
+
+impl Host {
+    /// The message that asks `peer` for its pointers.
+    pub fn query(&self, peer: Peer) -> Envelope {
+        Envelope {
+            message: Message::Query {
+                request: RequestId::default(),
+                joining: false,
+            },
+            ..self.ask(peer.id, peer)
+        }
+    }
+
+    /// What a virtual node of this host would answer to [`Host::query`]. None
+    /// when it is of another host.
+    pub fn own_state(&self, peer: &Peer) -> Option<Message> {
+        let vnode = self.vnodes().find(|v| v.me() == *peer && v.is_member())?;
+        Some(Message::State {
+            request: RequestId::default(),
+            pred: vnode.pred(),
+            succ: vnode.successors().to_vec(),
+        })
     }
 }

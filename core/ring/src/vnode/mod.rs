@@ -20,12 +20,18 @@
 //! No time in here: the host says when to stabilise and which host does not
 //! answer. "Dead" is the word of its failure detector, or `Gone` from the peer.
 
+pub mod fingers;
+pub mod rules;
+#[cfg(test)]
+mod tests;
+
 use chord_types::{Id, Ordinal};
 
-use super::circle::distance;
-use super::fingers::Fingers;
-use super::message::{Message, Peer, RequestId};
-use super::rules::{Flaw, Rules, cut};
+use self::fingers::Fingers;
+use self::rules::{Flaw, Rules, cut};
+use crate::circle::distance;
+pub use crate::message::Who;
+use crate::message::{Message, Peer, RequestId};
 
 /// A virtual node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,25 +73,6 @@ struct Rectify {
     asked: Asked,
 }
 
-/// Who is dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Who {
-    /// A host, with all its virtual nodes.
-    Host(Ordinal),
-    /// One virtual node.
-    Peer(Peer),
-}
-
-impl Who {
-    /// Whether `peer` is meant.
-    pub fn covers(&self, peer: &Peer) -> bool {
-        match self {
-            Who::Host(ordinal) => peer.ordinal == *ordinal,
-            Who::Peer(one) => one == peer,
-        }
-    }
-}
-
 /// What happens to a virtual node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -93,6 +80,7 @@ pub enum Event {
     Stabilize,
     /// `via` may be the member before us: join there.
     Join {
+        /// The member to ask for its list.
         via: Peer,
     },
     /// This peer may be a member. Nothing rests on it being right; it brings
@@ -100,22 +88,35 @@ pub enum Event {
     Hint(Peer),
     /// A look-up found the successor of `me + 2^bit`.
     Finger {
+        /// Which finger, as a power of two.
         bit: u8,
+        /// Who stands there.
         found: Peer,
     },
+    /// A message has come.
     Message {
+        /// Its sender.
         from: Peer,
+        /// What it says.
         message: Message,
     },
     /// Requests to this host stay without a reply, which proves nothing.
     Unanswered(Ordinal),
+    /// The failure detector says that these are dead.
     Dead(Who),
 }
 
 /// What a virtual node wants done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    Send { to: Peer, message: Message },
+    /// A message is to go out.
+    Send {
+        /// The receiver.
+        to: Peer,
+        /// What to say.
+        message: Message,
+    },
+    /// For the host to know.
     Note(Note),
 }
 

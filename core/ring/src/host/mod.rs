@@ -7,8 +7,6 @@
 //! more and more rarely, since many tokens on many hosts have to stay cheap; any
 //! change brings them back.
 
-#[cfg(test)]
-mod alive_tests;
 mod exchange;
 mod liveness;
 mod members;
@@ -16,6 +14,8 @@ mod outside;
 mod probes;
 mod rounds;
 mod routing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,14 +24,15 @@ use chord_types::{Id, Ordinal, Token};
 pub use self::liveness::{Failure, Liveness};
 pub use self::members::Members;
 use self::outside::Outside;
-use super::lookup::Lookup;
-use super::message::{Envelope, Peer, RequestId};
-use super::rules::Rules;
-use super::vnode::{Event, Vnode, Who};
+use crate::lookup::Lookup;
+use crate::message::{Envelope, Peer, RequestId};
+use crate::vnode::rules::Rules;
+use crate::vnode::{Event, Vnode, Who};
 
 /// How a host behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
+    /// The rules of each virtual node.
     pub rules: Rules,
     /// The period of rounds.
     pub stabilize_ms: u64,
@@ -69,7 +70,9 @@ pub enum HostAction {
     /// POST this batch to a host: its response goes to [`Host::receive`], a
     /// failure to [`Host::unreachable`].
     Send {
+        /// The host to send to.
         to: Ordinal,
+        /// The batch.
         messages: Vec<Envelope>,
     },
 }
@@ -79,6 +82,7 @@ pub enum HostAction {
 pub struct Received {
     /// For the response; empty when the batch was itself a response.
     pub replies: Vec<Envelope>,
+    /// What to do next.
     pub actions: Vec<HostAction>,
 }
 

@@ -3,7 +3,7 @@
 
 use chord_types::Ordinal;
 
-use super::message::Peer;
+use crate::message::Peer;
 
 /// What all virtual nodes of one host have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

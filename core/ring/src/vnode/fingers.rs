@@ -8,9 +8,9 @@
 
 use chord_types::Id;
 
-use super::circle::{distance, octave};
-use super::message::Peer;
-use super::vnode::Who;
+use crate::circle::{distance, octave};
+use crate::message::Peer;
+use crate::message::Who;
 
 /// Distinct fingers, nearest first, at most one in each octave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

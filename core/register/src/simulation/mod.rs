@@ -6,6 +6,9 @@
 //! The same schedule is run with mutants switched on, each of which must be
 //! found; `CHORD_SEEDS` says how many seeds the sound protocol is given.
 
+mod judge;
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chord_placement::Placements;
@@ -14,11 +17,11 @@ use chord_types::{ClusterUid, DiskId, Epoch, Id, Member, Ordinal, Table, Token, 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::acceptor::{Promise, Vote, accepts, grants};
-use super::condition::Tags;
-use super::proposer::{End, Proposer, Step};
-use super::value::{Applied, Refusal};
-use super::{Ballot, Change, Condition, Electorate, NewFile, OpId, Outcome, Value};
+use crate::acceptor::{Promise, Vote, accepts, grants};
+use crate::condition::Tags;
+use crate::proposer::{End, Proposer, Step};
+use crate::value::Applied;
+use crate::{Ballot, Change, Condition, Electorate, NewFile, OpId, Value};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mutant {
@@ -493,157 +496,5 @@ impl World {
         let (_, _, new) = self.story.tables();
         let first = new[self.rng.random_range(0..new.len())];
         self.take_view(disk(first), 3);
-    }
-
-    /// What is wrong with this history, if anything.
-    fn judge(&mut self) -> Result<(), String> {
-        // All have the newest view; the value is what a read of everybody finds.
-        let last = self.epoch();
-        let electorate = self.electorate(last);
-        let owners: BTreeSet<DiskId> = electorate.voters().iter().map(|v| v.disk).collect();
-        let found = owners
-            .iter()
-            .filter_map(|d| self.acceptors[d].accepted.clone())
-            .max_by_key(|(ballot, _)| *ballot)
-            .map(|(_, v)| v)
-            .unwrap_or_default();
-        let mut versions: BTreeMap<u64, u64> = BTreeMap::new();
-        let mut done = Vec::new();
-        for operation in self.operations.iter().filter(|o| o.settles.is_none()) {
-            if let Some((
-                at,
-                End::Done(_, Outcome::Committed { version, .. } | Outcome::Deleted { version }),
-            )) = &operation.end
-            {
-                if let Some(other) = versions.insert(*version, operation.op.counter) {
-                    return Err(format!(
-                        "operations {other} and {} both made version {version}",
-                        operation.op.counter
-                    ));
-                }
-                done.push((operation.began, *at, *version));
-            }
-        }
-        if let Some(highest) = versions.keys().max()
-            && found.version < *highest
-        {
-            return Err(format!(
-                "version {highest} was acknowledged, the owners hold version {}",
-                found.version
-            ));
-        }
-        for (_, finished, version) in &done {
-            for (began, _, later) in &done {
-                if began > finished && later < version {
-                    return Err(format!(
-                        "version {later} was made after version {version} had been acknowledged"
-                    ));
-                }
-            }
-        }
-        for operation in &self.operations {
-            let Some((_, End::Refused(refusal))) = &operation.end else {
-                continue;
-            };
-            let op = operation.op;
-            if found.remembers(&op).is_some() {
-                return Err(format!("operation {} was refused and applied", op.counter));
-            }
-            if let Refusal::Precondition {
-                current: Some((_, refused_at)),
-            } = refusal
-                && let Some((_, _, newer)) = done
-                    .iter()
-                    .find(|(_, at, version)| *at < operation.began && version > refused_at)
-            {
-                return Err(format!(
-                    "operation {} was refused for version {refused_at} after version {newer} had been acknowledged",
-                    op.counter
-                ));
-            }
-        }
-        let left = self
-            .operations
-            .iter()
-            .filter(|o| o.settles.is_none() && o.proposer.has_left())
-            .count() as u64;
-        if found.version > left {
-            return Err(format!(
-                "{left} operations were proposed and {} were applied",
-                found.version
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn run(seed: u64, mutant: Mutant, story: Story) -> Result<usize, String> {
-    let mut world = World::new(seed, mutant, story);
-    world.run();
-    world.judge()?;
-    Ok(world
-        .operations
-        .iter()
-        .filter(|o| matches!(o.end, Some((_, End::Done(..) | End::Refused(_)))))
-        .count())
-}
-
-fn seeds(short: u64) -> u64 {
-    std::env::var("CHORD_SEEDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(short)
-}
-
-fn every_seed(story: Story) {
-    let mut done = 0;
-    let seeds = seeds(300);
-    for seed in 0..seeds {
-        match run(seed, Mutant::None, story) {
-            Ok(finished) => done += finished,
-            Err(why) => panic!("{story:?}, seed {seed}: {why}"),
-        }
-    }
-    println!("register simulation, {story:?}: {seeds} seeds, {done} operations finished");
-    assert!(
-        done as u64 > seeds * 6,
-        "most operations must finish, or nothing was tested: {done}"
-    );
-}
-
-#[test]
-fn sim_every_acknowledged_operation_is_applied_exactly_once() {
-    every_seed(Story::Moves);
-}
-
-#[test]
-fn sim_two_copies_survive_the_loss_of_one_and_take_writes_again() {
-    every_seed(Story::Loses);
-    let finishes = (0..50).filter(|seed| {
-        let mut world = World::new(*seed, Mutant::None, Story::Loses);
-        world.run();
-        world.epoch() == 3
-    });
-    let finishes = finishes.count();
-    assert!(finishes >= 45, "the change is completed: {finishes} of 50");
-}
-
-#[test]
-fn sim_every_mutant_is_found() {
-    for (mutant, story) in [
-        (Mutant::ForgetsPromises, Story::Moves),
-        (Mutant::NewTableOnly, Story::Moves),
-        (Mutant::NoSettling, Story::Moves),
-        (Mutant::NoSettling, Story::Loses),
-        (Mutant::ForgetsOperation, Story::Moves),
-        (Mutant::AnyEpoch, Story::Moves),
-        (Mutant::RefusesAtOnce, Story::Moves),
-    ] {
-        let found =
-            (0..20_000).find_map(|seed| run(seed, mutant, story).err().map(|why| (seed, why)));
-        match found {
-            Some((seed, why)) => println!("{mutant:?}, {story:?}: seed {seed}: {why}"),
-            None => panic!("{mutant:?} was not found in {story:?}"),
-        }
     }
 }

@@ -4,13 +4,12 @@
 //! has died, or that another has joined in between. The successor knows both:
 //! by being alive, and by its predecessor. So one more question, answered from
 //! what it holds and without any effect there, makes the answer as fresh as the
-//! ring is. A plain state machine beside [`super::lookup`].
+//! ring is. A plain state machine beside [`super::Lookup`].
 
 use chord_types::Id;
 
-use super::host::Host;
-use super::lookup::{Found, LookupFailed};
-use super::message::{Envelope, Message, Peer, RequestId};
+use super::{Found, LookupFailed};
+use crate::message::{Message, Peer};
 
 /// Virtual nodes asked before the best answer so far has to do.
 const MOST_ASKED: usize = 24;
@@ -32,6 +31,7 @@ pub struct Confirm {
 pub enum NextConfirm {
     /// Ask this peer with [`Message::Query`].
     Ask(Peer),
+    /// It has ended.
     Done(Result<Found, LookupFailed>),
 }
 
@@ -91,33 +91,10 @@ impl Confirm {
     }
 }
 
-impl Host {
-    /// The message that asks `peer` for its pointers.
-    pub fn query(&self, peer: Peer) -> Envelope {
-        Envelope {
-            message: Message::Query {
-                request: RequestId::default(),
-                joining: false,
-            },
-            ..self.ask(peer.id, peer)
-        }
-    }
-
-    /// What a virtual node of this host would answer to [`Host::query`]. None
-    /// when it is of another host.
-    pub fn own_state(&self, peer: &Peer) -> Option<Message> {
-        let vnode = self.vnodes().find(|v| v.me() == *peer && v.is_member())?;
-        Some(Message::State {
-            request: RequestId::default(),
-            pred: vnode.pred(),
-            succ: vnode.successors().to_vec(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::RequestId;
     use chord_types::{Ordinal, Token};
 
     fn peer(n: u64) -> Peer {

@@ -5,11 +5,13 @@
 //! all that its virtual nodes know, and takes at most [`MOST_STEPS`] steps; so
 //! it ends whatever the others answer. It does not depend on the view.
 
+pub mod confirm;
+
 use chord_types::{Id, Ordinal};
 use serde::{Deserialize, Serialize};
 
-use super::circle::distance;
-use super::message::{Message, Peer, Route};
+use crate::circle::distance;
+use crate::message::{Message, Peer, Route};
 
 /// Hosts asked before a look-up gives up.
 pub const MOST_STEPS: usize = 160;
@@ -34,6 +36,7 @@ pub struct Lookup {
 /// What a look-up found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Found {
+    /// The virtual node that the id belongs to.
     pub successor: Peer,
     /// Those after it, for when it is dead.
     pub others: Vec<Peer>,
@@ -49,7 +52,9 @@ pub enum LookupFailed {
     #[error(
         "the ring has no answer: this node is in no ring yet, or none of the nodes asked could tell"
     )]
+    /// Nobody could tell.
     Nobody,
+    /// It did not come to an end.
     #[error("the look-up took more than {MOST_STEPS} steps")]
     TooLong,
 }
@@ -59,6 +64,7 @@ pub enum LookupFailed {
 pub enum Next {
     /// Ask this peer with [`Message::FindSuccessor`].
     Ask(Peer),
+    /// It has ended.
     Done(Result<Found, LookupFailed>),
 }
 

@@ -2,9 +2,9 @@
 
 use chord_types::{Ordinal, Token};
 
-use super::message::{Message, Peer, RequestId};
 use super::rules::{Rules, cut};
-use super::vnode::{Action, Event, Note, Vnode, Who};
+use super::{Action, Event, Note, Vnode, Who};
+use crate::message::{Message, Peer, RequestId};
 
 fn rules() -> Rules {
     Rules::new(2, 4, 7)

@@ -10,9 +10,9 @@ use chord_types::{Id, Ordinal, Token};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::invariant::{ideal, ring_of};
-use super::super::message::{Envelope, Peer};
 use super::{Config, Failure, Host, HostAction, Members};
+use crate::invariant::{ideal, ring_of};
+use crate::message::{Envelope, Peer};
 
 /// A sender takes a request for failed after this long, and hears a later answer.
 const WAITS: u64 = 2000;
