@@ -15,6 +15,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
+use chord_api::client::NOT_UNDERSTOOD;
 use chord_types::protocol::{SPEAKS, WRITTEN_IN};
 use chord_types::view::BadView;
 use chord_types::{ChunkId, ProtocolVersion, Speaks, UploadId, View};
@@ -26,7 +27,7 @@ use tokio::sync::Semaphore;
 use crate::answer as handle;
 use crate::node::Node;
 use crate::peer::ring;
-use crate::peer::wire::{Call, ChunkHeader, NOT_UNDERSTOOD, Refusal};
+use crate::peer::wire::{Call, ChunkHeader, Refusal};
 use crate::store::Tier;
 
 /// The largest body that is not a chunk: a value with a long list of chunks.

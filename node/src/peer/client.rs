@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chord_api::client::bearer;
+use chord_api::client::{NOT_UNDERSTOOD, bearer};
 use chord_types::blocks::Root;
 use chord_types::protocol::{SPEAKS, WRITTEN_IN};
 use chord_types::report::NodeReport;
@@ -16,7 +16,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 
 use super::address::{Address, AddressBook};
-use super::wire::{Call, ChunkHeader, NOT_UNDERSTOOD, Refusal, Reply};
+use super::wire::{Call, ChunkHeader, Refusal, Reply};
 use chord_ring::wire::RingExchange;
 
 /// How long one small exchange may take.

@@ -16,12 +16,6 @@ use serde::{Deserialize, Serialize};
 use chord_register::acceptor::{Promise, Vote};
 use chord_register::{Ballot, Value};
 
-/// The status of the answer to what was not understood, for those who speak
-/// [`ProtocolVersion::NAMED`](chord_types::ProtocolVersion::NAMED). Such an answer
-/// looks the same in all versions to come: this status, the header
-/// [`SPEAKS`](chord_types::protocol::SPEAKS), and a line of text.
-pub const NOT_UNDERSTOOD: http::StatusCode = http::StatusCode::NOT_IMPLEMENTED;
-
 /// The header of every request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
