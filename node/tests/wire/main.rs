@@ -8,6 +8,12 @@
 //! conversation with a node on that disk, `messages.txt` each kind of message. Bytes
 //! are in hexadecimal, `-` stands for none.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests, outside of `#[test]` itself"
+)]
+
 mod ahead;
 mod asking;
 mod disk;
