@@ -32,10 +32,13 @@ struct Got {
     body: Vec<u8>,
 }
 
+/// Status, bytes, and the versions that are said to be spoken.
+type Given = (u16, Vec<u8>, Option<&'static str>);
+
 /// A node that gives a fixed answer and remembers what it was asked.
 #[derive(Clone)]
 struct Fake {
-    answer: Arc<Mutex<(u16, Vec<u8>, Option<&'static str>)>>,
+    answer: Arc<Mutex<Given>>,
     got: Arc<Mutex<Vec<Got>>>,
 }
 
