@@ -119,7 +119,7 @@ impl Today {
             .unwrap()
             .set_members(0, mine, &members, true);
         let url = serve(chord_node::peer_port::router(node.clone())).await;
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = chord_api::client::builder::between_nodes().unwrap();
         Today {
             _dir: dir,
             node,
