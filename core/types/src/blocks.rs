@@ -14,14 +14,24 @@ pub const BLOCK_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Root(pub [u8; 32]);
 
+/// The hash of one block.
+pub fn hash_block(block: &[u8]) -> [u8; 32] {
+    *blake3::hash(block).as_bytes()
+}
+
 impl Root {
     /// The root of a whole chunk, and its block hashes.
     pub fn of(payload: &[u8]) -> (Root, Vec<[u8; 32]>) {
-        let blocks: Vec<[u8; 32]> = payload
-            .chunks(BLOCK_BYTES)
-            .map(|b| *blake3::hash(b).as_bytes())
-            .collect();
+        let blocks: Vec<[u8; 32]> = payload.chunks(BLOCK_BYTES).map(hash_block).collect();
         (Root::of_blocks(&blocks), blocks)
+    }
+    /// The root of a payload in pieces of any length, without copying them together.
+    pub fn of_pieces<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>) -> Root {
+        let mut blocks = BlockHasher::default();
+        for piece in pieces {
+            blocks.update(piece.as_ref());
+        }
+        Root::of_blocks(&blocks.finish())
     }
     /// The root over block hashes.
     pub fn of_blocks(blocks: &[[u8; 32]]) -> Root {
@@ -32,6 +42,83 @@ impl Root {
         Root(*hash.finalize().as_bytes())
     }
 }
+
+/// Hashes a payload block by block, as it comes.
+#[derive(Clone, Debug, Default)]
+pub struct BlockHasher {
+    done: Vec<[u8; 32]>,
+    open: blake3::Hasher,
+    /// Bytes of the open block.
+    filled: usize,
+}
+
+impl BlockHasher {
+    /// Takes the next bytes of the payload.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(BLOCK_BYTES - self.filled));
+            self.open.update(now);
+            self.filled += now.len();
+            rest = later;
+            if self.filled == BLOCK_BYTES {
+                self.close();
+            }
+        }
+    }
+    /// The hashes of all blocks, a short last one included.
+    pub fn finish(mut self) -> Vec<[u8; 32]> {
+        if self.filled > 0 {
+            self.close();
+        }
+        self.done
+    }
+    fn close(&mut self) {
+        self.done.push(*self.open.finalize().as_bytes());
+        self.open.reset();
+        self.filled = 0;
+    }
+}
+
+/// Why blocks are not those that a [`Root`] stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// The block hashes are not those of the root.
+    #[error("its block hashes do not match the manifest")]
+    Hashes,
+    /// This block is not there, or is not what its hash says.
+    #[error("block {0} does not match its hash")]
+    Block(u32),
+    /// There is more behind the blocks.
+    #[error("it sent more than was asked")]
+    TooLong,
+}
+
+/// Whether `data` is the blocks `range` of the chunk that `root` stands for, of
+/// which `hashes` are said to be the block hashes.
+pub fn verify(
+    root: Root,
+    hashes: &[[u8; 32]],
+    range: std::ops::Range<u32>,
+    data: &[u8],
+) -> Result<(), Mismatch> {
+    if Root::of_blocks(hashes) != root {
+        return Err(Mismatch::Hashes);
+    }
+    let mut got = data.chunks(BLOCK_BYTES);
+    for index in range {
+        let wanted = hashes.get(index as usize).ok_or(Mismatch::Block(index))?;
+        match got.next() {
+            Some(block) if hash_block(block) == *wanted => {}
+            _ => return Err(Mismatch::Block(index)),
+        }
+    }
+    match got.next() {
+        Some(_) => Err(Mismatch::TooLong),
+        None => Ok(()),
+    }
+}
+
 impl fmt::Display for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
@@ -72,5 +159,50 @@ impl<'de> Deserialize<'de> for Root {
                 .map_err(|_| serde::de::Error::custom("a root is 32 bytes"))?;
             Ok(Root(array))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload() -> Vec<u8> {
+        (0..200_000u32).map(|n| (n % 251) as u8).collect()
+    }
+
+    #[test]
+    fn a_root_does_not_depend_on_how_the_payload_is_cut() {
+        let payload = payload();
+        let whole = Root::of(&payload).0;
+        for cut in [1usize, 7, 65_536, 65_537, 131_072, 199_999] {
+            let pieces = [&payload[..cut], &payload[cut..]];
+            assert_eq!(Root::of_pieces(pieces), whole, "cut at {cut}");
+        }
+        assert_eq!(Root::of_pieces::<&[u8]>([]), Root::of(&[]).0);
+    }
+
+    #[test]
+    fn only_the_blocks_that_were_asked_for_pass() {
+        let payload = payload();
+        let (root, hashes) = Root::of(&payload);
+        let block = |n: usize| &payload[n * BLOCK_BYTES..((n + 1) * BLOCK_BYTES).min(200_000)];
+        assert_eq!(verify(root, &hashes, 1..2, block(1)), Ok(()));
+        assert_eq!(verify(root, &hashes, 3..4, block(3)), Ok(()));
+        assert_eq!(verify(root, &hashes, 0..4, &payload), Ok(()));
+        let wrong = Err(Mismatch::Block(1));
+        assert_eq!(verify(root, &hashes, 1..2, block(0)), wrong);
+        assert_eq!(verify(root, &hashes, 1..2, &[]), wrong);
+        assert_eq!(
+            verify(root, &hashes, 3..5, block(3)),
+            Err(Mismatch::Block(4))
+        );
+        assert_eq!(
+            verify(root, &hashes, 0..1, &payload),
+            Err(Mismatch::TooLong)
+        );
+        assert_eq!(
+            verify(root, &hashes[1..], 0..1, block(1)),
+            Err(Mismatch::Hashes)
+        );
     }
 }

@@ -18,15 +18,15 @@ mod trial_tests;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::sync::Mutex;
 
 use chord_types::{ClusterUid, Ordinal};
+use parking_lot::Mutex;
 use serde::Deserialize;
 
-pub use self::check::{Known, Roll, Valid, Way, check};
+pub use self::check::{Known, Valid, Way, check};
 pub use self::refused::{Reason, Refused, Tally};
 pub use self::senders::Senders;
-use crate::node::Current;
+use crate::view::Current;
 use chord_ring::wire::{RING_VERSION, RING_VERSION_OLDEST, RingExchange};
 
 /// The longest body of an exchange; the largest honest ones are a tenth of it.
@@ -85,16 +85,17 @@ fn known_version(version: u16) -> Result<(), Refused> {
     ))
 }
 
-/// A node's guard: what it remembers of the senders, and what it has refused.
+/// Judges what a node hears: what it remembers of the senders, and what it has
+/// refused. (No locks of tokio's: nothing is awaited while they are held.)
 #[derive(Default)]
-pub struct Guard {
+pub struct Judge {
     senders: Mutex<Senders>,
     tally: Tally,
     /// The number of the last request to each node, so that it can tell a replay.
     sent: Mutex<BTreeMap<Ordinal, u64>>,
 }
 
-impl Guard {
+impl Judge {
     /// Reads and judges an exchange. Its number is used up only if it is valid.
     pub fn admit(
         &self,
@@ -104,7 +105,7 @@ impl Guard {
         way: Way,
         exchange: RingExchange,
     ) -> Result<Valid, Refused> {
-        let mut senders = self.senders.lock().unwrap_or_else(|p| p.into_inner());
+        let mut senders = self.senders.lock();
         let known = Known {
             cluster,
             own,
@@ -132,7 +133,7 @@ impl Guard {
 
     /// The number of the next request to a node, from 1.
     pub fn number(&self, to: Ordinal) -> u64 {
-        let mut sent = self.sent.lock().unwrap_or_else(|p| p.into_inner());
+        let mut sent = self.sent.lock();
         let last = sent.entry(to).or_default();
         *last += 1;
         *last
@@ -140,7 +141,7 @@ impl Guard {
 
     /// The number of the last request to a node, for it to know; 0: none yet.
     pub fn last_number(&self, to: Ordinal) -> u64 {
-        let sent = self.sent.lock().unwrap_or_else(|p| p.into_inner());
+        let sent = self.sent.lock();
         sent.get(&to).copied().unwrap_or_default()
     }
 

@@ -342,8 +342,8 @@ fn another_version_is_known_by_its_number_whatever_its_shape() {
 #[test]
 fn a_guard_counts_by_reason_and_forgets_nothing_of_what_passed() {
     let world = World::new();
-    let current = Current::new(world.view.clone());
-    let guard = Guard::default();
+    let current = Current::new(world.view.clone(), true);
+    let guard = Judge::default();
     let admit = |exchange| guard.admit(&world.cluster, OWN, &current, Way::Request, exchange);
     let honest = world.exchange(THEM, 1, vec![say(Message::Notify)]);
     admit(honest.clone()).unwrap();

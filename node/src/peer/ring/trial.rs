@@ -8,7 +8,8 @@
 use chord_types::view::ViewRef;
 use chord_types::{ClusterUid, DiskId, Id, Member, Ordinal, Table, Token, View};
 
-use super::{Known, Reason, Roll, Senders, Way, check, decode};
+use super::{Known, Reason, Senders, Way, check, decode};
+use crate::view::Roll;
 use chord_ring::host::Members;
 use chord_ring::wire::{RING_VERSION, RingExchange};
 use chord_ring::{Config, Envelope, Host, HostAction, Peer};
