@@ -8,7 +8,9 @@
 pub mod client;
 pub mod files;
 pub mod http;
+pub mod human;
 pub mod listen;
 pub mod parent;
 pub mod problem;
+pub mod similar;
 pub mod status;

@@ -10,7 +10,7 @@ use chord_types::FileName;
 use futures::StreamExt;
 use tokio::sync::watch;
 
-use crate::up::messages::Say;
+use crate::up::messages::Messages;
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// While not every node is ready, so that a start is not held up.
@@ -66,7 +66,7 @@ pub async fn poll(
 
 /// Says where the cluster listens, as soon as files can be read and written there:
 /// both need the same quorum.
-pub async fn announce(endpoint: SocketAddr, say: Say) {
+pub async fn announce(endpoint: SocketAddr, messages: Messages) {
     let Ok(files) = FilesClient::new(&endpoint.to_string()) else {
         return;
     };
@@ -85,7 +85,7 @@ pub async fn announce(endpoint: SocketAddr, say: Say) {
             }
         }
         if usable {
-            say.listening(&format!("http://{endpoint}"));
+            messages.listening(&format!("http://{endpoint}"));
             return;
         }
         tokio::time::sleep(ASK_AGAIN).await;
