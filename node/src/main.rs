@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chord_node::config::{Args, Durability};
 use chord_node::http::{self, Metrics};
+use chord_node::local::supervisor::Supervisor;
 use chord_node::node::{Node, Outside};
 use chord_node::peer::address::AddressBook;
 use chord_node::peer::client::PeerClient;
@@ -91,9 +92,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let clients = listen(args.client_listen).await?;
     let others = listen(args.peer_listen).await?;
     tracing::info!(name = %args.name, disk = %store.disk(), boot = store.boot(), clients = %args.client_listen, "started");
+    let supervisor = Supervisor::new(args.supervisor.clone(), secret.clone());
     let outside = Outside {
         ordinal,
         secret,
+        supervisor: supervisor.context("cannot make an HTTP client")?,
         store,
         peers,
         book,
@@ -124,7 +127,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    chord_api::listen::bind(address)
+    chord_api::host::listen::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))
 }
@@ -135,7 +138,7 @@ async fn wait_for_end(stdin: bool) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let parent_gone = async move {
         if stdin {
-            chord_api::parent::gone().await
+            chord_api::host::parent::gone().await
         } else {
             std::future::pending().await
         }

@@ -80,6 +80,7 @@ pub struct Outside {
     pub peers: Arc<dyn Transport>,
     /// Where the other nodes are, for people.
     pub book: Arc<AddressBook>,
+    pub supervisor: Supervisor,
     pub world: World,
 }
 
@@ -107,13 +108,28 @@ struct Base {
 impl Node {
     /// Puts the parts together.
     pub fn new(args: &Args, outside: Outside) -> Node {
-        let (secret, book) = (outside.secret.clone(), outside.book.clone());
-        let base = Base::new(args, outside);
+        let Outside {
+            ordinal,
+            secret,
+            store,
+            peers,
+            book,
+            supervisor,
+            world,
+        } = outside;
+        let me = Arc::new(Identity {
+            name: args.name.clone(),
+            ordinal,
+            disk: store.disk(),
+            cluster: ClusterUid(args.cluster_uid.clone()),
+            boot: store.boot(),
+        });
+        let base = Base::new(args, me, store, peers, world);
         let memory = Memory::new(args.chunk_size as usize);
         let files = base.files(args, &memory);
         let workers = base.workers(args, &files.uploader);
         Node {
-            local: base.local(args, secret.clone(), book),
+            local: base.local(supervisor, book),
             peer_port: base.peer_port(secret),
             me: base.me,
             world: base.world,
@@ -141,21 +157,13 @@ impl Node {
 }
 
 impl Base {
-    fn new(args: &Args, outside: Outside) -> Base {
-        let Outside {
-            ordinal,
-            store,
-            peers,
-            world,
-            ..
-        } = outside;
-        let me = Arc::new(Identity {
-            name: args.name.clone(),
-            ordinal,
-            disk: store.disk(),
-            cluster: ClusterUid(args.cluster_uid.clone()),
-            boot: store.boot(),
-        });
+    fn new(
+        args: &Args,
+        me: Arc<Identity>,
+        store: Store,
+        peers: Arc<dyn Transport>,
+        world: World,
+    ) -> Base {
         let view = Arc::new(ViewKeeper::new(me.clone(), store.clone()));
         let (uploads, readers) = (Uploads::default(), Readers::default());
         let (debts, garbage) = (Arc::new(Debts::default()), Arc::new(Garbage::default()));
@@ -367,7 +375,7 @@ impl Base {
         }
     }
 
-    fn local(&self, args: &Args, secret: String, book: Arc<AddressBook>) -> NodeLocal {
+    fn local(&self, supervisor: Supervisor, book: Arc<AddressBook>) -> NodeLocal {
         NodeLocal {
             me: self.me.clone(),
             view: self.view.clone(),
@@ -393,7 +401,7 @@ impl Base {
                 ring: self.ring.clone(),
                 quorum: self.quorum.clone(),
             }),
-            supervisor: Arc::new(Supervisor::new(args.supervisor.clone(), secret)),
+            supervisor: Arc::new(supervisor),
         }
     }
 

@@ -14,6 +14,7 @@ use clap::Parser;
 
 use crate::config::Args;
 use crate::files::{Files, Put, PutDone};
+use crate::local::supervisor::Supervisor;
 use crate::node::{Node, Outside};
 use crate::peer::address::AddressBook;
 use crate::peer::client::PeerClient;
@@ -125,6 +126,7 @@ impl Nodes {
             store,
             peers: Arc::new(PeerClient::new(SECRET.into(), book.clone()).unwrap()),
             book,
+            supervisor: Supervisor::new(None, SECRET.into()).unwrap(),
             world: World::default(),
         };
         Arc::new(Node::new(&args, outside))

@@ -18,12 +18,9 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// The supervisor at a base URL; it wants the cluster's secret.
-    pub fn new(base: Option<String>, secret: String) -> Supervisor {
-        Supervisor {
-            base,
-            secret,
-            http: reqwest::Client::new(),
-        }
+    pub fn new(base: Option<String>, secret: String) -> Result<Supervisor, reqwest::Error> {
+        let http = chord_api::client::builder::to_supervisor(LIMIT)?;
+        Ok(Supervisor { base, secret, http })
     }
 
     /// Whether there is one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chord_api::client::{NOT_UNDERSTOOD, bearer};
+use chord_api::client::{NOT_UNDERSTOOD, bearer, builder};
 use chord_types::protocol::{SPEAKS, WRITTEN_IN};
 use chord_types::report::NodeReport;
 use chord_types::{ChunkId, Ordinal, ProtocolVersion, Speaks, View};
@@ -22,7 +22,6 @@ use chord_ring::wire::RingExchange;
 pub const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a chunk may take from its first byte to its receipt.
 const CHUNK_LIMIT: Duration = Duration::from_secs(60);
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Bytes of a refusal that are read.
 const MAX_REFUSAL: usize = 64 << 10;
 
@@ -100,12 +99,7 @@ pub struct RawBlocks {
 impl PeerClient {
     /// A client for one cluster.
     pub fn new(secret: String, book: Arc<AddressBook>) -> Result<PeerClient, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .no_proxy()
-            .build()?;
+        let http = builder::between_nodes()?;
         Ok(PeerClient {
             http,
             secret,

@@ -39,7 +39,7 @@ async fn served(spec: &str) -> Served {
     Served {
         url,
         folder,
-        http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        http: chord_api::client::builder::from_outside(true).unwrap(),
         _dir: dir,
     }
 }

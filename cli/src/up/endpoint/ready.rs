@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chord_api::client::builder;
 use chord_api::files::FilesClient;
 use chord_api::problem::Kind;
 use chord_types::FileName;
@@ -27,11 +28,7 @@ pub async fn poll(
     mut running: watch::Receiver<BTreeSet<SocketAddr>>,
     ready: watch::Sender<BTreeSet<SocketAddr>>,
 ) {
-    let Ok(http) = reqwest::Client::builder()
-        .timeout(ANSWER_WITHIN)
-        .no_proxy()
-        .build()
-    else {
+    let Ok(http) = builder::probe(ANSWER_WITHIN) else {
         return;
     };
     loop {

@@ -23,6 +23,8 @@ const REMEMBERED: usize = 4096;
 /// line of text.
 pub const NOT_UNDERSTOOD: http::StatusCode = http::StatusCode::NOT_IMPLEMENTED;
 
+use super::{builder, reason};
+
 /// The header that carries the cluster's secret: `Authorization: Bearer …`.
 pub fn bearer(secret: &str) -> String {
     format!("Bearer {secret}")
@@ -31,25 +33,42 @@ pub fn bearer(secret: &str) -> String {
 /// Why a node could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// No answer came, or not all of it.
     #[error("{url} does not answer: {why}")]
-    Unreachable { url: String, why: String },
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// For people.
+        why: String,
+    },
+    /// It answered with another status than one of success.
     #[error("{url} answered {status}: {body}")]
     Refused {
+        /// What was asked for.
         url: String,
+        /// Of HTTP.
         status: u16,
+        /// The beginning of what it said.
         body: String,
     },
     /// It could not make sense of what it was sent, and did nothing. It lives.
     #[error("{url} does not understand what it was sent: {why}; {}", remedy(.url, .speaks))]
     NotUnderstood {
+        /// What was asked for.
         url: String,
         /// The versions of the protocol that it speaks.
         speaks: Speaks,
         /// What it says of it.
         why: String,
     },
+    /// What it answered is not what this request is answered with.
     #[error("{url} answered something that cannot be read: {why}")]
-    Unreadable { url: String, why: String },
+    Unreadable {
+        /// What was asked for.
+        url: String,
+        /// For people.
+        why: String,
+    },
 }
 
 fn remedy(url: &str, speaks: &Speaks) -> String {
@@ -69,12 +88,7 @@ pub struct NodeClient {
 impl NodeClient {
     /// A client whose every call ends within `timeout`.
     pub fn new(secret: impl Into<String>, timeout: Duration) -> Result<NodeClient, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .tcp_nodelay(true)
-            .no_proxy()
-            .build()?;
+        let http = builder::to_nodes(timeout)?;
         Ok(NodeClient {
             http,
             secret: secret.into(),
@@ -90,7 +104,7 @@ impl NodeClient {
     ) -> Result<bytes::Bytes, NodeError> {
         let unreachable = |e: reqwest::Error| NodeError::Unreachable {
             url: url.into(),
-            why: e.to_string(),
+            why: reason(&e),
         };
         let written = Speaks::to_write(self.speaks.lock().get(base).copied());
         let response = request
