@@ -59,7 +59,9 @@ impl Ring {
         }
     }
 
-    fn take_members(&self, current: &Current, first: bool) -> Vec<HostAction> {
+    /// Tells the core who the members are; `first`: the ring has just been formed. The
+    /// answer is what it wants to say of it.
+    pub fn take_members(&self, current: &Current, first: bool) -> Vec<HostAction> {
         let mine: Vec<_> = current
             .view
             .members()
