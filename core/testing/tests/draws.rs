@@ -3,21 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where fresh randomness is what is wanted, and why. None of it decides how a test
-/// goes.
-const FRESH: [(&str, &str); 7] = [
-    ("core/testing/tests/draws.rs", "names what it looks for"),
-    (
-        "node/src/registers/drive.rs",
-        "two writers must not stay in step",
-    ),
-    ("operator/src/kube/store.rs", "a secret"),
-    ("cli/src/up/folder.rs", "a secret"),
-    ("cli/src/up/ports.rs", "ports that others have not taken"),
-    ("e2e/src/stage/kube/mod.rs", "a name that no other run has"),
-    ("e2e/src/bench/garage.rs", "a secret"),
-];
-
+/// Ways to draw from the system.
 const SOURCES: [&str; 5] = [
     "rand::rng(",
     "rand::random",
@@ -25,6 +11,11 @@ const SOURCES: [&str; 5] = [
     "OsRng",
     "thread_rng",
 ];
+
+/// What the code has to say, a line or two before, where it is meant to draw from the
+/// system: secrets, names and ports that nobody else has, writers that must not stay
+/// in step. None of it decides how a test goes.
+const MEANT: &str = "// Fresh each time: ";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -78,18 +69,38 @@ fn every_property_is_drawn_from_a_known_seed() {
     }
 }
 
+/// The lines of a text that draw from the system without a word about it.
+fn fresh(text: &str) -> Vec<usize> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let draws = |line: &str| {
+        let code = !line.starts_with("use ") && !line.starts_with("//");
+        code && SOURCES.iter().any(|source| line.contains(source))
+    };
+    let meant = |n: usize| {
+        let before = &lines[n.saturating_sub(2)..n];
+        before.iter().any(|line| line.starts_with(MEANT))
+    };
+    (0..lines.len())
+        .filter(|n| draws(lines[*n]) && !meant(*n))
+        .map(|n| n + 1)
+        .collect()
+}
+
 #[test]
-fn nothing_else_draws_from_the_system() {
+fn what_draws_from_the_system_says_so() {
+    let draws = SOURCES[0];
+    assert_eq!(fresh(&format!("a\nlet x = {draws});")), [2]);
+    assert!(fresh(&format!("{MEANT}a secret.\nlet x = {draws});")).is_empty());
     for (path, text) in sources() {
-        let found = SOURCES.iter().find(|s| text.contains(*s));
-        let known = FRESH.iter().any(|(file, _)| *file == path);
-        match found {
-            Some(source) => assert!(
-                known,
-                "{path} draws with {source}: a test draws from chord_testing::seeds; \
-                 where fresh randomness is wanted, say so in this file"
-            ),
-            None => assert!(!known, "{path} draws nothing: take it from the list"),
-        }
+        // This file names what it looks for.
+        let lines = match path.ends_with("testing/tests/draws.rs") {
+            true => Vec::new(),
+            false => fresh(&text),
+        };
+        assert!(
+            lines.is_empty(),
+            "{path}, lines {lines:?}: a test draws from chord_testing::seeds; \
+             where something has to be new each time, write `{MEANT}why` above it"
+        );
     }
 }
