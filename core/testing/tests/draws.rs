@@ -1,6 +1,8 @@
 //! What no test may do: draw from seeds that nobody knows, or write a file that is
 //! kept with the code. Looked for in the sources of the whole repository.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 /// Ways to draw from the system.
