@@ -29,6 +29,7 @@ impl Random {
     pub fn up_to(&self, most: u64) -> u64 {
         let range = 1..=most.max(1);
         match self {
+            // Fresh each time: two writers must not stay in step.
             Random::System => rand::random_range(range),
             Random::Seeded(seeded) => seeded.lock().random_range(range),
         }
