@@ -49,9 +49,9 @@ struct Run {
     /// Append the counts to this file
     #[arg(long, value_name = "FILE")]
     tally: Option<PathBuf>,
-    /// What the contents of files are made from; left out: another one each time
-    #[arg(long)]
-    seed: Option<u64>,
+    /// What the contents of files are made from
+    #[arg(long, env = "CHORD_SEED", default_value_t = 0)]
+    seed: u64,
 }
 
 /// Whether everything passed.
@@ -95,7 +95,7 @@ async fn run_stage(run: &Run) -> Result<Tally> {
         .filter(|s| s.on.contains(&run.on))
         .filter(|s| run.only.is_empty() || run.only.iter().any(|name| name == s.name))
         .collect();
-    let seed = run.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let seed = run.seed;
     print_line(&format!("   contents are made from --seed {seed}"));
     let mut total = Tally::default();
     match run.on {

@@ -88,6 +88,7 @@ impl Garage {
     pub async fn start(dir: &Path, durability: Durability) -> Result<Garage> {
         let program = program()?;
         let ports = free_ports(NODES * 2)?;
+        // Fresh each time: a secret.
         let secret: [u8; 32] = rand::random();
         let mut nodes = Vec::new();
         for (n, pair) in ports.chunks_exact(2).enumerate() {

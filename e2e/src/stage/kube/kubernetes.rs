@@ -43,6 +43,7 @@ impl Kube {
             .apiserver_version()
             .await
             .with_context(|| format!("the context {} does not answer", access.context))?;
+        // Fresh each time: a name that no other run has.
         let run = format!("{:x}", rand::random::<u32>());
         Ok(Kube {
             client,
