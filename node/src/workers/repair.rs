@@ -188,3 +188,127 @@ impl Repairer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Nodes, file};
+
+    /// Puts what node 1 holds of `a` under a later ballot on the first two nodes, as
+    /// a writer does who has not reached the third yet.
+    async fn write_two_of_three(all: &Nodes) -> (Ballot, Ballot) {
+        let name = file("a");
+        let of = name.clone();
+        let held = all.nodes[1].store.read(move |txn| txn.register(&of)).await;
+        let (before, value) = held.unwrap().unwrap();
+        let after = Ballot {
+            counter: before.counter + 1,
+            ..before
+        };
+        for node in &all.nodes[..2] {
+            let (name, value) = (name.clone(), value.clone());
+            let written = node
+                .store
+                .transact(move |txn| txn.set_register(&name, after, &value));
+            written.await.unwrap();
+        }
+        (before, after)
+    }
+
+    fn suspect(due: Ballot) -> Vec<Suspect> {
+        vec![Suspect {
+            name: file("a"),
+            due: Some(due),
+            unread: None,
+        }]
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_a_newer_version_is_on_its_way_to_is_not_missing_a_copy() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        all.put(0, "a", "x").await.unwrap();
+        // All have this one: a writer's answer comes at a quorum.
+        let repairer = &all.nodes[0].workers.replicator.repairer;
+        let current = all.nodes[0].view.current().unwrap();
+        repairer.repair(&current, &file("a")).await;
+        let (due, _) = write_two_of_three(&all).await;
+        let agreed = repairer.owners.agreement(&current, &[file("a")]).await;
+        assert_eq!(
+            agreed,
+            [Agreement::Differ],
+            "at this instant they are apart"
+        );
+        let left = repairer.confirm(&current, suspect(due)).await;
+        assert_eq!((left.missing.count, left.unknown.count), (0, 0), "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_still_lacks_what_was_due_is_missing_a_copy() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        all.put(0, "a", "x").await.unwrap();
+        let repairer = &all.nodes[0].workers.replicator.repairer;
+        let current = all.nodes[0].view.current().unwrap();
+        repairer.repair(&current, &file("a")).await;
+        let (_, due) = write_two_of_three(&all).await;
+        let left = repairer.confirm(&current, suspect(due)).await;
+        assert_eq!(left.missing.count, 1);
+        let why = left.missing.why.unwrap();
+        assert!(why.contains("does not have its register"), "{why}");
+        // It is brought to it, and then nothing is missing.
+        let repaired = repairer.repair(&current, &file("a")).await;
+        assert!(repaired.missing.count == 0 && repaired.suspect.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_says_nothing_is_told_of() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        all.put(0, "a", "x").await.unwrap();
+        let repairer = &all.nodes[0].workers.replicator.repairer;
+        let current = all.nodes[0].view.current().unwrap();
+        all.silence(2, true);
+        let repaired = repairer.repair(&current, &file("a")).await;
+        let suspects: Vec<Suspect> = repaired.suspect.into_iter().collect();
+        let left = repairer.confirm(&current, suspects).await;
+        let why = left.missing.why.unwrap();
+        assert!(
+            left.missing.count == 1 && why.contains("does not answer"),
+            "{why}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_changes_all_the_time_is_missing_no_copy() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        all.put(0, "a", "x").await.unwrap();
+        let current = all.nodes[0].view.current().unwrap();
+        let writers = futures::future::join_all((0..3).map(|n| {
+            let all = &all;
+            async move {
+                for _ in 0..60 {
+                    // Too many at once may be turned away.
+                    let _ = all.put(n, "a", vec![7; 40_000]).await;
+                }
+            }
+        }));
+        let passes = async {
+            let mut found = Vec::new();
+            for _ in 0..4 {
+                for node in &all.nodes {
+                    let name = file("a");
+                    let repairer = &node.workers.replicator.repairer;
+                    let repaired = repairer.repair(&current, &name).await;
+                    let suspects = repaired.suspect.into_iter().collect();
+                    let left = repairer.confirm(&current, suspects).await;
+                    found.extend(repaired.missing.why.into_iter().chain(left.missing.why));
+                }
+            }
+            found
+        };
+        let (_, found) = tokio::join!(writers, passes);
+        assert!(found.is_empty(), "{found:?}");
+    }
+}

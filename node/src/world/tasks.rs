@@ -96,7 +96,7 @@ mod tests {
         }
         assert!(!tasks.background(async {}), "too much is left to do");
         let (told, hears) = tokio::sync::oneshot::channel();
-        let end = tasks.to_its_end(async move { hears.await });
+        let end = tasks.to_its_end(hears);
         let stopping = tasks.clone();
         let stop = tasks.to_its_end(async move { stopping.stop.cancelled().await });
         tokio::join!(tasks.stop(), async {
