@@ -1,17 +1,16 @@
 //! The command line of chord: files, the cluster's state, a cluster on this
 //! machine (`up`), and the same for a cluster on Kubernetes (`kubectl chord`).
 //!
-//! `args` is what can be typed, `commands` has a module for each command, `exit`
-//! says how a command ends, `up` is a supervisor of processes, `kubectl` finds a
-//! cluster on Kubernetes and `forward` reaches into it.
+//! `args` is what can be typed, `commands` has a module for each command on a cluster,
+//! `up` is a supervisor of processes and `sim` runs the simulators. `target` finds and
+//! reaches the cluster that a command is for; `failure` says how a command ends.
 
 pub mod args;
 pub mod commands;
-pub mod exit;
-pub mod forward;
-pub mod kubectl;
+pub mod failure;
 pub mod output;
 mod signals;
+pub mod sim;
 pub mod target;
 pub mod up;
 
@@ -19,7 +18,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::output::{Format, Output};
 
 /// Runs the program with the arguments of this process.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = chord_e2e::run::Cli::parse();
+    let cli = chord_e2e::runner::Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         }
     };
     let suites = tokio::task::LocalSet::new();
-    match runtime.block_on(suites.run_until(chord_e2e::run::main(cli))) {
+    match runtime.block_on(suites.run_until(chord_e2e::runner::main(cli))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {

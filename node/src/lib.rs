@@ -8,13 +8,17 @@
 //!   clients say.
 //! - [`workers`] bring every copy to where the view wants it.
 
+pub mod answer;
 pub mod config;
 pub mod files;
 pub mod http;
 pub mod local;
 pub mod node;
+pub mod notes;
 pub mod peer;
-pub mod registers;
+pub mod peer_port;
+pub mod quorum;
+pub mod ring;
 pub mod store;
 #[cfg(test)]
 mod testing;

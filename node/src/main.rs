@@ -12,7 +12,7 @@ use chord_node::node::Node;
 use chord_node::peer::address::AddressBook;
 use chord_node::peer::client::PeerClient;
 use chord_node::store::{self, Store};
-use chord_node::{http, peer};
+use chord_node::{http, peer_port};
 use chord_types::ClusterUid;
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -106,7 +106,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let client_port = tokio::spawn(http::serve(clients, router, stop.clone().cancelled_owned()));
     let peer_port = tokio::spawn(http::serve(
         others,
-        peer::server::router(node.clone()),
+        peer_port::router(node.clone()),
         stop.clone().cancelled_owned(),
     ));
     wait_for_end(&node).await?;

@@ -14,12 +14,12 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::Args;
 use crate::files::memory::{ReadMemory, UploadMemory};
-use crate::files::readers::Readers;
 use crate::http::Metrics;
+use crate::notes::readers::Readers;
 use crate::peer::client::{PeerClient, PeerError};
 use crate::peer::ring::{Guard, Roll};
 use crate::peer::wire::{Answer, Call, Header, Refusal, Request};
-use crate::registers::turns::Turns;
+use crate::quorum::turns::Turns;
 use crate::store::Store;
 use crate::workers::Workers;
 use chord_register::OpId;
@@ -346,7 +346,7 @@ impl Node {
             from: self.ordinal,
         };
         if disk == self.disk() {
-            let reply = crate::peer::handle::handle(self, Call { header, request }).await;
+            let reply = crate::answer::handle(self, Call { header, request }).await;
             return reply.map_err(|refusal| PeerError::Refused(to, refusal));
         }
         let result = self.peers.call(to, &Call { header, request }).await;

@@ -59,7 +59,7 @@ impl Nodes {
         for (n, port) in ports.into_iter().enumerate() {
             let node = all.open(n);
             let silent = Arc::new(AtomicBool::new(false));
-            let router = crate::peer::server::router(node.clone());
+            let router = crate::peer_port::router(node.clone());
             let hanging = Arc::new(AtomicBool::new(false));
             let (deaf, slow) = (silent.clone(), hanging.clone());
             let router = router.layer(axum::middleware::from_fn(

@@ -1,26 +1,17 @@
 //! The commands, a module each (or a few that belong together).
 
-mod by_hand;
-mod find;
-mod get;
-mod list;
-mod nodes;
-mod put;
-mod remove;
-mod ring;
-pub(crate) mod sim;
-mod status;
-mod verify;
+mod cluster;
+mod files;
 
 use std::process::ExitCode;
 
+use self::cluster::{by_hand, find, nodes, ring, status};
+use self::files::{get, list, put, remove, verify};
 use crate::args::{Cli, Command};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::output::Output;
+use crate::sim;
 use crate::target::Target;
-
-/// How many transfers or checks run side by side when there are many to do.
-const AT_ONCE: usize = 4;
 
 /// Runs one command.
 pub async fn run(cli: Cli, plugin: bool, out: Output) -> Result<ExitCode, Failure> {

@@ -19,10 +19,10 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, watch};
 
+use super::cluster_manifest as manifest;
 use super::folder::Folder;
-use super::manifest;
-use super::nodes::Seen;
-use crate::kubectl::wanted_now;
+use super::processes::nodes::Seen;
+use crate::target::kubernetes::wanted_now;
 
 /// The longest request.
 const BODY_BYTES: usize = 64 * 1024;
@@ -137,7 +137,7 @@ impl Control {
         change: impl FnOnce(&ChordCluster) -> Result<ChordCluster, Problem>,
     ) -> Result<(), Problem> {
         let _one = self.changing.lock().await;
-        let failed = |failure: crate::exit::Failure| {
+        let failed = |failure: crate::failure::Failure| {
             Problem::new(Kind::Overloaded, failure.to_string())
                 .with_status(StatusCode::INTERNAL_SERVER_ERROR)
         };
@@ -180,9 +180,9 @@ fn answer(problem: &Problem) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use super::super::manifest::{decide, tests::manifest};
-    use super::super::ports::Ports;
+    use super::super::processes::ports::Ports;
     use super::*;
+    use crate::up::cluster_manifest::{decide, tests::manifest};
     use chord_api::problem::ProblemBody;
     use serde_json::Value;
 

@@ -21,8 +21,8 @@ use chord_operator::crd::{ChordCluster, parse_manifest};
 use chord_operator::local::files::StatusFile;
 use rand::RngCore;
 
-use super::manifest::Kept;
-use crate::exit::{Code, Failure};
+use super::cluster_manifest::Kept;
+use crate::failure::{Code, Failure};
 
 /// How long processes of a supervisor that was killed may take to end.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(5);
@@ -386,7 +386,7 @@ mod tests {
     async fn a_manifest_that_somebody_put_in_place_of_ours_is_not_run() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::take(dir.path()).await.unwrap();
-        let theirs = super::super::manifest::tests::manifest("{nodes: 3}");
+        let theirs = crate::up::cluster_manifest::tests::manifest("{nodes: 3}");
         folder.store_manifest("cluster.yaml", &theirs).unwrap();
         let failure = folder.kept().unwrap_err().to_string();
         assert!(failure.contains("metadata.uid"), "{failure}");

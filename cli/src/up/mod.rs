@@ -1,26 +1,17 @@
 //! `chord up`: a cluster as processes on this machine.
 //!
 //! It plays the part of Kubernetes: it keeps the manifest, runs the operator as a
-//! child, and runs the node processes that the operator wants ([`nodes`]); one
-//! endpoint leads to whichever nodes are ready ([`proxy`]); changes by hand come in
+//! child, and runs the node processes that the operator wants ([`processes`]); one
+//! endpoint leads to whichever nodes are ready ([`endpoint`]); changes by hand come in
 //! through [`control`]. It decides nothing about data: what may come and go is the
 //! operator's planner's to say.
 
+mod cluster_manifest;
 mod control;
-mod events;
+mod endpoint;
 mod folder;
-mod manifest;
-mod nodes;
-mod operator;
-mod ports;
-mod process;
-mod proxy;
-mod ready;
-mod say;
-mod standing;
-mod step;
-#[cfg(test)]
-mod tests;
+mod messages;
+mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -33,17 +24,20 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
+use self::cluster_manifest as manifest;
 use self::control::Control;
-use self::events::Follow;
+use self::endpoint::proxy::{self, Backends};
+use self::endpoint::ready;
 use self::folder::Folder;
-use self::nodes::{Nodes, Seen};
-use self::operator::Operator;
-use self::ports::loopback;
-use self::proxy::Backends;
-use self::say::Say;
-use self::standing::{Standing, Told};
+use self::messages::Say;
+use self::messages::conditions::{self as standing, Standing, Told};
+use self::messages::events::Follow;
+use self::processes::nodes::{Nodes, Seen};
+use self::processes::operator::Operator;
+use self::processes::ports::loopback;
+use self::processes::process;
 use crate::args::Up;
-use crate::exit::{Code, Failure};
+use crate::failure::{Code, Failure};
 use crate::output::Output;
 
 /// How often we look at what is wanted and at what runs.

@@ -5,6 +5,8 @@
 //! machines, as there are, and of these the nearest (see [`spread`]). The first of
 //! them, the successor, is the primary. A pure function of a [`Table`].
 
+#![warn(missing_docs)]
+
 pub mod spread;
 
 use std::collections::BTreeMap;
@@ -27,7 +29,9 @@ pub struct Placement {
 /// are the same it is the whole circle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
+    /// Where it begins: this id itself is not in it.
     pub after: Id,
+    /// Where it ends: this id is in it.
     pub upto: Id,
 }
 
@@ -150,6 +154,7 @@ impl Placement {
 /// The one or two placements of a view.
 #[derive(Clone, Debug)]
 pub struct Placements {
+    /// By the table in force before a change, or the only one.
     pub old: Placement,
     /// The table a joint view leads to.
     pub new: Option<Placement>,
@@ -244,8 +249,11 @@ impl Placements {
 /// A piece of the circle that gets other owners.
 #[derive(Clone, Debug)]
 pub struct Change<'a> {
+    /// The keys that change hands.
     pub range: Range,
+    /// Who must hold them by the old table.
     pub from: Vec<&'a Member>,
+    /// Who must hold them by the new table.
     pub to: Vec<&'a Member>,
 }
 

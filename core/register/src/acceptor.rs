@@ -14,9 +14,12 @@ use super::value::Value;
 pub enum Promise {
     /// No ballot below this one will be accepted; what has been.
     Promised {
+        /// The ballot and value accepted last, if any.
         accepted: Option<(Ballot, Value)>,
     },
+    /// A higher ballot has been promised or accepted.
     Rejected {
+        /// That ballot.
         promised: Ballot,
     },
 }
@@ -24,8 +27,13 @@ pub enum Promise {
 /// What an acceptor answers to an accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Vote {
+    /// The value is on disk here under this ballot.
     Accepted,
-    Rejected { promised: Ballot },
+    /// A higher ballot has been promised or accepted.
+    Rejected {
+        /// That ballot.
+        promised: Ballot,
+    },
 }
 
 /// Whether a prepare is granted: only above everything promised or accepted.

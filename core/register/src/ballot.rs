@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 /// every one of an older view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ballot {
+    /// The view in which it is proposed.
     pub epoch: Epoch,
+    /// Counts the tries at one register.
     pub counter: u64,
+    /// Who proposes.
     pub member: Ordinal,
+    /// The proposer's start: the number of its disk's boot.
     pub boot: u64,
 }
 

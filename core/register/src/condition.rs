@@ -9,14 +9,18 @@ use serde::{Deserialize, Serialize};
 /// A list of entity tags, or `*`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tags {
+    /// `*`: any current version.
     Any,
+    /// These tags.
     List(Vec<Tag>),
 }
 
 /// An entity tag without its quotes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag {
+    /// Whether it began with `W/`.
     pub weak: bool,
+    /// What stood between the quotes.
     pub value: String,
 }
 
@@ -24,9 +28,13 @@ pub struct Tag {
 /// epoch; a date that could not be parsed has been dropped, as the RFC says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
+    /// `If-Match`.
     pub if_match: Option<Tags>,
+    /// `If-Unmodified-Since`.
     pub if_unmodified_since: Option<u64>,
+    /// `If-None-Match`.
     pub if_none_match: Option<Tags>,
+    /// `If-Modified-Since`.
     pub if_modified_since: Option<u64>,
     /// Ours, of no header: the register's version must be this one. Deletions
     /// count in it, so that it never comes back.
@@ -37,6 +45,7 @@ pub struct Condition {
 /// What the preconditions say of the current version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// They hold, or there are none.
     Proceed,
     /// 412.
     Failed,

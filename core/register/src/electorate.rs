@@ -16,7 +16,9 @@ use chord_types::{DiskId, Id, Member, Ordinal};
 /// A voter: a member's name and disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Voter {
+    /// Its place in the cluster.
     pub ordinal: Ordinal,
+    /// Its disk: who votes is the disk, not the name.
     pub disk: DiskId,
 }
 

@@ -6,6 +6,8 @@
 //! - [`electorate`]: whose votes it needs, in a joint view of both tables.
 //! - [`value`], [`condition`]: what a change makes of a value.
 
+#![warn(missing_docs)]
+
 pub mod acceptor;
 pub mod ballot;
 pub mod condition;

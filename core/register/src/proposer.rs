@@ -38,8 +38,10 @@ pub enum Step {
     Accept(Ballot, Box<Value>),
     /// This round cannot succeed. Begin another with a counter above this one.
     Retry {
+        /// The highest counter heard of.
         above: u64,
     },
+    /// The operation has ended.
     End(End),
 }
 

@@ -17,17 +17,22 @@ pub const MAX_PENDING: usize = 64;
 /// Names one operation of one coordinator, so that it is never applied twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OpId {
+    /// The coordinator's disk.
     pub disk: DiskId,
+    /// That disk's boot number.
     pub boot: u64,
+    /// Counts the operations of one boot.
     pub counter: u64,
 }
 
 /// An upload that has begun and is not committed: its chunks must not be deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
+    /// Its id.
     pub upload: UploadId,
     /// Who streams it: the disk and boot of the coordinator.
     pub disk: DiskId,
+    /// The boot number of that disk.
     pub boot: u64,
     /// When it began, for people; nothing is decided by it.
     pub since_ms: u64,
@@ -42,6 +47,7 @@ pub struct Value {
     pub version: u64,
     /// `None`: deleted, or never committed.
     pub current: Option<Manifest>,
+    /// Uploads under way.
     pub pending: Vec<Pending>,
     recent: VecDeque<(OpId, Outcome)>,
 }
@@ -49,12 +55,17 @@ pub struct Value {
 /// A version to be committed; the register gives it its number and tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewFile {
+    /// Bytes.
     pub size: u64,
+    /// Milliseconds since the Unix epoch.
     pub modified_ms: u64,
+    /// The media type, as the client said it.
     pub content_type: Option<String>,
+    /// `X-Chord-Meta-*`: lower-case name after the prefix, and value.
     pub meta: Vec<(String, String)>,
     /// Distinguishes the contents: part of the entity tag.
     pub fingerprint: String,
+    /// The contents, or the chunks that hold them.
     pub body: Body,
 }
 
@@ -88,21 +99,30 @@ pub enum Change {
     Identity,
     /// Enters an upload as pending, if the conditions hold.
     Begin {
+        /// The upload that begins.
         pending: Pending,
+        /// What must hold of the current version.
         condition: Condition,
     },
     /// Makes a new version; the upload it consumes must be pending still.
     Commit {
+        /// Names the operation.
         op: OpId,
+        /// The version to be made.
         file: NewFile,
+        /// What must hold of the current version.
         condition: Condition,
     },
+    /// Deletes the current version.
     Delete {
+        /// Names the operation.
         op: OpId,
+        /// What must hold of the current version.
         condition: Condition,
     },
     /// Takes a pending upload out.
     Expire {
+        /// The upload that is given up.
         upload: UploadId,
     },
 }
@@ -114,11 +134,16 @@ pub enum Outcome {
     Done,
     /// A version was made; whether there was a current one before.
     Committed {
+        /// Its number.
         version: u64,
+        /// Its entity tag, without quotes.
         etag: String,
+        /// Whether there was a current version before.
         replaced: bool,
     },
+    /// The current version was deleted.
     Deleted {
+        /// The number that the deletion counts as.
         version: u64,
     },
 }
@@ -129,7 +154,10 @@ pub enum Refusal {
     /// Nothing to delete.
     NotFound,
     /// A precondition fails; the current tag and version.
-    Precondition { current: Option<(String, u64)> },
+    Precondition {
+        /// The current version's tag and number; `None` where there is none.
+        current: Option<(String, u64)>,
+    },
     /// The upload is not pending: it expired.
     UploadExpired,
     /// Too many uploads are pending on this name.
@@ -147,6 +175,7 @@ pub enum Applied {
     Next(Value, Outcome),
     /// It was applied before (found by its id), with this outcome.
     Already(Outcome),
+    /// It does not apply to this value.
     Refused(Refusal),
 }
 

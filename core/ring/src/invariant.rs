@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chord_types::{Id, Ordinal};
 
 use super::message::Peer;
-use super::rules::Rules;
 use super::vnode::Vnode;
+use crate::vnode::rules::Rules;
 
 /// The members of a ring that are alive, by their ids.
 pub type Ring<'a> = BTreeMap<Id, &'a Vnode>;
@@ -31,25 +31,42 @@ pub fn ring_of<'a>(alive: impl IntoIterator<Item = &'a Vnode>) -> Ring<'a> {
 /// What is broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
+    /// No entry of a member's list lives.
     #[error("{0:?} has no live successor")]
     NoLiveSuccessor(Peer),
     #[error("{found} principals, and {wanted} are needed")]
-    TooFewPrincipals { found: usize, wanted: usize },
+    /// Fewer members than r + 1 that nobody's list steps over.
+    TooFewPrincipals {
+        /// How many there are.
+        found: usize,
+        /// How many there must be.
+        wanted: usize,
+    },
+    /// A list is not in clockwise order, or has a duplicate.
     #[error("the list of {0:?} is out of order or names somebody twice")]
     Disordered(Peer),
+    /// Following first successors never closes.
     #[error("no ring: nobody comes back to itself")]
     NoRing,
+    /// There are two rings.
     #[error("{0:?} and {1:?} are in different rings")]
     TwoRings(Peer, Peer),
+    /// The ring is not in clockwise order.
     #[error("the ring is out of order between {0:?} and {1:?}")]
     RingDisordered(Peer, Peer),
+    /// A member's successors never reach the ring.
     #[error("{0:?} does not lead into the ring")]
     Detached(Peer),
+    /// A pointer differs from the ideal ring's.
     #[error("{who:?} has {what} {got:?}, in the ideal ring {wanted:?}")]
     NotIdeal {
+        /// Whose pointer.
         who: Peer,
+        /// Which pointer.
         what: &'static str,
+        /// What it is.
         got: Vec<Peer>,
+        /// What it should be.
         wanted: Vec<Peer>,
     },
 }

@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 use super::host::{Config, Members};
 use super::invariant::{self, Violation};
 use super::message::Peer;
-use super::rules::Rules;
 use super::sim::{CrashFigures, Network, Sim, simulate, simulate_crash};
+use crate::vnode::rules::Rules;
 
 /// A cluster under test: the simulator and what the view says.
 struct Cluster {

@@ -20,19 +20,26 @@ pub fn unnumbered() -> u16 {
 /// makes of one is decided by the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingExchange {
+    /// The version that it is written in.
     #[serde(default = "unnumbered")]
     pub version: u16,
+    /// The sender's cluster.
     pub cluster: ClusterUid,
+    /// The sender.
     pub from: Ordinal,
+    /// The sender's disk.
     pub disk: DiskId,
+    /// The boot number of that disk.
     pub boot: u64,
     /// Of a request, counted from 1 for each receiver and boot, so that a replay
     /// can be told. In a response: that of its sender's last request to the receiver,
     /// or 0.
     #[serde(default)]
     pub number: u64,
+    /// The sender's view.
     pub view: ViewRef,
     /// Bytes that clients may still write here.
     pub available: u64,
+    /// What the virtual nodes say.
     pub messages: Vec<Envelope>,
 }

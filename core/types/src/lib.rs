@@ -4,6 +4,8 @@
 //! Plain values without I/O. Every type that can be wrong is parsed once, at the
 //! edge, by its constructor; past that point it is right.
 
+#![warn(missing_docs)]
+
 pub mod blocks;
 pub mod id;
 pub mod manifest;

@@ -13,6 +13,7 @@ use crate::upload::{ChunkId, UploadId};
 pub struct ChunkRef {
     /// Bytes.
     pub size: u32,
+    /// What its blocks hash to.
     pub root: Root,
 }
 
@@ -23,7 +24,9 @@ pub enum Body {
     Inline(Bytes),
     /// In chunks of one upload.
     Chunks {
+        /// The upload that wrote them.
         upload: UploadId,
+        /// In the order of the file.
         chunks: Vec<ChunkRef>,
     },
 }
@@ -39,9 +42,11 @@ pub struct Manifest {
     pub size: u64,
     /// Milliseconds since the Unix epoch, as the node saw it that took the file.
     pub modified_ms: u64,
+    /// The media type, as the client said it.
     pub content_type: Option<String>,
     /// `X-Chord-Meta-*`: lower-case name after the prefix, and value.
     pub meta: Vec<(String, String)>,
+    /// The contents, or the chunks that hold them.
     pub body: Body,
 }
 
@@ -83,9 +88,12 @@ pub fn chunk_key(name: &FileName, id: ChunkId, sole: bool) -> Id {
 /// A chunk with everything that is needed to find and check it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedChunk {
+    /// Its name.
     pub id: ChunkId,
+    /// The key that places it.
     pub key: Id,
     /// Bytes.
     pub size: u32,
+    /// What its blocks hash to.
     pub root: Root,
 }

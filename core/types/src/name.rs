@@ -16,12 +16,16 @@ pub struct FileName(String);
 /// Why a name is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
+    /// It has no bytes.
     #[error("the name is empty: give the file a name of 1 to {MAX_NAME_BYTES} bytes")]
     Empty,
+    /// It has this many bytes.
     #[error("the name has {0} bytes: at most {MAX_NAME_BYTES} are allowed")]
     TooLong(usize),
+    /// It holds a NUL byte.
     #[error("the name holds a NUL byte")]
     Nul,
+    /// Its bytes are not UTF-8.
     #[error("the name is not UTF-8")]
     NotUtf8,
 }

@@ -12,7 +12,9 @@ use crate::view::{ClusterUid, DiskId, Epoch, Ordinal, ViewHash, ViewRef};
 pub struct NodeReport {
     /// `files-1`.
     pub name: String,
+    /// Its place in the cluster.
     pub ordinal: Ordinal,
+    /// Its disk.
     pub disk: DiskId,
     /// The cluster of the view that its disk carries.
     pub cluster: Option<ClusterUid>,
@@ -20,14 +22,19 @@ pub struct NodeReport {
     pub version: String,
     /// Grows with every start of this disk.
     pub boot: u64,
+    /// The view it acts by.
     pub view: Option<ViewRef>,
     /// Disk open and sound, and this name with this disk in the current or next table.
     pub ready: bool,
+    /// Room on its disk.
     pub space: Space,
     /// Files of which this node is the primary.
     pub files: u64,
+    /// What is on its disk.
     pub inventory: Inventory,
+    /// How far a change of view has come here.
     pub sync: Sync,
+    /// How complete the copies of its names are.
     pub copies: Copies,
     /// Views that were refused for their content: `what, why`.
     #[serde(default)]
@@ -81,8 +88,11 @@ impl Inventory {
 /// owners in the new table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sync {
+    /// The view at which this was found.
     pub epoch: Epoch,
+    /// That view's hash.
     pub hash: ViewHash,
+    /// Whether all that this node has to bring over is there.
     pub settled: bool,
     /// Registers and chunks still to do.
     pub pending: u64,

@@ -69,7 +69,9 @@ impl<'de> Deserialize<'de> for UploadId {
 /// Names one chunk everywhere: the upload that wrote it and its part, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChunkId {
+    /// The upload that wrote it.
     pub upload: UploadId,
+    /// Its place in the file, from 1.
     pub part: u32,
 }
 

@@ -78,7 +78,9 @@ impl fmt::Display for ClusterUid {
 /// A member: a name *and a disk*. The same name with another disk is nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
+    /// Its place in the cluster.
     pub ordinal: Ordinal,
+    /// Its disk.
     pub disk: DiskId,
     /// Sorted, without duplicates.
     #[serde(with = "packed_tokens")]
@@ -184,6 +186,7 @@ impl Table {
 /// The tables in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tables {
+    /// One table: no change is under way.
     Stable(Table),
     /// From the first to the second; every operation needs a quorum in both.
     Joint(Table, Table),
@@ -224,31 +227,43 @@ impl<'de> Deserialize<'de> for ViewHash {
 /// A view. Immutable: a change makes the next one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
+    /// The cluster that it belongs to.
     pub cluster: ClusterUid,
+    /// Counts the views.
     pub epoch: Epoch,
+    /// The hash of the view before.
     pub parent: ViewHash,
+    /// Who must hold what.
     pub tables: Tables,
 }
 
 /// Which view somebody speaks of, without its tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewRef {
+    /// Its number.
     pub epoch: Epoch,
+    /// Its content's hash.
     pub hash: ViewHash,
 }
 
 /// Why a view, or a step from one to the next, is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadView {
+    /// Its bytes are not a view.
     #[error("the view cannot be decoded: {0}")]
     Encoding(String),
+    /// It is of a later format.
     #[error("the view is of format {0}, this program reads formats {FORMAT} and {PLACED}")]
     Format(u8),
+    /// It breaks a rule of views.
     #[error("the view is not well formed: {0}")]
     Form(String),
+    /// The step does not fit its state.
     #[error("a view in the state {state} cannot {step}")]
     Step {
+        /// The state that it is in.
         state: &'static str,
+        /// What was to be done.
         step: &'static str,
     },
 }

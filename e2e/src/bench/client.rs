@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::content::mix;
+use crate::traffic::content::mix;
 
 /// How long one request may take before the bench gives up.
 const ONE_REQUEST: Duration = Duration::from_secs(120);

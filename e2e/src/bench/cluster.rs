@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::manifest::{self, NAME};
+use crate::cluster_spec::{self as manifest, NAME};
 use crate::program::binary;
 use crate::wait::{eventually, secs};
 use anyhow::{Context, Result, bail, ensure};

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::{Hurt, Node};
-use crate::manifest::{self, NAME};
+use crate::cluster_spec::{self as manifest, NAME};
 use crate::program::{binary, repo};
 use crate::wait::{eventually, secs};
 

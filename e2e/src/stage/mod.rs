@@ -17,8 +17,8 @@ use chord_api::files::FilesClient;
 use chord_types::View;
 use serde_json::Value;
 
-use crate::client::Http;
-use crate::load::Shape;
+use crate::traffic::http::Http;
+use crate::traffic::load::Shape;
 use crate::wait::{eventually, secs};
 
 /// Where suites run.

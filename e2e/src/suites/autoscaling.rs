@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{Ctx, names};
-use crate::load::{self, Load, Shape};
-use crate::look;
-use crate::manifest;
+use crate::cluster_spec as manifest;
+use crate::inspect as look;
 use crate::stage::{Cluster, summary};
+use crate::traffic::load::{self, Load, Shape};
 use crate::wait::{eventually, secs};
 
 const MIB: u64 = 1 << 20;
@@ -167,7 +167,7 @@ async fn fullest(cluster: &Cluster) -> Result<u64> {
 async fn whole(
     cluster: &Cluster,
     load: &mut Load,
-    stored: &[(String, crate::content::Content)],
+    stored: &[(String, crate::traffic::content::Content)],
 ) -> Result<()> {
     load.stop().await?;
     load.all_there().await?;

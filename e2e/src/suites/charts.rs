@@ -6,7 +6,7 @@ use kube::api::Api;
 use serde_json::{Value, json};
 
 use super::Ctx;
-use crate::manifest::{self, NAME};
+use crate::cluster_spec::{self as manifest, NAME};
 use crate::program::repo;
 use crate::stage::kube::{Kube, chord_clusters, operator};
 use crate::stage::{Cluster, Stage};

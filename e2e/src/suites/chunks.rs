@@ -5,12 +5,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::Ctx;
-use crate::client::{Http, raw, status_of};
-use crate::content::Content;
+use crate::cluster_spec as manifest;
+use crate::inspect as look;
 use crate::program::chord;
 use crate::stage::Cluster;
+use crate::traffic::content::Content;
+use crate::traffic::http::{Http, raw, status_of};
 use crate::wait::{eventually, secs};
-use crate::{look, manifest};
 
 const CHUNK: u64 = 4 << 20;
 

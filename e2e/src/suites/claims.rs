@@ -10,10 +10,10 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::Ctx;
-use crate::load;
-use crate::manifest::{self, NAME};
+use crate::cluster_spec::{self as manifest, NAME};
 use crate::stage::kube::{Kube, KubeCluster};
 use crate::stage::{Cluster, Stage};
+use crate::traffic::load;
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {

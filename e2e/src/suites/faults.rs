@@ -5,10 +5,10 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::Ctx;
-use crate::load::{self, Load};
-use crate::look;
-use crate::manifest;
+use crate::cluster_spec as manifest;
+use crate::inspect as look;
 use crate::stage::{Cluster, Hurt};
+use crate::traffic::load::{self, Load};
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::Ctx;
-use crate::client::{raw, status_of};
-use crate::manifest::{self, NAME};
+use crate::cluster_spec::{self as manifest, NAME};
 use crate::program::{Ran, binary, chord, repo, run as run_program};
 use crate::stage::Stage;
 use crate::stage::local::Local;
+use crate::traffic::http::{raw, status_of};
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {

@@ -5,11 +5,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{Ctx, names};
-use crate::client::Http;
-use crate::content::Content;
-use crate::look;
-use crate::manifest;
+use crate::cluster_spec as manifest;
+use crate::inspect as look;
 use crate::stage::{Cluster, Node};
+use crate::traffic::content::Content;
+use crate::traffic::http::Http;
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
@@ -83,7 +83,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
                     look::in_place(&cluster, &wanted, 1)
                 })
                 .await?;
-                crate::load::get_all(&cluster.http()?, &all).await
+                crate::traffic::load::get_all(&cluster.http()?, &all).await
             },
         )
         .await;
@@ -92,7 +92,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
             "when a node joins it gets its share, and nothing is left where it was",
             async {
                 let files = ctx.files("share/", 40, 20_000);
-                crate::load::put_all(&cluster.http()?, &files).await?;
+                crate::traffic::load::put_all(&cluster.http()?, &files).await?;
                 cluster.scale(4).await?;
                 cluster.settled(4).await?;
                 let wanted = names(&files);
@@ -105,7 +105,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
                     joined.iter().any(|n| n.starts_with("share/")),
                     "the new node has no share: {joined:?}"
                 );
-                crate::load::get_all(&cluster.http()?, &files).await
+                crate::traffic::load::get_all(&cluster.http()?, &files).await
             },
         )
         .await;

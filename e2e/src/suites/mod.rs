@@ -1,25 +1,25 @@
 //! What must hold, seen from outside: one module for each subject.
 
 mod autoscaling;
+mod bad_requests;
 mod charts;
 mod chunks;
 mod claims;
 mod faults;
 mod first_session;
-mod manifests;
-mod manners;
+mod kubectl;
 mod migration;
+mod refused_manifests;
 mod replication;
-mod requests;
 mod view_lost;
 
 use anyhow::Result;
 use futures::future::LocalBoxFuture;
 
-use crate::content::Content;
-use crate::run::Place;
+use crate::runner::Place;
 use crate::stage::Stage;
 use crate::tally::Cases;
+use crate::traffic::content::Content;
 
 /// What a suite is given.
 #[derive(Clone)]
@@ -128,25 +128,25 @@ pub const ALL: &[Suite] = &[
         "the stored view is deleted, or an old copy"
     ),
     suite!(
-        requests,
+        bad_requests,
         "bad-requests",
         BOTH,
         240,
         "wrong requests, broken ones, a full disk"
     ),
     suite!(
-        manifests,
+        refused_manifests,
         "bad-manifests",
         BOTH,
         180,
         "manifests that must be refused"
     ),
     suite!(
-        manners,
-        "operator-manners",
+        kubectl,
+        "kubectl",
         &[Place::Kube],
         240,
-        "what a good operator leaves alone"
+        "what kubectl shows, and what is changed by hand"
     ),
     suite!(
         claims,

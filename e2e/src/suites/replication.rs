@@ -5,10 +5,10 @@ use chord_types::{Member, Ordinal};
 use serde_json::json;
 
 use super::{Ctx, names};
-use crate::content::Content;
-use crate::look;
-use crate::manifest;
+use crate::cluster_spec as manifest;
+use crate::inspect as look;
 use crate::stage::{Cluster, Hurt};
+use crate::traffic::content::Content;
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
@@ -23,7 +23,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     let all = names(&files);
     cases
         .case("each file is on three nodes", async {
-            crate::load::put_all(&http, &files).await?;
+            crate::traffic::load::put_all(&http, &files).await?;
             eventually("all are in place", secs(40), || {
                 look::in_place(&cluster, &all, 3)
             })
@@ -64,7 +64,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
                         look::in_place(&cluster, &all, 3)
                     })
                     .await?;
-                    crate::load::get_all(&http, &files).await
+                    crate::traffic::load::get_all(&http, &files).await
                 })
                 .await;
         }
@@ -91,7 +91,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
                 after.len()
             );
             look::verified(&http, &all, 3).await?;
-            crate::load::get_all(&http, &files).await
+            crate::traffic::load::get_all(&http, &files).await
         })
         .await;
     let _ = cases

@@ -11,10 +11,10 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::Ctx;
-use crate::load::{self, Load};
-use crate::look;
-use crate::manifest;
+use crate::cluster_spec as manifest;
+use crate::inspect as look;
 use crate::stage::Cluster;
+use crate::traffic::load::{self, Load};
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {

@@ -10,7 +10,7 @@ use chord_types::{FileName, Manifest};
 
 use super::{Body, Files, ListQuery, Put, PutDone};
 use crate::node::Node;
-use crate::registers::drive;
+use crate::quorum::drive;
 use chord_register::condition::Verdict;
 use chord_register::proposer::{End, Proposer};
 use chord_register::value::Refusal;

@@ -14,9 +14,9 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 
 use super::Body;
-use super::readers::Reader;
+use crate::answer::fetch::{Holder, SPAN_BLOCKS, gather};
 use crate::node::Node;
-use crate::peer::fetch::{Holder, SPAN_BLOCKS, gather};
+use crate::notes::readers::Reader;
 
 /// Spans that are fetched at a time, where there is memory: the one that the client
 /// has come to, and those behind it.

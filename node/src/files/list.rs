@@ -19,7 +19,7 @@ use super::ListQuery;
 use crate::node::{Current, Node};
 use crate::peer::client::PeerError;
 use crate::peer::wire::{Answer, NameFile, NamesPage, Request};
-use crate::registers::drive;
+use crate::quorum::drive;
 use chord_register::Ballot;
 
 /// Names asked of one member at a time.

@@ -7,7 +7,6 @@ pub mod memory;
 mod pieces;
 mod place;
 pub mod put;
-pub mod readers;
 mod tell;
 mod verify;
 

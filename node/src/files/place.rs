@@ -15,11 +15,11 @@ use futures::stream::FuturesUnordered;
 
 use super::memory::Lease;
 use super::tell::tell;
+use crate::answer::{meta_of, store_chunk};
 use crate::node::{Current, Node};
 use crate::peer::client::PeerError;
-use crate::peer::handle::{meta_of, store_chunk};
 use crate::peer::wire::{ChunkHeader, Header, Refusal, Request};
-use crate::registers::drive::Ready;
+use crate::quorum::drive::Ready;
 use crate::store::Tier;
 use chord_register::{Electorate, Voter};
 

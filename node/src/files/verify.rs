@@ -9,7 +9,7 @@ use futures::StreamExt;
 
 use crate::node::Node;
 use crate::peer::wire::{Answer, ChunkState, Request};
-use crate::registers::drive;
+use crate::quorum::drive;
 use chord_register::Electorate;
 
 /// Copies that are checked at a time.

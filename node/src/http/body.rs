@@ -119,23 +119,27 @@ impl Upload {
                 Ok(bytes)
             }
             Ok(Err(error)) => {
-                let mut causes =
-                    std::iter::successors(std::error::Error::source(&error), |cause| {
-                        cause.source()
-                    });
-                Err(
-                    match causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
-                        true => Problem::new(
-                            Kind::TooLarge,
-                            format!("the body has more than the {limit} bytes that are read"),
-                        ),
-                        false => invalid(format!("the body broke off: {error}")),
-                    },
-                )
+                let why = innermost(&error);
+                Err(match why.is::<http_body_util::LengthLimitError>() {
+                    true => Problem::new(
+                        Kind::TooLarge,
+                        format!("the body has more than the {limit} bytes that are read"),
+                    ),
+                    false => invalid(format!("the body broke off: {why}")),
+                })
             }
             Err(_) => Err(silent(0)),
         }
     }
+}
+
+/// The cause behind all others: the outer ones only say that a body could not be read.
+fn innermost(error: &axum::Error) -> &(dyn std::error::Error + 'static) {
+    let mut inner: &(dyn std::error::Error + 'static) = error;
+    while let Some(cause) = inner.source() {
+        inner = cause;
+    }
+    inner
 }
 
 async fn next_frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
@@ -260,8 +264,9 @@ impl Stream for Incoming {
                     }
                 },
                 Some(Err(error)) => {
+                    let why = innermost(&error);
                     let detail = format!(
-                        "the body broke off after {got} bytes: {error}; nothing is stored, send it again"
+                        "the body broke off after {got} bytes: {why}; nothing is stored, send it again"
                     );
                     return this.fail(invalid(detail));
                 }

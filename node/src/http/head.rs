@@ -85,3 +85,8 @@ fn coding(headers: &HeaderMap) -> Result<(), Problem> {
     )
     .with_status(StatusCode::NOT_IMPLEMENTED))
 }
+
+/// Whether a byte may stand in a token (RFC 9110, section 5.6.2).
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -9,6 +9,7 @@
 
 mod body;
 mod browser;
+mod chunked;
 mod conditions;
 mod delete;
 mod digest;

@@ -3,8 +3,5 @@
 
 pub mod address;
 pub mod client;
-pub mod fetch;
-pub mod handle;
 pub mod ring;
-pub mod server;
 pub mod wire;

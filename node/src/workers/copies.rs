@@ -10,10 +10,10 @@ use chord_types::{DiskId, FileName, Id, Member, Ordinal};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use crate::answer::MAX_BATCH;
 use crate::node::{Current, Node};
-use crate::peer::handle::MAX_BATCH;
 use crate::peer::wire::{Answer, Request};
-use crate::registers::drive;
+use crate::quorum::drive;
 use chord_register::Ballot;
 
 /// Which owners of a chunk have it, as they said.

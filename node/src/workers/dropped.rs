@@ -16,7 +16,7 @@ use futures::StreamExt;
 use super::migrator::NAME;
 use crate::files::Put;
 use crate::node::{Current, Node};
-use crate::registers::drive;
+use crate::quorum::drive;
 use crate::store::{Dropped, StoreError};
 use chord_register::Condition;
 

@@ -12,9 +12,9 @@ use chord_types::manifest::PlacedChunk;
 
 use super::copies::{Agreement, ballots_agree, target_owners, who_has};
 use super::migrator::NAME;
+use crate::answer::owns;
 use crate::node::{Current, Node};
-use crate::peer::handle::owns;
-use crate::registers::drive;
+use crate::quorum::drive;
 
 const BATCH: usize = 128;
 /// Between two steps of what is in no hurry.

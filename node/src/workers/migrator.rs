@@ -17,7 +17,7 @@ use futures::StreamExt;
 
 use super::copies::{Agreement, ballots_agree, ensure_chunks};
 use crate::node::{Current, Node};
-use crate::registers::drive;
+use crate::quorum::drive;
 use crate::store::{ChunkMeta, Register};
 
 /// Its name in the status.

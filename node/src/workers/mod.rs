@@ -9,7 +9,6 @@ pub mod leftovers;
 pub mod migrator;
 pub mod reaper;
 pub mod replicator;
-pub mod ring;
 pub mod scrub;
 
 use std::collections::BTreeMap;
@@ -52,7 +51,7 @@ impl Default for Workers {
 impl Workers {
     /// Starts every worker of a node.
     pub fn start(&self, node: &Arc<Node>) {
-        self.spawn(ring::run(node.clone()));
+        self.spawn(crate::ring::run(node.clone()));
         self.spawn(census::run(node.clone()));
         self.spawn(migrator::run(node.clone()));
         self.spawn(replicator::run(node.clone()));

@@ -12,10 +12,10 @@ use chord_types::manifest::PlacedChunk;
 use chord_types::{ChunkId, FileName, Id, UploadId};
 
 use super::copies::{target_owners, who_has};
+use crate::answer::owns;
 use crate::node::{Current, Node};
-use crate::peer::handle::owns;
 use crate::peer::wire::{Answer, Request};
-use crate::registers::drive;
+use crate::quorum::drive;
 use crate::store::ChunkMeta;
 use chord_register::proposer::Proposer;
 use chord_register::{Change, Pending};

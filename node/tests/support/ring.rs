@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chord_api::http::{RingPeer, RingState};
-use chord_ring::rules::cut;
+use chord_ring::vnode::rules::cut;
 use chord_ring::{Config, Peer};
 use chord_types::{ClusterUid, Id, Member, Ordinal, Table, Token, View};
 use futures::StreamExt;

@@ -3,12 +3,12 @@
 
 use chord_types::Ordinal;
 
-use super::super::circle::octave;
-use super::super::lookup::Next;
-use super::super::message::{Envelope, Message, Peer, RequestId, Standing};
-use super::super::vnode::{Action, Event, Note, Vnode, Who};
 use super::outside::{Outside, Verdict};
 use super::{Failure, Host, HostAction, Phase, Running, Slot};
+use crate::circle::octave;
+use crate::lookup::Next;
+use crate::message::{Envelope, Message, Peer, RequestId, Standing};
+use crate::vnode::{Action, Event, Note, Vnode, Who};
 
 /// Marks the request ids of the host apart from those of its virtual nodes.
 const HOST_REQUEST: u32 = 1 << 31;

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use chord_types::Ordinal;
 
-use super::super::message::Word;
+use crate::message::Word;
 
 /// Requests without an answer before silence can mean death.
 const MISSES: u32 = 3;

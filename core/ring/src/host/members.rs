@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chord_types::{Id, Ordinal, View};
 
-use super::super::message::Peer;
+use crate::message::Peer;
 
 /// The virtual nodes of all members. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 
 use chord_types::Ordinal;
 
-use super::super::message::{Peer, Standing};
 use super::members::Members;
+use crate::message::{Peer, Standing};
 
 /// Hosts hailed in one round.
 const HAILS: usize = 32;

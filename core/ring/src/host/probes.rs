@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 
 use chord_types::Ordinal;
 
-use super::super::message::{Envelope, Message, Peer, Word};
 use super::{Host, Phase};
+use crate::message::{Envelope, Message, Peer, Word};
 
 /// Suspects asked in one round.
 const SUSPECTS: usize = 12;

@@ -5,10 +5,10 @@
 
 use chord_types::{Id, Ordinal};
 
-use super::super::lookup::Lookup;
-use super::super::message::{Envelope, Message, Peer};
-use super::super::vnode::Event;
 use super::{Failure, Host, Phase, Running};
+use crate::lookup::Lookup;
+use crate::message::{Envelope, Message, Peer};
+use crate::vnode::Event;
 
 /// Quiet rounds before the next is put off longer.
 const QUIET_ROUNDS: u32 = 3;

@@ -34,8 +34,8 @@ pub use self::steps::Step;
 pub use self::world::{Place, World};
 use super::invariant::{self, Violation};
 use super::message::Peer;
-use super::rules::{Flaw, Rules};
 use super::vnode::Vnode;
+use crate::vnode::rules::{Flaw, Rules};
 
 /// What counts as one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::super::invariant;
-use super::super::message::{Message, Peer};
-use super::super::vnode::{Event, Vnode, Who};
 use super::{Grain, RingModel, World};
+use crate::invariant;
+use crate::message::{Message, Peer};
+use crate::vnode::{Event, Vnode, Who};
 
 /// Repairs that change something on the way home. A few for each node are enough.
 const REPAIRS: usize = 200;

@@ -2,11 +2,11 @@
 
 use chord_types::Id;
 
-use super::super::message::{Envelope, Message, Peer};
-use super::super::rules::{Flaw, cut};
-use super::super::vnode::{Event, Vnode, Who};
 use super::world::{Place, World};
 use super::{Grain, Network, RingModel};
+use crate::message::{Envelope, Message, Peer};
+use crate::vnode::rules::{Flaw, cut};
+use crate::vnode::{Event, Vnode, Who};
 
 /// One step of the world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

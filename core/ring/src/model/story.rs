@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use stateright::Path;
 
-use super::super::invariant::{self, Violation};
-use super::super::message::{Envelope, Message, Peer};
 use super::{Place, RingModel, Step, World};
+use crate::invariant::{self, Violation};
+use crate::message::{Envelope, Message, Peer};
 
 /// Tells a path: what happened, and after each step the nodes it changed.
 pub fn tell(model: &RingModel, path: Path<World, Step>) -> String {

@@ -6,9 +6,9 @@
 //! processes in any model checker (Ip and Dill, "Better verification through
 //! symmetry", 1996), and five nodes cost a fifth.
 
-use super::super::message::{Envelope, Message, Peer};
 use super::rest::hash;
 use super::{Place, World};
+use crate::message::{Envelope, Message, Peer};
 
 impl World {
     /// The one among all turns of this world that stands for them.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use chord_types::Id;
 
-use super::super::message::{Envelope, Message, Peer};
-use super::super::rules::Rules;
-use super::super::vnode::{Action, Event, Vnode};
+use crate::message::{Envelope, Message, Peer};
+use crate::vnode::rules::Rules;
+use crate::vnode::{Action, Event, Vnode};
 
 /// All places, and the messages between them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -8,15 +8,16 @@ use chord_types::Token;
 use rand::Rng;
 use serde::Serialize;
 
-use super::super::invariant;
 use super::network::Network;
 use super::search::Answer;
 use super::snapshot::mean_and_p99;
 use super::world::{Tuning, World};
+use crate::invariant;
 
 /// What is to be tried.
 #[derive(Clone, Debug)]
 pub struct Churn {
+    /// Hosts at the start.
     pub nodes: usize,
     /// Joins a second, and as many crashes, each a Poisson process.
     pub rate: f64,
@@ -24,37 +25,51 @@ pub struct Churn {
     pub lookups: usize,
     /// Look-ups begun in a second: a Poisson process too.
     pub lookup_rate: f64,
+    /// How the network behaves.
     pub network: Network,
+    /// How the hosts behave.
     pub tuning: Tuning,
     /// Whether what upkeep sends is counted, which takes its time.
     pub measure: bool,
+    /// One seed gives one run.
     pub seed: u64,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ChurnFigures {
+    /// Joins, and as many crashes, in a second.
     pub rate: f64,
+    /// Look-ups that ended.
     pub lookups: u64,
+    /// Hosts asked for each look-up, in the mean.
     pub hops_mean: f64,
+    /// The 99th percentile of that.
     pub hops_p99: u32,
     /// Hosts asked that did not answer, for each look-up.
     pub timeouts_mean: f64,
+    /// Milliseconds for each look-up, in the mean.
     pub ms_mean: f64,
+    /// The 99th percentile of that.
     pub ms_p99: u32,
     /// The ring named a successor that was not the true one at that moment.
     pub named_wrong: u64,
     /// The one that then confirmed was not the true one, or nobody did.
     pub failed: u64,
+    /// Hosts that joined.
     pub joins: u64,
+    /// Hosts that crashed.
     pub crashes: u64,
     /// Moments at which the members formed one ordered ring, of those looked at.
     pub whole: u64,
+    /// Moments looked at.
     pub looked_at: u64,
     /// Of one host, in a second, for upkeep, if measured: bytes of bodies, bodies,
     /// messages.
     pub bytes_per_s: f64,
+    /// Bodies sent by one host in a second.
     pub bodies_per_s: f64,
+    /// Messages sent by one host in a second.
     pub messages_per_s: f64,
     /// A hash of all that happened: two runs of one seed have the same.
     pub trace: u64,

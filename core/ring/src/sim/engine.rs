@@ -12,13 +12,13 @@ use chord_types::{Id, Ordinal, Token};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::super::host::{Config, Failure, Host, HostAction, Members};
-use super::super::invariant::{Ring, ring_of};
-use super::super::lookup::{Found, Lookup, LookupFailed, Next};
-use super::super::message::{Envelope, Message, Peer};
 use super::meter::{Meter, Traffic};
 use super::network::Network;
 use super::search::{Answer, Search};
+use crate::host::{Config, Failure, Host, HostAction, Members};
+use crate::invariant::{Ring, ring_of};
+use crate::lookup::{Found, Lookup, LookupFailed, Next};
+use crate::message::{Envelope, Message, Peer};
 
 /// What an exchange is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,7 @@ impl Happening {
 
 /// Many hosts and the network between them.
 pub struct Sim {
+    /// How messages travel.
     pub network: Network,
     /// Hosts in this set and those not in it cannot reach each other.
     pub cut_off: BTreeSet<Ordinal>,

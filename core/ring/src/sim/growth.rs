@@ -68,14 +68,19 @@ pub fn simulate_join(nodes: usize, by_view: bool, seed: u64) -> JoinFigures {
 /// What one host sends in a second, for the ring's upkeep.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct UpkeepFigures {
+    /// Hosts.
     pub nodes: usize,
+    /// Virtual nodes on each.
     pub tokens: usize,
     /// Bytes of bodies, of requests and responses.
     pub bytes_per_s: f64,
+    /// Bodies in a second.
     pub bodies_per_s: f64,
+    /// Messages in a second.
     pub messages_per_s: f64,
     /// Events simulated, for how fast that goes.
     pub steps: u64,
+    /// Digest of all that happened: the same for the same seed.
     pub trace: u64,
 }
 

@@ -6,7 +6,7 @@ use chord_types::view::{ViewHash, ViewRef};
 use chord_types::{ClusterUid, DiskId, Epoch, Ordinal};
 use serde::Serialize;
 
-use super::super::message::Envelope;
+use crate::message::Envelope;
 use crate::wire::{RING_VERSION, RingExchange};
 
 /// What was sent: bodies of requests and of responses. The HTTP around them is

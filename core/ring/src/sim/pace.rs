@@ -2,10 +2,10 @@
 
 use chord_types::{Ordinal, Token};
 
-use super::super::host::Config;
-use super::super::message::{Message, Peer};
-use super::super::rules::Rules;
-use super::super::vnode::{Action, Event, Vnode};
+use crate::host::Config;
+use crate::message::{Message, Peer};
+use crate::vnode::rules::Rules;
+use crate::vnode::{Action, Event, Vnode};
 
 /// Takes a virtual node of a ring of `nodes` through `rounds` rounds of
 /// stabilising, every other one with a list that has changed. Answers the steps

@@ -6,10 +6,10 @@
 
 use chord_types::{Id, Ordinal};
 
-use super::super::confirm::{Confirm, NextConfirm};
-use super::super::lookup::{Found, Lookup, LookupFailed, Next};
-use super::super::message::{Message, Peer};
 use super::engine::{Errand, Sim};
+use crate::lookup::confirm::{Confirm, NextConfirm};
+use crate::lookup::{Found, Lookup, LookupFailed, Next};
+use crate::message::{Message, Peer};
 
 /// A look-up under way.
 pub(super) struct Search {
@@ -32,7 +32,9 @@ enum Stage {
 /// What became of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// When it began, in simulated milliseconds.
     pub started: u64,
+    /// When it ended, in simulated milliseconds.
     pub ended: u64,
     /// Other hosts that answered on the way to the one that named the successor:
     /// the path length of the paper.

@@ -13,6 +13,7 @@ use super::world::{RingState, Tuning, World};
 pub struct RingFigures {
     /// Other hosts asked, dead ones not counted: the path length of the paper.
     pub hops_mean: f64,
+    /// The 99th percentile of that.
     pub hops_p99: u32,
     /// Look-ups that found nothing, or not the successor.
     pub failed: u64,
@@ -21,6 +22,7 @@ pub struct RingFigures {
 /// What look-ups cost while a share of the nodes is dead and nobody knows yet.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CrashFigures {
+    /// What the look-ups cost.
     pub figures: RingFigures,
     /// Dead hosts asked, for each look-up.
     pub timeouts_mean: f64,
@@ -63,6 +65,7 @@ pub fn simulate_crash(
 /// What a mass failure does, and what is left of it after the repair.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RepairFigures {
+    /// Before any repair.
     pub before: CrashFigures,
     /// Once every list and predecessor is right again.
     pub after: CrashFigures,

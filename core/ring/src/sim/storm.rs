@@ -6,58 +6,75 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::Serialize;
 
-use super::super::invariant;
 use super::network::Network;
 use super::search::Answer;
 use super::snapshot::mean_and_p99;
 use super::world::{RingState, Tuning, World};
+use crate::invariant;
 
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// This share of the hosts is cut off from the others.
     Cut(f64),
+    /// All are connected again.
     Heal,
     /// Every host crashes with this probability.
     Crash(f64),
     /// Hosts stand in `of` racks; `lost` of them crash as a whole.
     Racks {
+        /// How many racks there are.
         of: u32,
+        /// How many of them crash.
         lost: u32,
     },
     /// All that have crashed start again.
     Restart,
+    /// The network behaves like this from now on.
     Network(Network),
 }
 
 /// What is to be tried.
 #[derive(Clone, Debug)]
 pub struct Storm {
+    /// Hosts.
     pub nodes: usize,
+    /// How the network behaves at first.
     pub network: Network,
+    /// How the hosts behave.
     pub tuning: Tuning,
     /// When what happens, in seconds, in order.
     pub script: Vec<(u64, Fault)>,
+    /// How long it is watched, in seconds.
     pub seconds: u64,
     /// What is reported together.
     pub window_s: u64,
+    /// Look-ups begun in a second.
     pub lookups_per_s: u64,
     /// Whether look-ups make use of the view.
     pub by_view: bool,
+    /// One seed gives one run.
     pub seed: u64,
 }
 
 /// Some seconds of a storm.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Window {
+    /// When it ends, in seconds from the start.
     pub until_s: u64,
+    /// Hosts that run at its end.
     pub running: usize,
     /// Look-ups begun in this time; those that crashed with their host are not in it.
     pub lookups: u64,
+    /// Look-ups that named another than the true successor first.
     pub named_wrong: u64,
+    /// Look-ups whose last word was wrong, or that had none.
     pub failed: u64,
+    /// Hosts asked for each look-up, in the mean.
     pub hops_mean: f64,
+    /// Hosts asked in vain for each look-up, in the mean.
     pub timeouts_mean: f64,
+    /// Milliseconds for a look-up, 99th percentile.
     pub ms_p99: u32,
     /// At its end the members that are alive were one ordered ring.
     pub whole: bool,
@@ -68,7 +85,9 @@ pub struct Window {
 /// What came of a storm.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StormFigures {
+    /// One after the other.
     pub windows: Vec<Window>,
+    /// Digest of all that happened: the same for the same seed.
     pub trace: u64,
 }
 

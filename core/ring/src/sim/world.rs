@@ -5,20 +5,24 @@ use chord_types::{Ordinal, Token};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::host::{Config, Members};
-use super::super::invariant;
-use super::super::message::Peer;
 use super::engine::Sim;
 use super::network::Network;
+use crate::host::{Config, Members};
+use crate::invariant;
+use crate::message::Peer;
 
 /// How the hosts of an experiment behave.
 #[derive(Clone, Debug)]
 pub struct Tuning {
+    /// Milliseconds between two rounds of a busy ring.
     pub stabilize_ms: u64,
+    /// How many times rarer the rounds of a quiet ring become.
     pub backoff: u64,
+    /// How long a host may be silent before it counts as dead, in milliseconds.
     pub dead_after_ms: u64,
     /// r, how many other hosts a successor list reaches.
     pub successors: usize,
+    /// Virtual nodes on each host.
     pub tokens: usize,
 }
 
@@ -65,8 +69,11 @@ const FOUNDERS: usize = 8;
 
 /// A ring, and what the experiment knows of it.
 pub struct World {
+    /// The hosts and what is under way between them.
     pub sim: Sim,
+    /// What the experiment draws from.
     pub random: StdRng,
+    /// How the hosts behave.
     pub tuning: Tuning,
     /// Hosts that run.
     pub alive: Vec<Ordinal>,

@@ -28,7 +28,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 pub use self::forward::{Forward, To, forward, get, is_ready};
 use super::{Hurt, Node};
-use crate::manifest::{self, NAME};
+use crate::cluster_spec::{self as manifest, NAME};
 use crate::program::repo;
 use crate::wait::{eventually, secs};
 

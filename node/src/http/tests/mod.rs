@@ -4,6 +4,7 @@ mod conditions;
 mod connection;
 mod digests;
 mod fake;
+mod framing;
 mod heads;
 mod lists;
 mod names;

@@ -59,6 +59,15 @@ async fn a_client_that_waits_is_asked_for_its_body() {
     );
 }
 
+/// What clients ask for beside their request: nothing; HTTP/2, as `curl --http2` does,
+/// and as Java's `HttpClient` does with every request; something else.
+const UPGRADES: [&str; 4] = [
+    "",
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+    "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n",
+    "connection: upgrade\r\nupgrade: websocket\r\n",
+];
+
 #[tokio::test]
 async fn a_client_that_goes_on_sending_still_gets_the_answer() {
     let server = Server::start().await;
@@ -67,28 +76,55 @@ async fn a_client_that_goes_on_sending_still_gets_the_answer() {
         .fake
         .with(|state| state.put_fails_after = Some(1_000_000));
     let piece = vec![7u8; 1 << 20];
-    for (path, headers, status) in [
-        ("/files/f", "if-none-match: *\r\n", 412),
-        ("/files/g", "", 503),
+    for (request, status) in [
+        ("PUT /files/f HTTP/1.1\r\nif-none-match: *", 412),
+        ("PUT /files/g HTTP/1.1", 503),
+        ("PUT /files/%00 HTTP/1.1", 400),
+        ("PUT /nothing HTTP/1.1", 404),
+        ("POST /files/f HTTP/1.1", 405),
+        ("CONNECT x:80 HTTP/1.1", 501),
     ] {
-        let mut raw = server.raw().await;
-        raw.send(format!(
-            "PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n{headers}\r\n",
-            24 << 20
-        ))
-        .await;
-        // It sends everything before it reads anything.
-        for _ in 0..24 {
-            raw.send(&piece).await;
+        for upgrade in UPGRADES {
+            for length in [24usize << 20, 2 << 20] {
+                let mut raw = server.raw().await;
+                raw.send(format!(
+                    "{request}\r\nhost: x\r\ncontent-length: {length}\r\n{upgrade}\r\n"
+                ))
+                .await;
+                // It sends everything before it reads anything.
+                let mut left = length;
+                while left > 0 {
+                    let now = left.min(piece.len());
+                    raw.send(&piece[..now]).await;
+                    left -= now;
+                }
+                let answer = raw.answer(false).await;
+                assert_eq!(
+                    (answer.status, answer.header("connection")),
+                    (status, Some("close")),
+                    "{request} {upgrade}"
+                );
+                assert_eq!(raw.rest().await, (vec![], true), "{request} {upgrade}");
+            }
         }
-        let answer = raw.answer(false).await;
-        assert_eq!(
-            (answer.status, answer.header("connection")),
-            (status, Some("close")),
-            "{path}"
-        );
     }
     assert_eq!(server.fake.content("f").unwrap(), "old");
+}
+
+#[tokio::test]
+async fn a_client_that_would_like_another_protocol_gets_this_one() {
+    let server = Server::start().await;
+    for upgrade in UPGRADES {
+        let mut raw = server.raw().await;
+        let put =
+            format!("PUT /files/u HTTP/1.1\r\nhost: x\r\n{upgrade}content-length: 2\r\n\r\nhi");
+        let answer = raw.ask(&put).await;
+        assert!(matches!(answer.status, 200 | 201), "{}", answer.status);
+        assert_eq!(answer.header("connection"), None);
+        let get = format!("GET /files/u HTTP/1.1\r\nhost: x\r\n{upgrade}\r\n");
+        assert_eq!(raw.ask(&get).await.text(), "hi");
+        assert_eq!(raw.ask(&get).await.text(), "hi", "the connection is kept");
+    }
 }
 
 #[tokio::test]

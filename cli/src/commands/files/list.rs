@@ -1,0 +1,172 @@
+//! `chord ls` and `chord stat`.
+
+use chord_api::files::ListQuery;
+use chord_api::http::FileEntry;
+use chord_api::problem::Kind;
+use serde::Serialize;
+
+use crate::args::{Ls, Stat};
+use crate::failure::{Code, Failure};
+use crate::output::{Output, bytes, escaped_json, plain};
+use crate::target::Target;
+
+/// The most that a page holds.
+const PAGE: u64 = 1000;
+
+/// Lists page by page, and writes each page as it comes: a listing may be longer
+/// than fits into memory.
+pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure> {
+    let files = target.files().await?;
+    let mut query = ListQuery {
+        prefix: args.prefix.clone(),
+        after: args.after.clone(),
+        delimiter: args.delimiter.clone(),
+        limit: None,
+    };
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    let mut prefixes = Vec::new();
+    let mut first = true;
+    if out.is_json() {
+        out.raw("{\"files\":[")?;
+    }
+    let next = loop {
+        if left == 0 {
+            break query.after;
+        }
+        let wanted = left.min(PAGE);
+        query.limit = u32::try_from(wanted).ok();
+        let page = files.list(&query).await?;
+        left = left.saturating_sub((page.files.len() + page.prefixes.len()) as u64);
+        if out.is_json() {
+            for entry in page.files {
+                let text =
+                    serde_json::to_string(&entry).map_err(|e| Failure::failed(e.to_string()))?;
+                let text = escaped_json(&text);
+                out.raw(&format!("{}\n{text}", if first { "" } else { "," }))?;
+                first = false;
+            }
+            prefixes.extend(page.prefixes);
+        } else {
+            for line in lines(&page.files, &page.prefixes, args.long) {
+                out.line(plain(&line))?;
+            }
+        }
+        match page.next {
+            // A server that gave the same place again would never end.
+            Some(next) if query.after.as_deref() == Some(next.as_str()) => {
+                return Err(Failure::failed(format!(
+                    "the listing does not go on after {next:?}"
+                )));
+            }
+            Some(next) => query.after = Some(next),
+            None => break None,
+        }
+    };
+    if out.is_json() {
+        let prefixes = serde_json::json!(prefixes);
+        let next = serde_json::json!(if args.limit.is_some() { next } else { None });
+        let end = format!("],\n\"prefixes\":{prefixes},\"next\":{next}}}");
+        out.line(escaped_json(&end))?;
+    }
+    Ok(())
+}
+
+/// Files and prefixes together, in byte order.
+fn lines(files: &[FileEntry], prefixes: &[String], long: bool) -> Vec<String> {
+    let mut rows: Vec<(&str, Option<&FileEntry>)> =
+        files.iter().map(|f| (f.name.as_str(), Some(f))).collect();
+    rows.extend(prefixes.iter().map(|p| (p.as_str(), None)));
+    rows.sort_by_key(|(name, _)| *name);
+    rows.into_iter()
+        .map(|(name, file)| match (long, file) {
+            (false, _) => name.to_string(),
+            (true, Some(file)) => format!("{:>12}  {:<20}  {name}", file.size, file.modified),
+            (true, None) => format!("{:>12}  {:<20}  {name}", "-", "-"),
+        })
+        .collect()
+}
+
+/// A file as `chord stat` tells it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    name: String,
+    size: Option<u64>,
+    etag: String,
+    version: Option<u64>,
+    /// RFC 3339, UTC.
+    modified: Option<String>,
+    content_type: Option<String>,
+    meta: std::collections::BTreeMap<String, String>,
+}
+
+pub async fn stat(args: &Stat, target: &Target, out: Output) -> Result<(), Failure> {
+    let info = match target.files().await?.head(&args.name).await {
+        // The answer to a HEAD has no words of its own.
+        Err(e) if e.kind() == Some(Kind::NotFound) => {
+            let told = format!("there is no file {:?}", args.name.as_str());
+            return Err(Failure::new(Code::NotFound, told));
+        }
+        other => other?,
+    };
+    let told = Told {
+        name: args.name.to_string(),
+        size: info.size,
+        etag: info.etag,
+        version: info.version,
+        modified: info.last_modified.as_deref().map(rfc3339),
+        content_type: info.content_type,
+        meta: info.meta.into_iter().collect(),
+    };
+    out.show(&told, || {
+        let mut lines = vec![format!("name      {}", told.name)];
+        if let Some(size) = told.size {
+            lines.push(format!("size      {size} ({})", bytes(size)));
+        }
+        lines.push(format!("etag      {}", told.etag));
+        lines.extend(told.version.map(|v| format!("version   {v}")));
+        lines.extend(told.modified.iter().map(|m| format!("modified  {m}")));
+        lines.extend(told.content_type.iter().map(|t| format!("type      {t}")));
+        lines.extend(
+            told.meta
+                .iter()
+                .map(|(key, value)| format!("meta      {key}={value}")),
+        );
+        lines.iter().map(|line| plain(line).into_owned()).collect()
+    })
+}
+
+/// An HTTP date as listings write times; what is no date stays as it is.
+fn rfc3339(date: &str) -> String {
+    httpdate::parse_http_date(date)
+        .ok()
+        .and_then(|time| jiff::Timestamp::try_from(time).ok())
+        .map_or_else(|| date.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_prefixes_come_in_byte_order() {
+        let file = |name: &str| FileEntry {
+            name: name.into(),
+            size: 7,
+            etag: "e".into(),
+            modified: "2026-01-02T03:04:05Z".into(),
+            content_type: None,
+        };
+        let listed = lines(&[file("B"), file("c")], &["a/".to_string()], false);
+        assert_eq!(listed, ["B", "a/", "c"]);
+    }
+
+    #[test]
+    fn times_are_written_as_in_listings() {
+        assert_eq!(
+            rfc3339("Sun, 06 Nov 1994 08:49:37 GMT"),
+            "1994-11-06T08:49:37Z"
+        );
+        assert_eq!(rfc3339("yesterday"), "yesterday");
+    }
+}

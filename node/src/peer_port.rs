@@ -1,0 +1,243 @@
+//! The routes of the peer port. Nothing is answered without the secret.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request as HttpRequest, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use bytes::Bytes;
+use chord_types::{ChunkId, UploadId, View};
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+
+use crate::answer as handle;
+use crate::node::Node;
+use crate::peer::ring;
+use crate::peer::wire::{Call, ChunkHeader, Refusal};
+use crate::store::Tier;
+
+/// The largest body that is not a chunk: a value with a long list of chunks.
+const MAX_BODY: usize = 64 << 20;
+/// Requests that are worked on at a time.
+const MAX_AT_ONCE: usize = 512;
+
+#[derive(Clone)]
+struct Peer {
+    node: Arc<Node>,
+    turns: Arc<Semaphore>,
+}
+
+/// The router of the peer port.
+pub fn router(node: Arc<Node>) -> Router {
+    let peer = Peer {
+        node,
+        turns: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+    };
+    Router::new()
+        .route("/peer/report", get(report))
+        .route("/peer/view", get(get_view).put(put_view))
+        .route("/peer/call", post(call))
+        .route(
+            "/peer/ring",
+            post(exchange).layer(DefaultBodyLimit::max(ring::MAX_BODY)),
+        )
+        .route("/peer/chunk", put(put_chunk))
+        .route("/peer/chunk/{upload}/{part}", get(get_chunk))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(peer.clone(), guard))
+        .with_state(peer)
+}
+
+async fn guard(State(peer): State<Peer>, request: HttpRequest, next: Next) -> Response {
+    let wanted = chord_api::client::bearer(&peer.node.secret);
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .map(|v| v.as_bytes())
+        .unwrap_or_default();
+    if !bool::from(given.ct_eq(wanted.as_bytes())) {
+        let problem = chord_api::problem::Problem::new(
+            chord_api::problem::Kind::Unauthenticated,
+            "the peer port wants the cluster's secret",
+        );
+        let body = serde_json::to_vec(&problem.body()).unwrap_or_default();
+        let kind = [
+            (header::CONTENT_TYPE, "application/problem+json"),
+            (header::CONNECTION, "close"),
+        ];
+        return (problem.status(), kind, body).into_response();
+    }
+    match peer.turns.try_acquire() {
+        Ok(_turn) => next.run(request).await,
+        Err(_) => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Failed("it has too much to do".into()),
+        ),
+    }
+}
+
+fn pack<T: Serialize>(value: &T) -> Response {
+    match rmp_serde::to_vec_named(value) {
+        Ok(bytes) => bytes.into_response(),
+        Err(error) => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Failed(error.to_string()),
+        ),
+    }
+}
+
+fn refuse(status: StatusCode, refusal: Refusal) -> Response {
+    (
+        status,
+        rmp_serde::to_vec_named(&refusal).unwrap_or_default(),
+    )
+        .into_response()
+}
+
+async fn report(State(peer): State<Peer>) -> Response {
+    axum::Json(peer.node.report()).into_response()
+}
+
+async fn get_view(State(peer): State<Peer>) -> Response {
+    match peer.node.current() {
+        Some(current) => current.view.encode().into_response(),
+        None => refuse(StatusCode::NOT_FOUND, Refusal::OtherView(None)),
+    }
+}
+
+async fn put_view(State(peer): State<Peer>, body: Bytes) -> Response {
+    let view = match View::decode(&body) {
+        Ok(view) => view,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    // Not cut short when the sender goes away: the view is taken or it is not.
+    let node = peer.node.clone();
+    match tokio::spawn(async move { node.adopt(view).await }).await {
+        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(refused)) => (StatusCode::CONFLICT, refused.to_string()).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn call(State(peer): State<Peer>, body: Bytes) -> Response {
+    match rmp_serde::from_slice::<Call>(&body) {
+        Ok(call) => pack(&handle::handle(&peer.node, call).await),
+        Err(error) => refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed(format!("cannot read the call: {error}")),
+        ),
+    }
+}
+
+async fn exchange(State(peer): State<Peer>, body: Result<Bytes, BytesRejection>) -> Response {
+    let read = body
+        .map_err(|error| {
+            let reason = match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ring::Reason::TooLarge,
+                _ => ring::Reason::Unreadable,
+            };
+            ring::Refused::new(reason, error.body_text())
+        })
+        .and_then(|body| ring::decode(&body));
+    match read.and_then(|exchange| crate::ring::answer(&peer.node, exchange)) {
+        Ok(reply) => pack(&reply),
+        Err(refused) => {
+            peer.node.ring_guard.count(&refused, "a request");
+            let ours = peer.node.current().map(|c| c.reference);
+            refuse(refused.reason.status(), refused.refusal(ours))
+        }
+    }
+}
+
+async fn put_chunk(State(peer): State<Peer>, headers: HeaderMap, body: Body) -> Response {
+    let head = headers
+        .get("x-chord-chunk")
+        .and_then(|v| hex::decode(v.as_bytes()).ok())
+        .and_then(|bytes| rmp_serde::from_slice::<ChunkHeader>(&bytes).ok());
+    let Some(head) = head else {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed("cannot read X-Chord-Chunk".into()),
+        );
+    };
+    match take_chunk(&peer.node, head, body).await {
+        Ok(()) => StatusCode::CREATED.into_response(),
+        Err(refusal) => refuse(StatusCode::CONFLICT, refusal),
+    }
+}
+
+async fn take_chunk(node: &Arc<Node>, head: ChunkHeader, body: Body) -> Result<(), Refusal> {
+    if head.header.cluster != node.cluster {
+        return Err(Refusal::OtherCluster);
+    }
+    if head.header.to != node.disk() {
+        return Err(Refusal::OtherDisk(node.disk()));
+    }
+    let current = node.current();
+    let current = match &current {
+        Some(current) if current.reference == head.header.view => current,
+        other => return Err(Refusal::OtherView(other.as_ref().map(|c| c.reference))),
+    };
+    if !handle::owns(node, current, &head.chunk.key) {
+        return Err(Refusal::NotOwner);
+    }
+    if head.chunk.size > crate::store::MAX_CHUNK_BYTES {
+        return Err(Refusal::Failed("the chunk is too large".into()));
+    }
+    let meta = handle::meta_of(head.name, &head.chunk, head.committed);
+    handle::store_chunk(
+        node,
+        current,
+        meta,
+        Tier::Clients,
+        body.into_data_stream().map_err(|e| e.to_string()),
+    )
+    .await
+}
+
+#[derive(Deserialize)]
+struct Blocks {
+    from: u32,
+    upto: u32,
+}
+
+async fn get_chunk(
+    State(peer): State<Peer>,
+    Path((upload, part)): Path<(String, u32)>,
+    Query(blocks): Query<Blocks>,
+) -> Response {
+    let Ok(upload) = upload.parse::<UploadId>() else {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed("cannot read the upload id".into()),
+        );
+    };
+    if blocks.upto < blocks.from
+        || blocks.upto - blocks.from > 4 * crate::answer::fetch::SPAN_BLOCKS
+    {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            Refusal::Failed("cannot give so many blocks at once".into()),
+        );
+    }
+    match peer
+        .node
+        .store
+        .chunk_read(ChunkId { upload, part }, blocks.from..blocks.upto)
+        .await
+    {
+        Ok(read) => {
+            let hashes = Bytes::from(read.hashes.concat());
+            let pieces = [Ok::<_, std::io::Error>(hashes), Ok(read.data)];
+            Body::from_stream(futures::stream::iter(pieces)).into_response()
+        }
+        Err(error) => refuse(StatusCode::NOT_FOUND, handle::chunk_failed(error)),
+    }
+}
