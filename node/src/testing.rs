@@ -17,6 +17,7 @@ use crate::files::{Put, PutDone};
 use crate::node::Node;
 use crate::peer::address::AddressBook;
 use crate::peer::client::PeerClient;
+use crate::store::platform::faulty::Faults;
 use crate::store::{ChunkMeta, ChunkWriter, Durability, Options, Store, Tier};
 use chord_register::Condition;
 
@@ -27,6 +28,8 @@ const UID: &str = "0b0c6a1e-1111-4222-8333-444444444444";
 pub struct Nodes {
     dir: tempfile::TempDir,
     pub nodes: Vec<Arc<Node>>,
+    /// What is wrong with the disk of each.
+    pub faults: Vec<Faults>,
     silent: Vec<Arc<AtomicBool>>,
     hanging: Vec<Arc<AtomicBool>>,
 }
@@ -53,10 +56,12 @@ impl Nodes {
         let mut all = Nodes {
             dir,
             nodes: Vec::new(),
+            faults: vec![],
             silent: Vec::new(),
             hanging: Vec::new(),
         };
         for (n, port) in ports.into_iter().enumerate() {
+            all.faults.push(Faults::default());
             let node = all.open(n);
             let silent = Arc::new(AtomicBool::new(false));
             let router = crate::peer_port::router(node.clone());
@@ -107,7 +112,8 @@ impl Nodes {
             "65536",
         ])
         .unwrap();
-        let store = Store::open_with(
+        let store = Store::open_on(
+            self.faults[n].platform(),
             Options {
                 dir: data,
                 capacity: Some(256 << 20),

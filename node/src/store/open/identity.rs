@@ -56,10 +56,10 @@ pub(super) fn identify(
         _ => Trust::Adopt,
     };
     let mut identity = match known {
-        Some(identity) if identity.unclean => anew(&mut txn, identity).map_err(open)?,
+        Some(identity) if identity.unclean => anew(files, &mut txn, identity).map_err(open)?,
         Some(identity) => identity,
         None => Identity {
-            disk: DiskId::random(),
+            disk: files.new_disk(),
             // Dropped files of before must stay older than those to come.
             boot: last_boot(files, dir).map_err(open)?,
             cached: Cached::default(),
@@ -90,7 +90,11 @@ pub(super) fn identify(
 
 /// A disk whose writes were not synced does not know what it has promised: another
 /// disk is made of it, in the same cluster.
-fn anew(txn: &mut Txn<'_>, identity: Identity) -> Result<Identity, StoreError> {
+fn anew(
+    files: &dyn FileSystem,
+    txn: &mut Txn<'_>,
+    identity: Identity,
+) -> Result<Identity, StoreError> {
     tracing::warn!(
         "disk {} was not closed and its writes were not synced: it is another disk from now on, without registers",
         identity.disk
@@ -101,7 +105,7 @@ fn anew(txn: &mut Txn<'_>, identity: Identity) -> Result<Identity, StoreError> {
     }
     txn.take_single(Single::View)?;
     Ok(Identity {
-        disk: DiskId::random(),
+        disk: files.new_disk(),
         cached: Cached {
             view: None,
             cluster: identity.cached.cluster,

@@ -4,6 +4,7 @@ use std::io::Result;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chord_types::DiskId;
 use parking_lot::Mutex;
 
 use super::Platform;
@@ -108,6 +109,10 @@ impl FileSystem for FaultyFiles {
 
     fn device(&self, folder: &Path) -> Result<String> {
         RealFiles.device(folder)
+    }
+
+    fn new_disk(&self) -> DiskId {
+        RealFiles.new_disk()
     }
 }
 

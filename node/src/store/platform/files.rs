@@ -8,6 +8,8 @@ use std::fmt::Debug;
 use std::io::Result;
 use std::path::Path;
 
+use chord_types::DiskId;
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
@@ -82,6 +84,9 @@ pub trait FileSystem: Debug + Send + Sync {
     /// Names the device below a folder: the same for two nodes on one device, and
     /// not the same on different machines.
     fn device(&self, folder: &Path) -> Result<String>;
+
+    /// An identity for a new disk, which no other disk has.
+    fn new_disk(&self) -> DiskId;
 }
 
 /// An open file. Closed when dropped, and its lock is let go.

@@ -9,6 +9,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chord_types::DiskId;
 use parking_lot::Mutex;
 
 use super::files::{Entry, FileSystem, How, OpenFile, Room, Stat};
@@ -41,6 +42,8 @@ struct State {
     files: BTreeMap<PathBuf, Arc<Mutex<Inode>>>,
     folders: BTreeSet<PathBuf>,
     total: u64,
+    /// Identities given out.
+    disks: u128,
     changes: Vec<Change>,
 }
 
@@ -95,6 +98,7 @@ impl MemoryFiles {
             files: BTreeMap::new(),
             folders: BTreeSet::from([PathBuf::from("/")]),
             total,
+            disks: 0,
             changes: Vec::new(),
         })))
     }
@@ -216,6 +220,12 @@ impl FileSystem for MemoryFiles {
 
     fn device(&self, _: &Path) -> Result<String> {
         Ok("memory".into())
+    }
+
+    fn new_disk(&self) -> DiskId {
+        let mut state = self.0.lock();
+        state.disks += 1;
+        DiskId(uuid::Uuid::from_u128(state.disks))
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::Result;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use chord_types::DiskId;
+
 use super::files::{Entry, FileSystem, How, OpenFile, Room, Stat};
 use super::threads::{Threads, Work};
 
@@ -94,6 +96,10 @@ impl FileSystem for RealFiles {
             rustix::fs::major(device),
             rustix::fs::minor(device)
         ))
+    }
+
+    fn new_disk(&self) -> DiskId {
+        DiskId::random()
     }
 }
 

@@ -60,6 +60,12 @@ async fn a_second_open_is_refused_until_the_first_ends() {
         other => panic!("{:?}", other.map(|s| s.disk())),
     }
     assert_eq!(store.boot(), 1, "the refused one changed nothing");
+    // Nor does a program that knows of the database alone.
+    let other = redb::Database::open(dir.path().join("data/meta.redb"));
+    assert!(matches!(
+        other.map(drop),
+        Err(redb::DatabaseError::DatabaseAlreadyOpen)
+    ));
     drop(store);
     assert_eq!(open(dir.path()).boot(), 2);
 }
