@@ -14,6 +14,7 @@ pub struct PutOptions {
     /// Bytes, where known beforehand: a full cluster then says so at once, and a
     /// body that ends short is refused.
     pub length: Option<u64>,
+    /// As it shall be kept; a guess is not made.
     pub content_type: Option<String>,
     /// Names without `X-Chord-Meta-`, and values.
     pub meta: Vec<(String, String)>,
@@ -30,6 +31,7 @@ pub struct Stored {
     pub created: bool,
     /// Without quotes.
     pub etag: String,
+    /// Counts the versions of this name.
     pub version: Option<u64>,
 }
 
@@ -49,9 +51,11 @@ pub struct FileInfo {
     pub size: Option<u64>,
     /// Without quotes.
     pub etag: String,
+    /// Counts the versions of this name; absent where a proxy took it away.
     pub version: Option<u64>,
     /// As an HTTP date.
     pub last_modified: Option<String>,
+    /// As it was given when the file was stored.
     pub content_type: Option<String>,
     /// Names without `X-Chord-Meta-`, and values.
     pub meta: Vec<(String, String)>,
@@ -60,8 +64,11 @@ pub struct FileInfo {
 /// A page of names that is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
+    /// With which names begin.
     pub prefix: Option<String>,
+    /// The name after which the page begins.
     pub after: Option<String>,
+    /// Up to which names are put together.
     pub delimiter: Option<String>,
     /// 1 to 1 000.
     pub limit: Option<u32>,

@@ -1,6 +1,7 @@
 //! Clusters of processes on this machine, under `chord up`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,6 +29,14 @@ pub struct Local {
     work: PathBuf,
     count: AtomicU32,
     clusters: Mutex<Vec<Arc<LocalCluster>>>,
+}
+
+/// What is around a `chord up`: a limit, a namespace, an environment.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// The words of a program that becomes `chord up`.
+    pub words: Vec<String>,
+    pub env: Vec<(String, String)>,
 }
 
 /// A cluster under `chord up`.
@@ -77,9 +86,25 @@ impl Local {
 
     /// `chord up` with what lies in `beside`, until it listens.
     pub async fn up(&self, beside: &Path, file: Option<&Path>) -> Result<Arc<LocalCluster>> {
-        let dir = beside.join("data");
-        let mut command = Command::new(binary("chord")?);
+        self.up_within(&Around::default(), beside, &beside.join("data"), file)
+            .await
+    }
+
+    /// The same in other surroundings, with the data in `dir`.
+    pub async fn up_within(
+        &self,
+        around: &Around,
+        beside: &Path,
+        dir: &Path,
+        file: Option<&Path>,
+    ) -> Result<Arc<LocalCluster>> {
+        let dir = dir.to_path_buf();
+        let mut words: Vec<OsString> = around.words.iter().map(OsString::from).collect();
+        words.push(binary("chord")?.into());
+        let mut command = Command::new(&words[0]);
         command
+            .args(&words[1..])
+            .envs(around.env.iter().cloned())
             .arg("up")
             .arg("--dir")
             .arg(&dir)
@@ -205,6 +230,11 @@ impl LocalCluster {
     /// The folder with everything of the cluster.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The process of `chord up`.
+    pub fn up_pid(&self) -> u32 {
+        self.pid
     }
 
     /// What lies beside that folder.

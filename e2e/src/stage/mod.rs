@@ -6,6 +6,7 @@
 
 pub mod kube;
 pub mod local;
+pub mod namespace;
 
 use std::collections::BTreeMap;
 use std::path::Path;

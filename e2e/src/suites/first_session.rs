@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::Ctx;
 use crate::cluster_spec::{self as manifest, NAME};
-use crate::program::{Ran, binary, chord, repo, run as run_program};
+use crate::program::{Ran, binary, chord, repo, run as run_program, run_with};
 use crate::stage::Stage;
-use crate::stage::local::Local;
+use crate::stage::local::{Around, Local};
 use crate::traffic::http::{raw, status_of};
 use crate::wait::{eventually, secs};
 
@@ -87,7 +88,47 @@ pub async fn run(ctx: Ctx) -> Result<()> {
             automatic(local),
         )
         .await;
+    let _ = cases
+        .case(
+            "a proxy of the environment hears nothing of what is said on the machine",
+            proxied(local),
+        )
+        .await;
     Ok(())
+}
+
+/// What `chord`, `chord up` and its processes say to each other carries the cluster's
+/// secret, and is nobody else's to hear.
+async fn proxied(local: &Local) -> Result<()> {
+    let beside = local.place()?;
+    let file = beside.join("manifest.yaml");
+    let spec = manifest::spec(json!({"nodes": 1, "replication": 1}));
+    std::fs::write(
+        &file,
+        serde_yaml::to_string(&manifest::cluster(NAME, &spec))?,
+    )?;
+    let proxy = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let at = format!("http://{}", proxy.local_addr()?);
+    let env = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let around = Around {
+        env: env.map(|name| (name.to_string(), at.clone())).into(),
+        ..Around::default()
+    };
+    let cluster = local
+        .up_within(&around, &beside, &beside.join("data"), Some(&file))
+        .await?;
+    for args in [["put", "manifest.yaml"], ["scale", "2"]] {
+        let endpoint = ["--endpoint", cluster.endpoint()];
+        let args = [&args[..], &endpoint].concat();
+        let ran = run_with(&binary("chord")?, &args, secs(60), |c| {
+            c.envs(around.env.iter().cloned()).current_dir(&beside)
+        })
+        .await?;
+        ran.expect(0)?;
+    }
+    let heard = tokio::time::timeout(secs(1), proxy.accept()).await;
+    ensure!(heard.is_err(), "it was connected to: {heard:?}");
+    cluster.stop().await
 }
 
 async fn again_has(endpoint: &str, beside: &Path, hello: &Path) -> Result<()> {

@@ -11,6 +11,7 @@ mod kubectl;
 mod migration;
 mod refused_manifests;
 mod replication;
+mod scarce;
 mod view_lost;
 
 use anyhow::Result;
@@ -133,6 +134,13 @@ pub const ALL: &[Suite] = &[
         BOTH,
         240,
         "wrong requests, broken ones, a full disk"
+    ),
+    suite!(
+        scarce,
+        "scarce",
+        &[Place::Local],
+        400,
+        "no name server, what a machine can lack"
     ),
     suite!(
         refused_manifests,

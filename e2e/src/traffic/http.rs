@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
+use chord_api::client::builder;
 use chord_types::FileName;
 use futures::StreamExt;
 use reqwest::{RequestBuilder, StatusCode, header};
@@ -122,14 +123,7 @@ pub struct Http {
 impl Http {
     /// `reuse`: whether connections are kept, and with them the node that they lead to.
     pub fn new(base: &str, reuse: bool) -> Result<Http> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .pool_max_idle_per_host(if reuse { 4 } else { 0 })
-            .tcp_nodelay(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .context("making an HTTP client")?;
+        let client = builder::from_outside(reuse).context("making an HTTP client")?;
         Ok(Http {
             client,
             base: base.trim_end_matches('/').to_string(),

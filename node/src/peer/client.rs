@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chord_api::client::bearer;
+use chord_api::client::{bearer, builder};
 use chord_types::blocks::Root;
 use chord_types::report::NodeReport;
 use chord_types::view::ViewRef;
@@ -20,7 +20,6 @@ use chord_ring::wire::RingExchange;
 pub const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a chunk may take from its first byte to its receipt.
 const CHUNK_LIMIT: Duration = Duration::from_secs(60);
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why a node could not be asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -66,12 +65,7 @@ pub struct RawBlocks {
 impl PeerClient {
     /// A client for one cluster.
     pub fn new(secret: String, book: AddressBook) -> Result<PeerClient, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .no_proxy()
-            .build()?;
+        let http = builder::between_nodes()?;
         Ok(PeerClient {
             http,
             secret,

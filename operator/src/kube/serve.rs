@@ -30,7 +30,7 @@ pub async fn serve(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let listener = chord_api::listen::bind(listen)
+    let listener = chord_api::host::listen::bind(listen)
         .await
         .with_context(|| format!("listening on {listen} for probes and metrics"))?;
     let app = Router::new()

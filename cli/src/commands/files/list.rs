@@ -1,21 +1,19 @@
-//! `chord ls` and `chord stat`.
+//! `chord ls`.
 
 use chord_api::files::ListQuery;
 use chord_api::http::FileEntry;
-use chord_api::problem::Kind;
-use serde::Serialize;
 
-use crate::args::{Ls, Stat};
-use crate::failure::{Code, Failure};
-use crate::output::{Output, bytes, escaped_json, plain};
-use crate::target::Target;
+use crate::access::Target;
+use crate::args::LsArgs;
+use crate::failure::Failure;
+use crate::output::{Output, escaped_json, plain};
 
 /// The most that a page holds.
 const PAGE: u64 = 1000;
 
 /// Lists page by page, and writes each page as it comes: a listing may be longer
 /// than fits into memory.
-pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure> {
+pub async fn run(args: &LsArgs, target: &Target, out: Output) -> Result<(), Failure> {
     let files = target.files().await?;
     let mut query = ListQuery {
         prefix: args.prefix.clone(),
@@ -27,7 +25,7 @@ pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure>
     let mut prefixes = Vec::new();
     let mut first = true;
     if out.is_json() {
-        out.raw("{\"files\":[")?;
+        out.write("{\"files\":[")?;
     }
     let next = loop {
         if left == 0 {
@@ -42,7 +40,7 @@ pub async fn run(args: &Ls, target: &Target, out: Output) -> Result<(), Failure>
                 let text =
                     serde_json::to_string(&entry).map_err(|e| Failure::failed(e.to_string()))?;
                 let text = escaped_json(&text);
-                out.raw(&format!("{}\n{text}", if first { "" } else { "," }))?;
+                out.write(&format!("{}\n{text}", if first { "" } else { "," }))?;
                 first = false;
             }
             prefixes.extend(page.prefixes);
@@ -86,64 +84,6 @@ fn lines(files: &[FileEntry], prefixes: &[String], long: bool) -> Vec<String> {
         .collect()
 }
 
-/// A file as `chord stat` tells it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Told {
-    name: String,
-    size: Option<u64>,
-    etag: String,
-    version: Option<u64>,
-    /// RFC 3339, UTC.
-    modified: Option<String>,
-    content_type: Option<String>,
-    meta: std::collections::BTreeMap<String, String>,
-}
-
-pub async fn stat(args: &Stat, target: &Target, out: Output) -> Result<(), Failure> {
-    let info = match target.files().await?.head(&args.name).await {
-        // The answer to a HEAD has no words of its own.
-        Err(e) if e.kind() == Some(Kind::NotFound) => {
-            let told = format!("there is no file {:?}", args.name.as_str());
-            return Err(Failure::new(Code::NotFound, told));
-        }
-        other => other?,
-    };
-    let told = Told {
-        name: args.name.to_string(),
-        size: info.size,
-        etag: info.etag,
-        version: info.version,
-        modified: info.last_modified.as_deref().map(rfc3339),
-        content_type: info.content_type,
-        meta: info.meta.into_iter().collect(),
-    };
-    out.show(&told, || {
-        let mut lines = vec![format!("name      {}", told.name)];
-        if let Some(size) = told.size {
-            lines.push(format!("size      {size} ({})", bytes(size)));
-        }
-        lines.push(format!("etag      {}", told.etag));
-        lines.extend(told.version.map(|v| format!("version   {v}")));
-        lines.extend(told.modified.iter().map(|m| format!("modified  {m}")));
-        lines.extend(told.content_type.iter().map(|t| format!("type      {t}")));
-        lines.extend(
-            told.meta
-                .iter()
-                .map(|(key, value)| format!("meta      {key}={value}")),
-        );
-        lines.iter().map(|line| plain(line).into_owned()).collect()
-    })
-}
-
-/// An HTTP date as listings write times; what is no date stays as it is.
-fn rfc3339(date: &str) -> String {
-    httpdate::parse_http_date(date)
-        .ok()
-        .and_then(|time| jiff::Timestamp::try_from(time).ok())
-        .map_or_else(|| date.to_string(), |time| time.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,14 +99,5 @@ mod tests {
         };
         let listed = lines(&[file("B"), file("c")], &["a/".to_string()], false);
         assert_eq!(listed, ["B", "a/", "c"]);
-    }
-
-    #[test]
-    fn times_are_written_as_in_listings() {
-        assert_eq!(
-            rfc3339("Sun, 06 Nov 1994 08:49:37 GMT"),
-            "1994-11-06T08:49:37Z"
-        );
-        assert_eq!(rfc3339("yesterday"), "yesterday");
     }
 }

@@ -123,10 +123,7 @@ pub async fn get(
     path: &str,
 ) -> Result<String> {
     let forward = forward(client, namespace, To::Pod(pod.to_string()), port).await?;
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(10))
-        .build()?;
+    let http = chord_api::client::builder::probe(Duration::from_secs(10))?;
     let response = http.get(format!("{}{path}", forward.url)).send().await?;
     if !response.status().is_success() {
         bail!("{path} of {pod} was answered by {}", response.status());
