@@ -2,11 +2,13 @@
 //!
 //! `cargo bench -p chord-node --bench store`, with words after `--`: how many
 //! rounds. `CHORD_BENCH_DIR` names the file system to measure (below the folder
-//! for temporary files by default). A figure is the median of the rounds, with
-//! the least and the greatest.
+//! for temporary files by default). A figure is the median of the rounds, beside
+//! the least and the greatest; each is also added as a line to
+//! `target/bench/figures.jsonl`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -41,10 +43,10 @@ async fn main() {
             write.push(to);
             read.push(from);
         }
-        say(&name, "commits a second, one after the other", one);
-        say(&name, "commits a second, 64 at once", many);
-        say(&name, "chunks written, MiB/s", write);
-        say(&name, "chunks read, MiB/s", read);
+        say(&name, "commits", "1/s", one);
+        say(&name, "commits_of_64", "1/s", many);
+        say(&name, "chunks_written", "MiB/s", write);
+        say(&name, "chunks_read", "MiB/s", read);
     }
 }
 
@@ -58,11 +60,26 @@ fn open(dir: &Path, durability: Durability) -> Store {
     Store::open(options).unwrap()
 }
 
-fn say(durability: &str, what: &str, mut figures: Vec<f64>) {
+fn say(durability: &str, what: &str, unit: &str, mut figures: Vec<f64>) {
     figures.sort_by(f64::total_cmp);
     let (least, most) = (figures[0], figures[figures.len() - 1]);
     let median = figures[figures.len() / 2];
-    println!("{durability:8} {what:40} {median:9.0}  ({least:.0} to {most:.0})");
+    println!("{durability:8} {what:16} {median:9.0} {unit:6} ({least:.0} to {most:.0})");
+    let line = serde_json::json!({
+        "figure": format!("store_{}_{what}", durability.to_lowercase()),
+        "value": median,
+        "unit": unit,
+        "n": figures.len(),
+        "min": least,
+        "max": most,
+    });
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("figures.jsonl"));
+    writeln!(file.unwrap(), "{line}").unwrap();
 }
 
 /// Registers set by so many tasks for a while.
@@ -109,7 +126,10 @@ async fn chunks(store: &Store, round: u8) -> (f64, f64) {
     for part in 0..CHUNKS {
         let mut writer = store.chunk_writer(meta(part), Tier::Clients).unwrap();
         for at in (0..CHUNK).step_by(64 << 10) {
-            writer.write(payload.slice(at..at + (64 << 10))).await.unwrap();
+            writer
+                .write(payload.slice(at..at + (64 << 10)))
+                .await
+                .unwrap();
         }
         writer.finish_if(Box::new(|_| Ok(()))).await.unwrap();
     }
