@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_operator::crd::{ChordCluster, ManifestErrors, parse_manifest};
+use chord_operator::crd::{ChordCluster, ClusterManifestErrors, parse_cluster_manifest};
 use kube::ResourceExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -302,12 +302,12 @@ fn given_manifest(args: &UpArgs) -> Result<Option<ChordCluster>, Failure> {
     };
     let text = text
         .map_err(|e| Failure::usage(format!("cannot read the manifest {}: {e}", path.display())))?;
-    parse_manifest(&text)
+    parse_cluster_manifest(&text)
         .map(Some)
         .map_err(|e| refused(args, &e))
 }
 
-fn refused(args: &UpArgs, errors: &ManifestErrors) -> Failure {
+fn refused(args: &UpArgs, errors: &ClusterManifestErrors) -> Failure {
     let manifest = args
         .file
         .as_ref()

@@ -20,7 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chord_operator::crd::{ChordCluster, parse_manifest};
+use chord_operator::crd::{ChordCluster, parse_cluster_manifest};
 use chord_operator::local::files::StatusFile;
 use rand::RngCore;
 
@@ -174,7 +174,7 @@ impl Folder {
                 )));
             }
         };
-        parse_manifest(&text)
+        parse_cluster_manifest(&text)
             .map(Some)
             .map_err(|e| Failure::failed(format!("{} cannot be read:\n{e}", path.display())))
     }

@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
+use crate::metrics::Metrics;
 
 /// Whether this operator does its work, or stands by to take over.
 #[derive(Clone, Default)]

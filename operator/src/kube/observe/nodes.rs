@@ -10,8 +10,8 @@ use chord_types::report::NodeReport;
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
-use super::cache::Caches;
-use super::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
+use crate::kube::api::cache::Caches;
+use crate::kube::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
 use crate::nodes::{Reports, held_views, observe_nodes};
 use chord_planner::plan::{Node, Observed, Site, Stored, Trouble};
 
