@@ -274,13 +274,10 @@ fn an_input_that_was_packed_runs_as_it_did() {
 /// The short form of the fuzz target; `SEEDS` makes it long.
 #[test]
 fn whatever_comes_the_host_stays_sound() {
-    let seeds: u64 = std::env::var("SEEDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(10);
+    let seeds = chord_testing::seeds("SEEDS", 10);
     let mut met: BTreeMap<Option<Reason>, usize> = BTreeMap::new();
     let (mut taken, mut changes) = (0, 0);
-    for seed in 0..seeds {
+    for seed in seeds.clone() {
         let mut maker = Maker::new(seed);
         for number in 0..800 {
             let (input, outcome) = maker.talk();
@@ -297,7 +294,7 @@ fn whatever_comes_the_host_stays_sound() {
             }
         }
     }
-    eprintln!("seeds 0..{seeds}, {taken} exchanges, {changes} changed pointers, {met:?}");
+    eprintln!("seeds {seeds:?}, {taken} exchanges, {changes} changed pointers, {met:?}");
     // It is worth something only if it gets past the door, and each way to be
     // turned away is tried, but for what is too long for its inputs, or no judgement.
     assert!(changes > taken / 25, "{changes} of {taken}");

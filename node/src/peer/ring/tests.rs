@@ -360,15 +360,16 @@ fn another_version_is_known_by_its_number_whatever_its_shape() {
 fn what_is_refused_is_counted_by_reason_and_what_passed_is_remembered() {
     let world = World::new();
     let current = Current::new(world.view.clone());
-    let guard = Admission::default();
-    let admit = |exchange| guard.admit(&world.cluster, OWN, &current, Direction::Request, exchange);
+    let admission = Admission::default();
+    let admit =
+        |exchange| admission.admit(&world.cluster, OWN, &current, Direction::Request, exchange);
     let honest = world.exchange(THEM, 1, vec![say(Message::Notify)]);
     admit(honest.clone()).unwrap();
     for _ in 0..2 {
         let refused = admit(honest.clone()).unwrap_err();
-        guard.count(&refused, "a test");
+        admission.count(&refused, "a test");
     }
-    let text = guard.metrics();
+    let text = admission.metrics();
     let line = |line: &str| text.lines().any(|l| l == line);
     assert!(
         line("chord_ring_refused_total{reason=\"replayed\"} 2"),
