@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 use chord_api::problem::Problem;
 use chord_types::blocks::Root;
 use chord_types::manifest::chunk_key;
+use chord_types::protocol::SPEAKS;
 use chord_types::{ChunkId, ClusterUid, FileName, Member, Table, Token, UploadId, View};
 use clap::Parser;
+use parking_lot::Mutex;
 
 use crate::config::Args;
 use crate::files::{Put, PutDone};
@@ -32,7 +35,11 @@ pub struct Nodes {
     pub faults: Vec<Faults>,
     silent: Vec<Arc<AtomicBool>>,
     hanging: Vec<Arc<AtomicBool>>,
+    fixed: Vec<Fixed>,
 }
+
+/// An answer that a node gives instead of its own.
+type Fixed = Arc<Mutex<Option<(StatusCode, Vec<u8>)>>>;
 
 impl Nodes {
     /// Starts nodes that no view knows yet.
@@ -59,6 +66,7 @@ impl Nodes {
             faults: vec![],
             silent: Vec::new(),
             hanging: Vec::new(),
+            fixed: Vec::new(),
         };
         for (n, port) in ports.into_iter().enumerate() {
             all.faults.push(Faults::default());
@@ -66,11 +74,19 @@ impl Nodes {
             let silent = Arc::new(AtomicBool::new(false));
             let router = crate::peer_port::router(node.clone());
             let hanging = Arc::new(AtomicBool::new(false));
-            let (deaf, slow) = (silent.clone(), hanging.clone());
+            let fixed = Fixed::default();
+            let (deaf, slow, said) = (silent.clone(), hanging.clone(), fixed.clone());
             let router = router.layer(axum::middleware::from_fn(
                 move |request: axum::extract::Request, next: axum::middleware::Next| {
                     let (deaf, slow) = (deaf.clone(), slow.clone());
+                    let said = said.lock().clone();
                     async move {
+                        if let Some((status, body)) = said {
+                            let speaks = [(SPEAKS, "8-9")];
+                            return axum::response::IntoResponse::into_response((
+                                status, speaks, body,
+                            ));
+                        }
                         while slow.load(Ordering::SeqCst) {
                             tokio::time::sleep(Duration::from_millis(10)).await;
                         }
@@ -87,6 +103,7 @@ impl Nodes {
             all.nodes.push(node);
             all.silent.push(silent);
             all.hanging.push(hanging);
+            all.fixed.push(fixed);
         }
         all
     }
@@ -166,6 +183,12 @@ impl Nodes {
     /// Whether a node's port says nothing that anybody could use.
     pub fn silence(&self, n: usize, silent: bool) {
         self.silent[n].store(silent, Ordering::SeqCst);
+    }
+
+    /// What a node of a release far ahead answers, whatever it is asked; `None`: it is
+    /// of this release again.
+    pub fn far_ahead(&self, n: usize, answer: Option<(StatusCode, &[u8])>) {
+        *self.fixed[n].lock() = answer.map(|(status, body)| (status, body.to_vec()));
     }
 
     /// Whether what a node is asked waits until this is over.

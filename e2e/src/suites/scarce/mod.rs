@@ -5,9 +5,9 @@ mod names;
 
 use anyhow::Result;
 
-use super::Ctx;
 use crate::stage::Stage;
 use crate::stage::namespace;
+use crate::suite::Ctx;
 
 pub async fn run(ctx: Ctx) -> Result<()> {
     let Stage::Local(local) = &ctx.stage else {
