@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 
 use crate::answer::{Fetcher, Responder};
 use crate::config::Args;
-use crate::files::admission::Admission;
 use crate::files::coordinator::Coordinator;
 use crate::files::dropbox::Dropbox;
 use crate::files::get::Downloader;
 use crate::files::memory::Memory;
 use crate::files::place::Placer;
 use crate::files::put::Uploader;
+use crate::files::space::SpaceCheck;
 use crate::files::verify::Verifier;
 use crate::identity::Identity;
 use crate::local::NodeLocal;
@@ -248,7 +248,7 @@ impl Base {
             me: self.me.clone(),
             view: self.view.clone(),
             quorum: self.quorum.clone(),
-            admission: Arc::new(Admission {
+            space: Arc::new(SpaceCheck {
                 me: self.me.clone(),
                 view: self.view.clone(),
                 store: self.store.clone(),

@@ -14,11 +14,6 @@ pub const BLOCK_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Root(pub [u8; 32]);
 
-/// The hash of one block.
-pub fn hash_block(block: &[u8]) -> [u8; 32] {
-    *blake3::hash(block).as_bytes()
-}
-
 impl Root {
     /// The root of a whole chunk, and its block hashes.
     pub fn of(payload: &[u8]) -> (Root, Vec<[u8; 32]>) {
@@ -43,40 +38,52 @@ impl Root {
     }
 }
 
-/// Hashes a payload block by block, as it comes.
-#[derive(Clone, Debug, Default)]
+/// The hash of one block; of the last one of a chunk, which may be shorter, too.
+pub fn hash_block(block: &[u8]) -> [u8; 32] {
+    *blake3::hash(block).as_bytes()
+}
+
+/// Whether bytes are the blocks that these hashes are of, all of them.
+pub fn are_blocks(bytes: &[u8], hashes: &[[u8; 32]]) -> bool {
+    let mut blocks = bytes.chunks(BLOCK_BYTES).map(hash_block);
+    hashes.iter().all(|hash| blocks.next() == Some(*hash)) && blocks.next().is_none()
+}
+
+/// Hashes blocks as the bytes of a chunk go by, in pieces of any size.
+#[derive(Default)]
 pub struct BlockHasher {
-    done: Vec<[u8; 32]>,
+    hashes: Vec<[u8; 32]>,
+    /// The block that is not full yet.
     open: blake3::Hasher,
-    /// Bytes of the open block.
     filled: usize,
 }
 
 impl BlockHasher {
-    /// Takes the next bytes of the payload.
-    pub fn update(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(BLOCK_BYTES - self.filled));
+    /// Takes the next bytes.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (now, rest) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.filled));
             self.open.update(now);
             self.filled += now.len();
-            rest = later;
             if self.filled == BLOCK_BYTES {
                 self.close();
             }
+            bytes = rest;
         }
     }
-    /// The hashes of all blocks, a short last one included.
+
+    fn close(&mut self) {
+        self.hashes.push(*self.open.finalize().as_bytes());
+        self.open.reset();
+        self.filled = 0;
+    }
+
+    /// The hashes of all blocks, the last of which may be shorter.
     pub fn finish(mut self) -> Vec<[u8; 32]> {
         if self.filled > 0 {
             self.close();
         }
-        self.done
-    }
-    fn close(&mut self) {
-        self.done.push(*self.open.finalize().as_bytes());
-        self.open.reset();
-        self.filled = 0;
+        self.hashes
     }
 }
 
@@ -165,6 +172,29 @@ impl<'de> Deserialize<'de> for Root {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_of_any_size_give_the_hashes_of_the_whole() {
+        for len in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 5] {
+            let payload: Vec<u8> = (0..len).map(|n| (n / 7) as u8).collect();
+            let (_, hashes) = Root::of(&payload);
+            for piece in [1000, BLOCK_BYTES, 100_000] {
+                let mut hasher = BlockHasher::default();
+                payload.chunks(piece).for_each(|bytes| hasher.update(bytes));
+                assert_eq!(hasher.finish(), hashes, "{len} bytes in pieces of {piece}");
+            }
+            assert!(are_blocks(&payload, &hashes));
+            let mut wrong = payload.clone();
+            wrong.push(0);
+            assert!(!are_blocks(&wrong, &hashes), "one byte more");
+            wrong.truncate(len);
+            if let Some(last) = wrong.last_mut() {
+                *last ^= 1;
+                assert!(!are_blocks(&wrong, &hashes), "one bit");
+                assert!(!are_blocks(&payload[..len - 1], &hashes), "one byte less");
+            }
+        }
+    }
 
     fn payload() -> Vec<u8> {
         (0..200_000u32).map(|n| (n % 251) as u8).collect()

@@ -10,11 +10,11 @@ use chord_register::condition::Verdict;
 use chord_register::{Change, Condition, Outcome};
 use chord_types::{FileName, Manifest};
 
-use super::admission::Admission;
 use super::dropbox::Dropbox;
 use super::get::Downloader;
 use super::outcome::{check_member, finished, precondition_failed};
 use super::put::Uploader;
+use super::space::SpaceCheck;
 use super::verify::Verifier;
 use super::{Body, Files, ListQuery, Put, PutDone, list, notices};
 use crate::identity::Identity;
@@ -27,7 +27,7 @@ pub struct Coordinator {
     pub me: Arc<Identity>,
     pub view: Arc<ViewKeeper>,
     pub quorum: Arc<Quorum>,
-    pub admission: Arc<Admission>,
+    pub space: Arc<SpaceCheck>,
     pub uploader: Arc<Uploader>,
     pub downloader: Arc<Downloader>,
     pub dropbox: Arc<Dropbox>,
@@ -70,7 +70,7 @@ impl Files for Coordinator {
                 ));
             }
         }
-        self.admission.check_space(put)
+        self.space.check(put)
     }
 
     async fn put(&self, put: Put, body: Body) -> Result<PutDone, Problem> {

@@ -1,6 +1,5 @@
 //! The data path: what the client port asks of it.
 
-pub mod admission;
 pub mod coordinator;
 pub mod dropbox;
 pub mod get;
@@ -11,6 +10,7 @@ mod outcome;
 mod pieces;
 pub mod place;
 pub mod put;
+pub mod space;
 pub mod verify;
 
 use std::future::Future;

@@ -9,7 +9,7 @@ use chord_types::Ordinal;
 
 use super::Ring;
 use crate::peer::PeerError;
-use crate::peer::ring::{self as wire, Reason, Refused, Way};
+use crate::peer::ring::{self as wire, Direction, Reason, Refused};
 use crate::peer::views::bring_together;
 use crate::peer::wire::Refusal;
 use crate::view::Current;
@@ -25,7 +25,7 @@ impl Ring {
         let Some(current) = self.view.current() else {
             return Err(Failure::Busy);
         };
-        let number = self.judge.number(to);
+        let number = self.admission.number(to);
         let sent = self.exchange(&current, number, messages);
         let answer = match self.peers.ring(to, &sent).await {
             Ok(answer) => answer,
@@ -45,9 +45,14 @@ impl Ring {
         };
         let judge = |current: &Current| {
             wire::decode(&answer.bytes).and_then(|answer| {
-                let way = Way::Response(to);
-                self.judge
-                    .admit(&self.me.cluster, self.me.ordinal, current, way, answer)
+                let direction = Direction::Response(to);
+                self.admission.admit(
+                    &self.me.cluster,
+                    self.me.ordinal,
+                    current,
+                    direction,
+                    answer,
+                )
             })
         };
         let mut judged = judge(&current);
@@ -71,7 +76,8 @@ impl Ring {
                 Ok(valid.into_messages())
             }
             Err(refused) => {
-                self.judge.count(&refused, &format!("node {to}'s answer"));
+                self.admission
+                    .count(&refused, &format!("node {to}'s answer"));
                 Err(match refused.reason {
                     Reason::OtherCluster
                     | Reason::SpeaksForOther
@@ -115,11 +121,11 @@ impl Ring {
             return Err(Refused::new(Reason::NoView, why));
         };
         let from = batch.from;
-        let judged = self.judge.admit(
+        let judged = self.admission.admit(
             &self.me.cluster,
             self.me.ordinal,
             &current,
-            Way::Request,
+            Direction::Request,
             batch,
         );
         let theirs = match &judged {
@@ -139,13 +145,13 @@ impl Ring {
             let following = self.clone().carry_out(received.actions);
             self.tasks.background(following);
         }
-        let number = self.judge.last_number(from);
+        let number = self.admission.last_number(from);
         Ok(self.exchange(&current, number, received.replies))
     }
 
     /// Counts an exchange that could not even be read.
     pub fn count_refused(&self, refused: &Refused) {
-        self.judge.count(refused, "a request");
+        self.admission.count(refused, "a request");
     }
 }
 
@@ -163,5 +169,38 @@ fn failure(error: &PeerError) -> Failure {
         PeerError::NoAddress(_) | PeerError::Unreachable(..) | PeerError::Unreadable(..) => {
             Failure::Silent
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chord_api::client::NOT_UNDERSTOOD;
+
+    use super::*;
+    use crate::testing::Nodes;
+
+    #[tokio::test]
+    async fn a_node_that_does_not_understand_or_is_not_understood_lives() {
+        let all = Nodes::start(2).await;
+        all.form(1).await;
+        let (node, other) = (&all.nodes[0], &all.nodes[1]);
+        let asked = async || node.ring.ask(other.me.ordinal, vec![]).await;
+        assert_eq!(asked().await, Ok(vec![]));
+        all.far_ahead(1, Some((NOT_UNDERSTOOD, b"it reads another version")));
+        assert_eq!(asked().await, Err(Failure::Busy));
+        let current = other.view.current().unwrap();
+        let later = RingExchange {
+            version: RING_VERSION + 1,
+            ..other.ring.exchange(&current, 1, vec![])
+        };
+        let later = rmp_serde::to_vec_named(&later).unwrap();
+        for unknown in [&later[..], b"\xc1"] {
+            all.far_ahead(1, Some((axum::http::StatusCode::OK, unknown)));
+            assert_eq!(asked().await, Err(Failure::Busy));
+        }
+        // What answers in the place of a node says nothing of it.
+        all.far_ahead(1, None);
+        all.silence(1, true);
+        assert_eq!(asked().await, Err(Failure::Silent));
     }
 }

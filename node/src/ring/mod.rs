@@ -24,7 +24,7 @@ use self::heard::Hearsay;
 use crate::identity::Identity;
 use crate::notes::Progress;
 use crate::peer::Transport;
-use crate::peer::ring::Judge;
+use crate::peer::ring::Admission;
 use crate::store::Store;
 use crate::view::ViewKeeper;
 use crate::world::Tasks;
@@ -49,7 +49,7 @@ pub struct Ring {
     /// The core. (No lock of tokio's, here and below: nothing is awaited while one is
     /// held.)
     host: Mutex<Host>,
-    judge: Judge,
+    admission: Admission,
     heard: Hearsay,
     /// The free space that others were told, and when it was looked up.
     told_space: Mutex<Option<(Instant, u64)>>,
@@ -80,7 +80,7 @@ impl Ring {
             peers,
             tasks,
             progress,
-            judge: Judge::default(),
+            admission: Admission::default(),
             heard: Hearsay::default(),
             told_space: Mutex::new(None),
             started: Instant::now(),
@@ -113,7 +113,7 @@ impl Ring {
 
     /// What was refused, in Prometheus' text format.
     pub fn metrics(&self) -> String {
-        self.judge.metrics()
+        self.admission.metrics()
     }
 
     fn patience(&self) -> Duration {

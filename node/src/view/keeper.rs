@@ -152,7 +152,7 @@ mod tests {
             Ok(())
         });
         filled.await.unwrap();
-        node.store.pretend_room(Some(4 << 20));
+        all.faults[0].set_free(Some(4 << 20));
         // All its registers are lost, each a change of four tables.
         let joint = view.change_to(all.table(1, &[1])).unwrap();
         all.give(&[0], &joint).await;

@@ -1,7 +1,7 @@
 //! The view that this node acts by, and who keeps it.
 
 mod keeper;
-pub mod roll;
+pub mod members;
 pub mod walk;
 
 use chord_placement::Placements;
@@ -10,7 +10,7 @@ use chord_types::{DiskId, Id, Ordinal, View};
 use tokio::time::Instant;
 
 pub use keeper::{NotTaken, ViewKeeper};
-pub use roll::Roll;
+pub use members::MemberIndex;
 pub use walk::{Interrupted, Walk};
 
 /// A view made ready for use.
@@ -20,7 +20,7 @@ pub struct Current {
     pub reference: ViewRef,
     pub placements: Placements,
     /// Who may speak on the ring.
-    pub roll: Roll,
+    pub member_index: MemberIndex,
     /// Since when this process has known it.
     pub since: Instant,
     /// Whether this process has taken it; else it was on the disk at the start.
@@ -33,7 +33,7 @@ impl Current {
         Current {
             reference: view.reference(),
             placements: Placements::new(&view),
-            roll: Roll::of(&view),
+            member_index: MemberIndex::of(&view),
             since: Instant::now(),
             taken_here,
             view,

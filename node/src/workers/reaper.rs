@@ -391,4 +391,29 @@ mod tests {
         old.workers.reaper.expire_abandoned(1).await.unwrap();
         assert!(!is_pending(new, &names[1], two).await);
     }
+
+    #[tokio::test]
+    async fn who_does_not_understand_the_question_has_not_said_no() {
+        let all = Nodes::start(2).await;
+        let uid = all.nodes[0].me.cluster.clone();
+        let view = chord_types::View::first(uid, all.table(2, &[0, 1])).unwrap();
+        all.give(&[0, 1], &view).await;
+        let (node, other) = (&all.nodes[0], &all.nodes[1]);
+        let upload = UploadId::from_bytes([1; 16]);
+        drop(begin(other, &file("f"), upload).await);
+        let reaper = &node.workers.reaper;
+        let status = chord_api::client::NOT_UNDERSTOOD;
+        all.far_ahead(1, Some((status, b"it reads another version")));
+        assert!(
+            reaper.is_read(upload).await,
+            "it may be, for all that is known"
+        );
+        reaper.expire_abandoned(1).await.unwrap();
+        all.far_ahead(1, None);
+        assert!(!reaper.is_read(upload).await);
+        assert!(is_pending(node, &file("f"), upload).await);
+        // Once it is understood again it says that it does not stream it.
+        reaper.expire_abandoned(1).await.unwrap();
+        assert!(!is_pending(node, &file("f"), upload).await);
+    }
 }

@@ -13,7 +13,7 @@ use chord_types::{ClusterUid, Ordinal};
 use super::refused::{Reason, Refused};
 use super::senders::Senders;
 use super::{MAX_MESSAGES, known_version};
-use crate::view::roll::{Roll, Stands};
+use crate::view::members::{MemberIndex, Stands};
 use chord_ring::wire::RingExchange;
 use chord_ring::{Envelope, Message, Peer, Route};
 
@@ -22,7 +22,7 @@ const MAX_PEERS: usize = 64;
 
 /// Which way an exchange goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// It came by itself.
     Request,
     /// It answers a request to this node.
@@ -34,7 +34,7 @@ pub struct Known<'a> {
     pub cluster: &'a ClusterUid,
     pub own: Ordinal,
     pub view: ViewRef,
-    pub roll: &'a Roll,
+    pub index: &'a MemberIndex,
     pub senders: &'a Senders,
 }
 
@@ -62,9 +62,13 @@ impl Valid {
 }
 
 /// Judges an exchange.
-pub fn check(exchange: RingExchange, way: Way, known: &Known) -> Result<Valid, Refused> {
+pub fn check(
+    exchange: RingExchange,
+    direction: Direction,
+    known: &Known,
+) -> Result<Valid, Refused> {
     let mut exchange = exchange;
-    sender(&exchange, way, known)?;
+    sender(&exchange, direction, known)?;
     if exchange.messages.len() > MAX_MESSAGES {
         return refuse(
             Reason::TooManyMessages,
@@ -77,11 +81,11 @@ pub fn check(exchange: RingExchange, way: Way, known: &Known) -> Result<Valid, R
     let same_view = exchange.view == known.view;
     let from = exchange.from;
     for envelope in &exchange.messages {
-        message(envelope, from, way, same_view, known)?;
+        message(envelope, from, direction, same_view, known)?;
     }
     let mut unknown_peers = 0;
     for envelope in &mut exchange.messages {
-        unknown_peers += without_strangers(envelope, known.roll);
+        unknown_peers += without_strangers(envelope, known.index);
     }
     Ok(Valid {
         exchange,
@@ -94,7 +98,7 @@ fn refuse<T>(reason: Reason, why: String) -> Result<T, Refused> {
 }
 
 /// Who it is from, and when.
-fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refused> {
+fn sender(exchange: &RingExchange, direction: Direction, known: &Known) -> Result<(), Refused> {
     let (from, disk, view) = (exchange.from, exchange.disk, exchange.view);
     known_version(exchange.version)?;
     if exchange.cluster != *known.cluster {
@@ -116,7 +120,7 @@ fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refuse
     if from == known.own {
         return refuse(Reason::FromSelf, format!("this is node {from}"));
     }
-    if let Way::Response(asked) = way
+    if let Direction::Response(asked) = direction
         && asked != from
     {
         return refuse(
@@ -131,8 +135,8 @@ fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refuse
             theirs: Some(view),
         })
     };
-    if !known.roll.has(from, disk) {
-        let (reason, who) = if known.roll.named(from) {
+    if !known.index.has(from, disk) {
+        let (reason, who) = if known.index.named(from) {
             (
                 Reason::OtherDisk,
                 format!("disk {disk} is not node {from}'s"),
@@ -153,7 +157,7 @@ fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refuse
     }
     known
         .senders
-        .fresh(exchange, way)
+        .fresh(exchange, direction)
         .map_err(|(reason, why)| Refused::new(reason, why))
 }
 
@@ -161,7 +165,7 @@ fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refuse
 fn message(
     envelope: &Envelope,
     sender: Ordinal,
-    way: Way,
+    direction: Direction,
     same_view: bool,
     known: &Known,
 ) -> Result<(), Refused> {
@@ -178,7 +182,7 @@ fn message(
             format!("it is for node {}, this is node {}", to.ordinal, known.own),
         );
     }
-    let response = way != Way::Request;
+    let response = direction != Direction::Request;
     if message.is_reply() != response {
         let what = if response {
             "a request in a response"
@@ -187,7 +191,7 @@ fn message(
         };
         return refuse(Reason::WrongDirection, format!("there is {what}"));
     }
-    match known.roll.stands(from) {
+    match known.index.stands(from) {
         Stands::Here => {}
         Stands::Elsewhere => return claimed(from),
         // A reply from there only says that the virtual node is gone.
@@ -200,7 +204,7 @@ fn message(
         }
     }
     // An id that nobody has is answered with `Gone`, which the sender should hear.
-    if same_view && known.roll.stands(to) == Stands::Elsewhere {
+    if same_view && known.index.stands(to) == Stands::Elsewhere {
         return refuse(
             Reason::Misaddressed,
             format!("virtual node {} is another's", to.id),
@@ -226,7 +230,7 @@ fn message(
         }
     }
     // By one and the same view a peer cannot be in two places.
-    let misplaced = |p: &&Peer| same_view && known.roll.stands(p) == Stands::Elsewhere;
+    let misplaced = |p: &&Peer| same_view && known.index.stands(p) == Stands::Elsewhere;
     match named(message).find(misplaced) {
         Some(peer) => claimed(peer),
         None => Ok(()),
@@ -268,8 +272,8 @@ fn named(message: &Message) -> impl Iterator<Item = &Peer> {
 }
 
 /// Takes out of a message whom the view does not know; says how many.
-fn without_strangers(envelope: &mut Envelope, roll: &Roll) -> usize {
-    let known = |peer: &Peer| roll.knows(peer);
+fn without_strangers(envelope: &mut Envelope, index: &MemberIndex) -> usize {
+    let known = |peer: &Peer| index.knows(peer);
     if !known(&envelope.from)
         && let Some(request) = envelope.message.answers()
     {

@@ -16,14 +16,14 @@ use crate::store::Store;
 use crate::view::ViewKeeper;
 
 /// Knows of the members' space.
-pub struct Admission {
+pub struct SpaceCheck {
     pub me: Arc<Identity>,
     pub view: Arc<ViewKeeper>,
     pub store: Store,
     pub ring: Arc<Ring>,
 }
 
-impl Admission {
+impl SpaceCheck {
     /// Bytes that clients may still write on a member's disk; `None` where that is
     /// not known.
     fn available(&self, ordinal: Ordinal, disk: DiskId) -> Option<u64> {
@@ -35,7 +35,7 @@ impl Admission {
     }
 
     /// Refuses what there is no space for.
-    pub fn check_space(&self, put: &Put) -> Result<(), Problem> {
+    pub fn check(&self, put: &Put) -> Result<(), Problem> {
         let Some(current) = self.view.current() else {
             return Ok(());
         };

@@ -8,7 +8,7 @@ use chord_types::{DiskId, Id, Ordinal, Tables, View};
 
 /// The members of a view and their virtual nodes, for quick answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roll {
+pub struct MemberIndex {
     disks: BTreeSet<(Ordinal, DiskId)>,
     peers: BTreeSet<(Id, Ordinal)>,
     hosts: usize,
@@ -25,16 +25,16 @@ pub enum Stands {
     Nowhere,
 }
 
-impl Roll {
+impl MemberIndex {
     /// Of all members in either table, those given up too.
-    pub fn of(view: &View) -> Roll {
+    pub fn of(view: &View) -> MemberIndex {
         let tables = match &view.tables {
             Tables::Stable(one) => vec![one],
             Tables::Joint(old, new) => vec![old, new],
         };
         let members = || tables.iter().flat_map(|t| &t.members);
         let hosts: BTreeSet<Ordinal> = members().map(|m| m.ordinal).collect();
-        Roll {
+        MemberIndex {
             disks: members().map(|m| (m.ordinal, m.disk)).collect(),
             peers: members()
                 .flat_map(|m| m.tokens.iter().map(|t| (t.id(), m.ordinal)))
