@@ -286,6 +286,7 @@ fn lost_secret(name: &str, cluster: &str) -> String {
 
 fn random_secret() -> Result<String, Error> {
     let mut bytes = [0u8; 32];
+    // Fresh each time: a secret.
     OsRng
         .try_fill_bytes(&mut bytes)
         .map_err(|e| Error::Refused(format!("there is no randomness for a secret: {e}")))?;
