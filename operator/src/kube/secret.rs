@@ -160,6 +160,7 @@ fn to_make(known: Option<&str>, in_use: bool) -> Result<Option<String>, Error> {
 
 fn random_secret() -> Result<String, Error> {
     let mut bytes = [0u8; 32];
+    // Fresh each time: a secret.
     OsRng
         .try_fill_bytes(&mut bytes)
         .map_err(Error::Randomness)?;
