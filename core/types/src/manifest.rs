@@ -40,7 +40,10 @@ pub struct Manifest {
     pub etag: String,
     /// Bytes of the whole file.
     pub size: u64,
-    /// Milliseconds since the Unix epoch, as the node saw it that took the file.
+    /// Milliseconds since the Unix epoch, by the clock of the node that took the file; but
+    /// in a later second than any earlier version of the name. Where a clock was ahead,
+    /// or versions come fast, it may lie in the future: it is for comparing, and never
+    /// shown to be later than now.
     pub modified_ms: u64,
     /// The media type, as the client said it.
     pub content_type: Option<String>,

@@ -16,7 +16,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use super::ListQuery;
-use crate::node::{Current, Node};
+use crate::node::{Current, Node, now_ms};
 use crate::peer::client::PeerError;
 use crate::peer::wire::{Answer, NameFile, NamesPage, Request};
 use crate::quorum::drive;
@@ -107,7 +107,7 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
         name: name.as_str().to_string(),
         size: file.size,
         etag: file.etag,
-        modified: rfc3339(file.modified_ms),
+        modified: rfc3339(file.modified_ms.min(now_ms())),
         content_type: file.content_type,
     }
 }
