@@ -53,6 +53,12 @@ pub struct FileInfo {
     /// As an HTTP date.
     pub last_modified: Option<String>,
     pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_language: Option<String>,
+    pub content_disposition: Option<String>,
+    /// `no-cache` where the file was stored without it.
+    pub cache_control: Option<String>,
+    pub expires: Option<String>,
     /// Names without `X-Chord-Meta-`, and values.
     pub meta: Vec<(String, String)>,
 }
@@ -90,6 +96,11 @@ impl FileInfo {
             version: text(VERSION).and_then(|v| v.parse().ok()),
             last_modified: text("last-modified"),
             content_type: text("content-type"),
+            content_encoding: text("content-encoding"),
+            content_language: text("content-language"),
+            content_disposition: text("content-disposition"),
+            cache_control: text("cache-control"),
+            expires: text("expires"),
             meta,
         }
     }

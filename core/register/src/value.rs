@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use chord_types::manifest::{Body, ChunkRef};
-use chord_types::{DiskId, Manifest, UploadId};
+use chord_types::{DiskId, Manifest, Metadata, UploadId};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, Verdict};
@@ -66,7 +66,7 @@ pub struct NewFile {
     /// The media type, as the client said it.
     pub content_type: Option<String>,
     /// `X-Chord-Meta-*`: lower-case name after the prefix, and value.
-    pub meta: Vec<(String, String)>,
+    pub meta: Metadata,
     /// Distinguishes the contents: part of the entity tag.
     pub fingerprint: String,
     /// The contents, or the chunks that hold them.

@@ -9,6 +9,7 @@
 pub mod blocks;
 pub mod id;
 pub mod manifest;
+pub mod metadata;
 pub mod name;
 pub mod report;
 pub mod upload;
@@ -16,6 +17,7 @@ pub mod view;
 
 pub use id::{Id, Token};
 pub use manifest::{ChunkRef, Manifest};
+pub use metadata::Metadata;
 pub use name::FileName;
 pub use upload::{ChunkId, UploadId};
 pub use view::{ClusterUid, DiskId, Epoch, Member, Ordinal, Table, Tables, View};

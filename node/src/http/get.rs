@@ -4,8 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
-    LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use chord_api::problem::{Kind, Problem};
@@ -14,7 +14,7 @@ use chord_types::{FileName, Manifest};
 use super::body::Exact;
 use super::problem::{VERSION, quoted};
 use super::range::{Wanted, wanted};
-use super::{conditions, meta};
+use super::{conditions, kept};
 use crate::files::Files;
 use crate::node::now_ms;
 use chord_register::condition::Verdict;
@@ -110,12 +110,12 @@ pub(super) async fn get<F: Files>(
         kept.unwrap_or(HeaderValue::from_static("application/octet-stream")),
     );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    meta::write(&manifest.meta, headers);
+    kept::write(&manifest.meta, headers);
     Ok(response)
 }
 
-/// What says which version this is, in an answer of the second `now`. Caches have to ask
-/// again each time, since a read after a finished write sees it.
+/// What says which version this is, in an answer of the second `now`, and how long it
+/// may be taken for the current one.
 fn validators(manifest: &Manifest, now: u64, headers: &mut HeaderMap) {
     if let Some(etag) = quoted(&manifest.etag) {
         headers.insert(ETAG, etag);
@@ -129,7 +129,7 @@ fn validators(manifest: &Manifest, now: u64, headers: &mut HeaderMap) {
             headers.insert(name, date);
         }
     }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    kept::caching(&manifest.meta, headers);
 }
 
 /// An HTTP-date.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use chord_types::FileName;
+use chord_types::{FileName, Metadata};
 use futures::stream::{BoxStream, StreamExt, unfold};
 
 use super::Store;
@@ -33,7 +33,7 @@ pub struct DroppedWriter {
     store: Store,
     name: FileName,
     content_type: Option<String>,
-    meta: Vec<(String, String)>,
+    meta: Metadata,
     length: Option<u64>,
     pipe: Pipe<Incoming>,
 }
@@ -89,7 +89,7 @@ impl Store {
         &self,
         name: FileName,
         content_type: Option<String>,
-        meta: Vec<(String, String)>,
+        meta: Metadata,
         length: Option<u64>,
     ) -> Result<DroppedWriter, StoreError> {
         if let Some(e) = self.shared().failure() {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chord_types::blocks::Root;
-use chord_types::{ChunkId, ClusterUid, FileName, Id, UploadId, View};
+use chord_types::{ChunkId, ClusterUid, FileName, Id, Metadata, UploadId, View};
 use serde::{Deserialize, Serialize};
 
 use chord_register::{Ballot, Value};
@@ -223,7 +223,7 @@ pub struct Dropped {
     /// Bytes.
     pub size: u64,
     pub content_type: Option<String>,
-    pub meta: Vec<(String, String)>,
+    pub meta: Metadata,
     /// BLAKE3 of its bytes.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],

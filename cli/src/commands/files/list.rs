@@ -1,8 +1,9 @@
 //! `chord ls` and `chord stat`.
 
-use chord_api::files::ListQuery;
+use chord_api::files::{FileInfo, ListQuery};
 use chord_api::http::FileEntry;
 use chord_api::problem::Kind;
+use chord_types::FileName;
 use serde::Serialize;
 
 use crate::args::{Ls, Stat};
@@ -97,7 +98,58 @@ struct Told {
     /// RFC 3339, UTC.
     modified: Option<String>,
     content_type: Option<String>,
+    content_encoding: Option<String>,
+    content_language: Option<String>,
+    content_disposition: Option<String>,
+    cache_control: Option<String>,
+    expires: Option<String>,
     meta: std::collections::BTreeMap<String, String>,
+}
+
+impl Told {
+    fn of(name: &FileName, info: FileInfo) -> Told {
+        Told {
+            name: name.to_string(),
+            size: info.size,
+            etag: info.etag,
+            version: info.version,
+            modified: info.last_modified.as_deref().map(rfc3339),
+            content_type: info.content_type,
+            content_encoding: info.content_encoding,
+            content_language: info.content_language,
+            content_disposition: info.content_disposition,
+            // What every file has that was stored without.
+            cache_control: info.cache_control.filter(|said| said != "no-cache"),
+            expires: info.expires,
+            meta: info.meta.into_iter().collect(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut rows = vec![("name", self.name.clone())];
+        if let Some(size) = self.size {
+            rows.push(("size", format!("{size} ({})", bytes(size))));
+        }
+        rows.push(("etag", self.etag.clone()));
+        let version = self.version.map(|version| version.to_string());
+        for (label, value) in [
+            ("version", &version),
+            ("modified", &self.modified),
+            ("type", &self.content_type),
+            ("encoding", &self.content_encoding),
+            ("language", &self.content_language),
+            ("disposition", &self.content_disposition),
+            ("caching", &self.cache_control),
+            ("expires", &self.expires),
+        ] {
+            rows.extend(value.clone().map(|value| (label, value)));
+        }
+        let meta = self.meta.iter();
+        rows.extend(meta.map(|(key, value)| ("meta", format!("{key}={value}"))));
+        rows.into_iter()
+            .map(|(label, value)| plain(&format!("{label:<9} {value}")).into_owned())
+            .collect()
+    }
 }
 
 pub async fn stat(args: &Stat, target: &Target, out: Output) -> Result<(), Failure> {
@@ -109,31 +161,8 @@ pub async fn stat(args: &Stat, target: &Target, out: Output) -> Result<(), Failu
         }
         other => other?,
     };
-    let told = Told {
-        name: args.name.to_string(),
-        size: info.size,
-        etag: info.etag,
-        version: info.version,
-        modified: info.last_modified.as_deref().map(rfc3339),
-        content_type: info.content_type,
-        meta: info.meta.into_iter().collect(),
-    };
-    out.show(&told, || {
-        let mut lines = vec![format!("name      {}", told.name)];
-        if let Some(size) = told.size {
-            lines.push(format!("size      {size} ({})", bytes(size)));
-        }
-        lines.push(format!("etag      {}", told.etag));
-        lines.extend(told.version.map(|v| format!("version   {v}")));
-        lines.extend(told.modified.iter().map(|m| format!("modified  {m}")));
-        lines.extend(told.content_type.iter().map(|t| format!("type      {t}")));
-        lines.extend(
-            told.meta
-                .iter()
-                .map(|(key, value)| format!("meta      {key}={value}")),
-        );
-        lines.iter().map(|line| plain(line).into_owned()).collect()
-    })
+    let told = Told::of(&args.name, info);
+    out.show(&told, || told.lines())
 }
 
 /// An HTTP date as listings write times; what is no date stays as it is.
@@ -159,6 +188,44 @@ mod tests {
         };
         let listed = lines(&[file("B"), file("c")], &["a/".to_string()], false);
         assert_eq!(listed, ["B", "a/", "c"]);
+    }
+
+    #[test]
+    fn a_file_is_told_with_all_that_is_kept_with_it() {
+        let some = |text: &str| Some(text.to_string());
+        let mut info = FileInfo {
+            size: Some(2048),
+            etag: "1-ab".into(),
+            version: Some(1),
+            last_modified: some("Sun, 06 Nov 1994 08:49:37 GMT"),
+            content_type: some("text/html"),
+            content_encoding: some("gzip"),
+            content_language: some("de"),
+            content_disposition: some("inline"),
+            cache_control: some("max-age=60"),
+            expires: some("0"),
+            meta: vec![("a".into(), "b".into())],
+        };
+        let name = "f".parse().unwrap();
+        let lines = Told::of(&name, info.clone()).lines();
+        for line in [
+            "name      f",
+            "version   1",
+            "modified  1994-11-06T08:49:37Z",
+            "type      text/html",
+            "encoding  gzip",
+            "language  de",
+            "disposition inline",
+            "caching   max-age=60",
+            "expires   0",
+            "meta      a=b",
+        ] {
+            assert!(lines.iter().any(|found| found == line), "{line}: {lines:?}");
+        }
+        info.cache_control = some("no-cache");
+        let json = serde_json::to_value(Told::of(&name, info)).unwrap();
+        assert_eq!(json["contentEncoding"], "gzip");
+        assert!(json["cacheControl"].is_null());
     }
 
     #[test]

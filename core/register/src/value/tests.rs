@@ -16,7 +16,7 @@ fn file(body: Body) -> NewFile {
         size: 1,
         modified_ms: 5_000,
         content_type: None,
-        meta: vec![],
+        meta: Metadata::default(),
         fingerprint: "f".into(),
         body,
     }
@@ -226,4 +226,50 @@ fn deletes_count_a_version_and_conditions_see_it() {
         }
     );
     assert_eq!(back.version, 3);
+}
+
+/// Values as 0.1.0 wrote them: one with a file and an upload that is pending, and the
+/// same when the file was deleted.
+const STORED_0_1_0: &str = "\
+    85a373657102a776657273696f6e01a763757272656e7487a776657273696f6e01a465746167a6312d303066\
+    66a473697a6505ab6d6f6469666965645f6d73cf0000019f655946dcac636f6e74656e745f74797065aa7465\
+    78742f706c61696ea46d6574619192a6636f6c6f7572a973656120677265656ea4626f647981a6496e6c696e\
+    65c40568656c6c6fa770656e64696e679184a675706c6f6164c41007070707070707070707070707070707a4\
+    6469736bc41000000000000000000000000000000000a4626f6f7402a873696e63655f6d7309a6726563656e\
+    74919283a46469736bc41000000000000000000000000000000000a4626f6f7402a7636f756e7465720181a9\
+    436f6d6d697474656483a776657273696f6e01a465746167a6312d30306666a87265706c61636564c2";
+const DELETED_0_1_0: &str = "\
+    85a373657103a776657273696f6e02a763757272656e74c0a770656e64696e679184a675706c6f6164c41007\
+    070707070707070707070707070707a46469736bc41000000000000000000000000000000000a4626f6f7402\
+    a873696e63655f6d7309a6726563656e74929283a46469736bc41000000000000000000000000000000000a4\
+    626f6f7402a7636f756e7465720181a9436f6d6d697474656483a776657273696f6e01a465746167a6312d30\
+    306666a87265706c61636564c29283a46469736bc41000000000000000000000000000000000a4626f6f7402\
+    a7636f756e7465720281a744656c6574656481a776657273696f6e02";
+
+#[test]
+fn what_0_1_0_wrote_is_read_and_written_the_same() {
+    for (hexadecimal, files) in [(STORED_0_1_0, 1), (DELETED_0_1_0, 0)] {
+        let bytes = hex::decode(hexadecimal).unwrap();
+        let value: Value = rmp_serde::from_slice(&bytes).unwrap();
+        assert_eq!(
+            (value.current.iter().count(), value.pending.len()),
+            (files, 1)
+        );
+        assert!(value.remembers(&OpId { boot: 2, ..op(1) }).is_some());
+        assert_eq!(rmp_serde::to_vec_named(&value).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn what_0_1_0_does_not_know_is_no_hindrance_to_it() {
+    #[derive(serde::Deserialize)]
+    struct Earlier {
+        version: u64,
+        current: Option<Manifest>,
+    }
+    let gone = deleted(&stored_at(&Value::default(), 5_000));
+    let sent = rmp_serde::to_vec_named(&gone).unwrap();
+    let there: Earlier = rmp_serde::from_slice(&sent).unwrap();
+    assert_eq!((there.version, there.current), (2, None));
+    assert_eq!(rmp_serde::from_slice::<Value>(&sent).unwrap(), gone);
 }

@@ -14,7 +14,7 @@ use chord_api::status::NodeStatus;
 use chord_types::manifest;
 use chord_types::report::{Inventory, NodeReport, Space};
 use chord_types::view::Epoch;
-use chord_types::{DiskId, FileName, Id, Manifest, Ordinal, View};
+use chord_types::{DiskId, FileName, Id, Manifest, Metadata, Ordinal, View};
 use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
@@ -73,7 +73,7 @@ impl Fake {
             let put = Put {
                 name: FileName::new(name).unwrap(),
                 content_type: None,
-                meta: Vec::new(),
+                meta: Metadata::default(),
                 length: None,
                 condition: Condition::default(),
             };
