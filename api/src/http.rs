@@ -7,7 +7,9 @@ use chord_types::view::{Epoch, Ordinal};
 /// `GET /files`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FileList {
+    /// In byte order of their names.
     pub files: Vec<FileEntry>,
+    /// What names have in common up to the delimiter, each with it, in byte order.
     pub prefixes: Vec<String>,
     /// Goes back as `after`; null at the end.
     pub next: Option<String>,
@@ -17,19 +19,24 @@ pub struct FileList {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileEntry {
+    /// In full.
     pub name: String,
+    /// Bytes.
     pub size: u64,
     /// Without quotes.
     pub etag: String,
     /// RFC 3339, UTC.
     pub modified: String,
+    /// As it was given when the file was stored.
     pub content_type: Option<String>,
 }
 
 /// `GET /list_files`: what one node holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LocalFiles {
+    /// `NAME`, `NAME-partN`, and files kept here, in byte order.
     pub files: Vec<String>,
+    /// Goes back as `after`; absent at the end, and where no page was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -37,6 +44,7 @@ pub struct LocalFiles {
 /// `GET /file_exists`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileExists {
+    /// Whether this node holds it.
     pub file_exists: bool,
 }
 
@@ -55,14 +63,18 @@ pub struct Successor {
     /// nodes leave them out where the ring had no answer and they gave the view's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hops: Vec<RingPeer>,
+    /// Of the view that `owners` follows.
     pub epoch: Epoch,
 }
 
 /// `GET /ring`: this node's pointers, a virtual node each.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RingState {
+    /// The name of the node that answers.
     pub node: String,
+    /// Of the view that it holds, if it holds one.
     pub epoch: Option<Epoch>,
+    /// Its virtual nodes.
     pub vnodes: Vec<VnodeState>,
 }
 
@@ -73,7 +85,9 @@ pub struct VnodeState {
     pub id: String,
     /// `member` or `joining`.
     pub state: String,
+    /// The virtual node before this one, where one is known.
     pub predecessor: Option<RingPeer>,
+    /// The virtual nodes after this one, nearest first.
     pub successors: Vec<RingPeer>,
     /// Distinct fingers, nearest first.
     pub fingers: Vec<RingPeer>,
@@ -82,15 +96,20 @@ pub struct VnodeState {
 /// A virtual node, and the node it is on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingPeer {
+    /// 40 hexadecimal digits.
     pub id: String,
+    /// The node's name.
     pub node: String,
 }
 
 /// `GET /where?name=`: where each piece of a file is kept, by the view.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Where {
+    /// The file's name.
     pub name: String,
+    /// The version that is meant.
     pub version: u64,
+    /// The manifest first, then every chunk that is placed by itself.
     pub pieces: Vec<PlacedPiece>,
 }
 
@@ -108,8 +127,11 @@ pub struct PlacedPiece {
 /// `GET /verify?name=`: every copy of one file checked against its checksums.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
+    /// The file's name.
     pub name: String,
+    /// The version that was checked.
     pub version: u64,
+    /// Bytes of the whole file.
     pub size: u64,
     /// Every copy that should be there.
     pub copies: Vec<CopyCheck>,
@@ -124,7 +146,9 @@ pub struct CopyCheck {
     pub piece: String,
     /// Bytes.
     pub size: u64,
+    /// The name of the node that should have it.
     pub node: String,
+    /// Its ordinal.
     pub ordinal: Ordinal,
     /// `ok`, `missing`, `damaged`, `stale` or `unreachable`.
     pub state: String,
@@ -133,6 +157,7 @@ pub struct CopyCheck {
 /// `POST /cluster/scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScaleRequest {
+    /// How many there shall be.
     pub nodes: u32,
 }
 

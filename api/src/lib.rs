@@ -1,14 +1,18 @@
-//! What the node, the operator and the command line share: identifiers, the
-//! view, placement, manifests, and the types that go over the wire.
+//! What the node, the operator and the command line share: the types that go over the
+//! wire, the clients that send them, and how a process treats its machine.
 //!
-//! Nothing here opens a socket except [`client`] and [`files`], and nothing here knows
-//! Kubernetes. Every type that can be wrong is parsed once, at the edge, by its
-//! constructor; past that point it is right.
+//! Only [`client`] and [`files`] connect to anything, and only [`host`] asks anything
+//! of the machine. Nothing here knows Kubernetes. Every type that can be wrong is
+//! parsed once, at the edge, by its constructor; past that point it is right.
+
+#![warn(missing_docs)]
 
 pub mod client;
 pub mod files;
+pub mod host;
 pub mod http;
-pub mod listen;
-pub mod parent;
+pub mod human;
 pub mod problem;
+pub mod retry;
+pub mod similar;
 pub mod status;

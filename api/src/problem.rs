@@ -7,19 +7,33 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    /// A name that cannot be a file's.
     InvalidName,
+    /// Not as this request has to be.
     InvalidRequest,
+    /// The content is not that of the digest given with it.
     DigestMismatch,
+    /// No such file, or no such route.
     NotFound,
+    /// A condition of the request does not hold.
     PreconditionFailed,
+    /// A range outside the file.
     Range,
+    /// More than may be sent.
     TooLarge,
+    /// No space left on the disks that would have to take it.
     Full,
+    /// Too few copies can be reached; try again.
     NoQuorum,
+    /// It may or may not have been done.
     OutcomeUnknown,
+    /// Of another view than the one in force.
     StaleEpoch,
+    /// Too much to do, or too little to do it with, at the moment; try again.
     Overloaded,
+    /// No credentials, or wrong ones.
     Unauthenticated,
+    /// Not allowed to whoever asks.
     Forbidden,
 }
 
@@ -89,6 +103,7 @@ impl Kind {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
+    /// Which of the list it is.
     pub kind: Kind,
     /// What was being done, to what, why it failed, what to do.
     pub detail: String,
@@ -137,9 +152,13 @@ impl Problem {
 /// The body of a problem on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemBody {
+    /// `urn:chord:` and the kind's name.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The same for every problem of this kind.
     pub title: String,
+    /// Of HTTP.
     pub status: u16,
+    /// What there is to say of this case.
     pub detail: String,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// `GET /status`: what one node says to people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
+    /// What the operator is told, too.
     #[serde(flatten)]
     pub report: NodeReport,
     /// Every background worker.
@@ -18,6 +19,7 @@ pub struct NodeStatus {
 /// A background worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerStatus {
+    /// What it is called.
     pub name: String,
     /// `idle`, `working`, `waiting` or `failed`.
     pub state: String,
@@ -34,15 +36,22 @@ pub struct WorkerStatus {
 /// A member as another node sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberStatus {
+    /// Its number.
     pub ordinal: Ordinal,
+    /// Its name.
     pub name: String,
+    /// The disk that the view names.
     pub disk: DiskId,
     /// The base URL of its client port, as this node reaches it.
     pub address: String,
     /// Whether it answered lately.
     pub alive: bool,
+    /// Whether the view has it marked as lost.
     pub out: bool,
+    /// Whether it is in the table in force.
     pub in_old: bool,
+    /// Whether it is in the table that a change leads to; where there is no change, in
+    /// the one in force.
     pub in_new: bool,
     /// Its last report, where it answered.
     pub report: Option<NodeReport>,

@@ -7,8 +7,6 @@ use chord_api::files::FilesError;
 use chord_api::problem::Kind;
 use http::StatusCode;
 
-use crate::output::Output;
-
 /// Exit codes. Part of the interface: never renumbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -106,56 +104,9 @@ fn code_of(error: &FilesError) -> Code {
     }
 }
 
-/// Several things done one after the other: all are tried, each failure is told
-/// at once, and the first one's code is the exit code.
-#[derive(Debug)]
-pub struct Tally {
-    out: Output,
-    first: Option<Code>,
-    failures: usize,
-    done: usize,
-}
-
-impl Tally {
-    pub fn new(out: Output) -> Tally {
-        Tally {
-            out,
-            first: None,
-            failures: 0,
-            done: 0,
-        }
-    }
-
-    pub fn done(&mut self) {
-        self.done += 1;
-    }
-
-    /// Tells of a failure and goes on; a closed output ends everything.
-    pub fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
-        let Some(code) = failure.code() else {
-            return Err(failure);
-        };
-        self.out.complain(&failure);
-        self.first.get_or_insert(code);
-        self.failures += 1;
-        Ok(())
-    }
-
-    pub fn finish(self) -> Result<(), Failure> {
-        match self.first {
-            None => Ok(()),
-            Some(code) => Err(Failure::new(
-                code,
-                format!("{} of {} failed", self.failures, self.failures + self.done),
-            )),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::Format;
 
     fn refused(status: u16, kind: Option<Kind>) -> Code {
         let status = StatusCode::from_u16(status).unwrap();
@@ -201,23 +152,5 @@ mod tests {
         .map(|c| c as u8)
         .into();
         assert_eq!(numbers, [1, 2, 3, 4, 5]);
-    }
-
-    #[test]
-    fn several_things_end_with_the_code_of_the_first_failure() {
-        let out = Output {
-            format: Format::Json,
-            verbose: false,
-        };
-        let mut tally = Tally::new(out);
-        tally.done();
-        tally.failed(Failure::new(Code::NotFound, "a")).unwrap();
-        tally.failed(Failure::new(Code::Unavailable, "b")).unwrap();
-        assert_eq!(tally.finish().unwrap_err().code(), Some(Code::NotFound));
-        assert!(Tally::new(out).finish().is_ok());
-        assert!(
-            Tally::new(out).failed(Failure::OutputClosed).is_err(),
-            "a closed output ends the command"
-        );
     }
 }

@@ -2,17 +2,21 @@
 //! machine (`up`), and the same for a cluster on Kubernetes (`kubectl chord`).
 //!
 //! `args` is what can be typed, `commands` has a module for each command on a cluster,
-//! `up` is a supervisor of processes and `sim` runs the simulators. `target` finds and
+//! `up` is a supervisor of processes and `sim` runs the simulators. `access` finds and
 //! reaches the cluster that a command is for; `failure` says how a command ends.
 
-pub mod args;
-pub mod commands;
-pub mod failure;
-pub mod output;
+#![warn(missing_docs)]
+
+mod access;
+mod args;
+mod batch;
+mod commands;
+mod failure;
+mod output;
+mod scaling;
 mod signals;
-pub mod sim;
-pub mod target;
-pub mod up;
+mod sim;
+mod up;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -26,11 +30,11 @@ pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let cli = match args::parse(&words) {
         Ok(cli) => cli,
-        Err(error) => return unclear(&error, args::wants_json(&words)),
+        Err(error) => return print_usage(&error, args::wants_json(&words)),
     };
     let plugin = std::env::args_os()
         .next()
-        .is_some_and(|name| is_plugin(Path::new(&name)));
+        .is_some_and(|name| args::is_plugin(Path::new(&name)));
     let out = Output {
         format: cli.global.output,
         verbose: cli.global.verbose,
@@ -41,7 +45,7 @@ pub fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(e) => {
-            out.complain(&Failure::failed(format!("cannot start: {e}")));
+            out.print_failure(&Failure::failed(format!("cannot start: {e}")));
             return ExitCode::FAILURE;
         }
     };
@@ -53,15 +57,15 @@ pub fn main() -> ExitCode {
         Err(failure) => match failure.code() {
             None => ExitCode::SUCCESS,
             Some(code) => {
-                out.complain(&failure);
+                out.print_failure(&failure);
                 code.into()
             }
         },
     }
 }
 
-/// Words that are no command, or ask for help.
-fn unclear(error: &clap::Error, json: bool) -> ExitCode {
+/// Answers words that are no command, or that ask for help.
+fn print_usage(error: &clap::Error, json: bool) -> ExitCode {
     if json && error.use_stderr() {
         let out = Output {
             format: Format::Json,
@@ -69,29 +73,10 @@ fn unclear(error: &clap::Error, json: bool) -> ExitCode {
         };
         let text = error.render().to_string();
         let text = text.trim().trim_start_matches("error: ");
-        out.complain(&Failure::usage(text));
+        out.print_failure(&Failure::usage(text));
     } else {
         // Who does not listen needs no help.
         let _ = error.print();
     }
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
-}
-
-/// Whether kubectl started us: it runs `kubectl-chord` for `kubectl chord`.
-fn is_plugin(program: &Path) -> bool {
-    program
-        .file_stem()
-        .and_then(|s| s.to_str())
-        .is_some_and(|s| s.starts_with("kubectl-"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_of_the_program_makes_it_a_plugin() {
-        assert!(is_plugin(Path::new("/usr/local/bin/kubectl-chord")));
-        assert!(!is_plugin(Path::new("./chord")));
-    }
 }

@@ -1,42 +1,61 @@
-//! The signals that end a command in order: what it was writing goes away with it.
+//! The signals that end a command in order: what it was writing goes away with it, and
+//! what it runs is ended too.
 
 use std::io::IsTerminal;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for a wish to end; returns the exit code that shells have for it.
-pub async fn ended() -> u8 {
-    tokio::select! {
-        code = one(SignalKind::interrupt()) => code,
-        code = one(SignalKind::terminate()) => code,
-        code = hangup() => code,
-    }
+/// Listens for the wish to end: Ctrl-C, a termination, a hang-up.
+pub struct EndSignals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hangup: Option<Signal>,
 }
 
-async fn one(kind: SignalKind) -> u8 {
-    match signal(kind) {
-        Ok(mut signal) => {
-            signal.recv().await;
-            128 + u8::try_from(kind.as_raw_value()).unwrap_or_default()
+impl EndSignals {
+    /// Listens from now on. A signal that cannot be listened for ends us at once, as it
+    /// does by default. A hang-up is not listened for where whoever started us (`nohup`)
+    /// had it ignored: to listen would undo that.
+    pub fn listen() -> EndSignals {
+        let listen = |kind| signal(kind).ok();
+        EndSignals {
+            interrupt: listen(SignalKind::interrupt()),
+            terminate: listen(SignalKind::terminate()),
+            hangup: (!hangup_is_ignored())
+                .then(|| listen(SignalKind::hangup()))
+                .flatten(),
         }
-        // Then it ends us at once, as it does by default.
-        Err(_) => std::future::pending().await,
+    }
+
+    /// Waits for the next wish to end; returns the exit code that shells have for it.
+    pub async fn next(&mut self) -> u8 {
+        tokio::select! {
+            () = received(&mut self.interrupt) => exit_code(SignalKind::interrupt()),
+            () = received(&mut self.terminate) => exit_code(SignalKind::terminate()),
+            () = received(&mut self.hangup) => exit_code(SignalKind::hangup()),
+        }
     }
 }
 
-/// A hang-up, unless whoever started us (`nohup`) had it ignored: to listen would
-/// undo that.
-async fn hangup() -> u8 {
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn exit_code(kind: SignalKind) -> u8 {
+    128 + u8::try_from(kind.as_raw_value()).unwrap_or_default()
+}
+
+fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").ok();
-    let ignored = match status.as_deref().and_then(ignored_signals) {
+    match status.as_deref().and_then(ignored_signals) {
         Some(mask) => mask & 1 != 0,
         // Where it cannot be asked: nohup leaves no terminal to standard error.
         None => !std::io::stderr().is_terminal(),
-    };
-    if ignored {
-        std::future::pending().await
-    } else {
-        one(SignalKind::hangup()).await
     }
 }
 

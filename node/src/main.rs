@@ -100,7 +100,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     node.workers.start(&node);
     let router = http::router_with(
         Coordinator { node: node.clone() },
-        Own::new(node.clone()),
+        Own::new(node.clone()).context("cannot make an HTTP client")?,
         node.metrics.clone(),
     );
     let client_port = tokio::spawn(http::serve(clients, router, stop.clone().cancelled_owned()));
@@ -123,7 +123,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    chord_api::listen::bind(address)
+    chord_api::host::listen::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))
 }
@@ -135,7 +135,7 @@ async fn wait_for_end(node: &Arc<Node>) -> anyhow::Result<()> {
     let stdin = node.args.exit_with_stdin;
     let parent_gone = async move {
         if stdin {
-            chord_api::parent::gone().await
+            chord_api::host::parent::gone().await
         } else {
             std::future::pending().await
         }

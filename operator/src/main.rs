@@ -7,11 +7,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chord_api::client::{builder, reason};
+use chord_api::retry::{self, Retryable as _};
 use chord_operator::crd::schema;
 use chord_operator::kube::{self, Options};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+/// How long one try of a probe may take.
+const ONE_PROBE: Duration = Duration::from_secs(5);
 
 /// Runs and resizes chord clusters.
 #[derive(Parser)]
@@ -202,7 +207,7 @@ async fn local(dir: PathBuf, exit_with_stdin: bool) -> anyhow::Result<()> {
     if exit_with_stdin {
         let stop = stop.clone();
         tokio::spawn(async move {
-            chord_api::parent::gone().await;
+            chord_api::host::parent::gone().await;
             stop.cancel();
         });
     }
@@ -210,25 +215,18 @@ async fn local(dir: PathBuf, exit_with_stdin: bool) -> anyhow::Result<()> {
 }
 
 async fn probe(url: &str, within: Duration) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(5))
-        .build()?;
-    let deadline = tokio::time::Instant::now() + within;
-    loop {
-        let why = match client.get(url).send().await {
-            Ok(answer) if answer.status().is_success() => {
-                println!("{url} answers {}", answer.status());
-                return Ok(());
-            }
-            Ok(answer) => format!("it answers {}", answer.status()),
-            Err(e) => format!("{e:#}"),
-        };
-        if tokio::time::Instant::now() >= deadline {
-            anyhow::bail!(
-                "{url} did not answer 200 within {} s: {why}",
-                within.as_secs()
-            );
+    let client = builder::probe(ONE_PROBE)?;
+    let ask = || async {
+        match client.get(url).send().await {
+            Ok(answer) if answer.status().is_success() => Ok(answer.status()),
+            Ok(answer) => Err(anyhow::anyhow!("it answers {}", answer.status())),
+            Err(e) => Err(anyhow::anyhow!(reason(&e))),
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    };
+    let status = ask
+        .retry(retry::until_it_answers(within))
+        .await
+        .with_context(|| format!("{url} did not answer 200 within {} s", within.as_secs()))?;
+    println!("{url} answers {status}");
+    Ok(())
 }

@@ -14,6 +14,7 @@ pub struct PutOptions {
     /// Bytes, where known beforehand: a full cluster then says so at once, and a
     /// body that ends short is refused.
     pub length: Option<u64>,
+    /// As it shall be kept; a guess is not made.
     pub content_type: Option<String>,
     /// Names without `X-Chord-Meta-`, and values.
     pub meta: Vec<(String, String)>,
@@ -30,6 +31,7 @@ pub struct Stored {
     pub created: bool,
     /// Without quotes.
     pub etag: String,
+    /// Counts the versions of this name.
     pub version: Option<u64>,
 }
 
@@ -49,15 +51,21 @@ pub struct FileInfo {
     pub size: Option<u64>,
     /// Without quotes.
     pub etag: String,
+    /// Counts the versions of this name; absent where a proxy took it away.
     pub version: Option<u64>,
     /// As an HTTP date.
     pub last_modified: Option<String>,
+    /// As it was given when the file was stored.
     pub content_type: Option<String>,
+    /// In which codings the bytes are; nothing is decoded on the way.
     pub content_encoding: Option<String>,
+    /// Language tags.
     pub content_language: Option<String>,
+    /// Whether it is shown or saved, and under which name.
     pub content_disposition: Option<String>,
     /// `no-cache` where the file was stored without it.
     pub cache_control: Option<String>,
+    /// An HTTP date until which caches may keep it, or `0`.
     pub expires: Option<String>,
     /// Names without `X-Chord-Meta-`, and values.
     pub meta: Vec<(String, String)>,
@@ -66,8 +74,11 @@ pub struct FileInfo {
 /// A page of names that is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
+    /// With which names begin.
     pub prefix: Option<String>,
+    /// The name after which the page begins.
     pub after: Option<String>,
+    /// Up to which names are put together.
     pub delimiter: Option<String>,
     /// 1 to 1 000.
     pub limit: Option<u32>,

@@ -6,12 +6,13 @@ mod files;
 use std::process::ExitCode;
 
 use self::cluster::{by_hand, find, nodes, ring, status};
-use self::files::{get, list, put, remove, verify};
+use self::files::{get, list, put, remove, stat, verify};
+use crate::access::Target;
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::signals::EndSignals;
 use crate::sim;
-use crate::target::Target;
 
 /// Runs one command.
 pub async fn run(cli: Cli, plugin: bool, out: Output) -> Result<ExitCode, Failure> {
@@ -34,10 +35,11 @@ pub async fn run(cli: Cli, plugin: bool, out: Output) -> Result<ExitCode, Failur
         }
         command => {
             let target = Target::new(&cli.global, plugin)?;
+            let mut end = EndSignals::listen();
             // Dropping the command, rather than dying, takes half-written files away.
             tokio::select! {
                 result = dispatch(command, &target, out) => result.map(|()| ExitCode::SUCCESS),
-                code = crate::signals::ended() => Ok(ExitCode::from(code)),
+                code = end.next() => Ok(ExitCode::from(code)),
             }
         }
     }
@@ -49,7 +51,7 @@ async fn dispatch(command: &Command, target: &Target, out: Output) -> Result<(),
         Command::Get(args) => get::run(args, target, out).await,
         Command::Cat(args) => get::cat(args, target).await,
         Command::Ls(args) => list::run(args, target, out).await,
-        Command::Stat(args) => list::stat(args, target, out).await,
+        Command::Stat(args) => stat::run(args, target, out).await,
         Command::Rm(args) => remove::run(args, target, out).await,
         Command::Find(args) => find::run(args, target, out).await,
         Command::Status => status::run(target, out).await,

@@ -1,13 +1,17 @@
 //! What a command says: lines for people, JSON for programs, and progress bars
 //! where somebody watches.
 
-use std::borrow::Cow;
-use std::io::{ErrorKind, IsTerminal, Write};
-use std::time::Duration;
+mod progress;
+mod table;
+mod text;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use indicatif::ProgressBar;
 use serde::Serialize;
 
+pub use self::table::table;
+pub use self::text::{escaped, escaped_json, escaped_xml, plain};
 use crate::failure::Failure;
 
 /// How results are written.
@@ -20,33 +24,36 @@ pub enum Format {
 /// Where results go.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
+    /// For people or for programs.
     pub format: Format,
+    /// Whether more is wanted: where each part is, what was deleted.
     pub verbose: bool,
 }
 
 impl Output {
+    /// Whether programs read this.
     pub fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
     /// Writes one line to standard output.
     pub fn line(&self, text: impl AsRef<str>) -> Result<(), Failure> {
-        self.raw(&format!("{}\n", text.as_ref()))
+        self.write(&format!("{}\n", text.as_ref()))
     }
 
     /// Writes text as it is.
-    pub fn raw(&self, text: &str) -> Result<(), Failure> {
-        written(std::io::stdout().lock().write_all(text.as_bytes()))
+    pub fn write(&self, text: &str) -> Result<(), Failure> {
+        stdout_result(std::io::stdout().lock().write_all(text.as_bytes()))
     }
 
-    /// Tells of work in one line: that nobody reads any more stops no work.
-    pub fn tell(&self, text: impl AsRef<str>) -> Result<(), Failure> {
-        carried_on(self.line(plain(text.as_ref())))
+    /// Reports work in one line: that nobody reads any more stops no work.
+    pub fn report(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        or_unread(self.line(plain(text.as_ref())))
     }
 
     /// The same for a value as JSON.
-    pub fn tell_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Failure> {
-        carried_on(self.json(value))
+    pub fn report_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Failure> {
+        or_unread(self.json(value))
     }
 
     /// Writes a value as JSON, on lines of its own.
@@ -58,18 +65,18 @@ impl Output {
 
     /// Tells on standard error of something that is no failure.
     pub fn warn(&self, text: &str) {
-        self.aside(text, &serde_json::json!({"warning": text}));
+        self.print_aside(text, &serde_json::json!({"warning": text}));
     }
 
     /// Tells on standard error why something failed.
-    pub fn complain(&self, failure: &Failure) {
+    pub fn print_failure(&self, failure: &Failure) {
         let text = failure.to_string();
         let code = failure.code().map(|c| c as u8);
-        self.aside(&text, &serde_json::json!({"error": text, "exit": code}));
+        self.print_aside(&text, &serde_json::json!({"error": text, "exit": code}));
     }
 
     /// Nobody may listen there either, which stops nothing.
-    fn aside(&self, text: &str, json: &serde_json::Value) {
+    fn print_aside(&self, text: &str, json: &serde_json::Value) {
         let line = if self.is_json() {
             escaped_json(&json.to_string()).into_owned()
         } else if std::io::stderr().is_terminal() {
@@ -96,33 +103,19 @@ impl Output {
         Ok(())
     }
 
-    /// A progress bar on a terminal; elsewhere one that is never drawn.
+    /// A progress bar on a terminal; elsewhere one that is never drawn. The length is in
+    /// bytes; `None` where it is not known.
     pub fn progress(&self, what: &str, length: Option<u64>) -> ProgressBar {
         if self.is_json() || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let template = match length {
-            Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            None => "{msg} {spinner} {bytes} {bytes_per_sec}",
-        };
-        let style =
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = match length {
-            Some(length) => {
-                ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(10))
-            }
-            None => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)),
-        };
-        bar.set_style(style);
-        bar.set_message(escaped(what).chars().take(40).collect::<String>());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        bar
+        progress::bar(what, length)
     }
 }
 
 /// A failed write to standard output: a reader that went away ends the command
 /// quietly, as it does for `ls | head`.
-pub fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+pub fn stdout_result(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
@@ -132,97 +125,12 @@ pub fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// What became of telling about work: the work goes on where nobody reads.
-fn carried_on(told: Result<(), Failure>) -> Result<(), Failure> {
-    match told {
+/// What became of a report: the work goes on where nobody reads it.
+fn or_unread(reported: Result<(), Failure>) -> Result<(), Failure> {
+    match reported {
         Err(Failure::OutputClosed) => Ok(()),
         other => other,
     }
-}
-
-/// Text in which names stand, for standard output: a name may hold what a terminal
-/// obeys, so on a terminal that is shown and not sent. Programs get it as it is.
-pub fn plain(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) && std::io::stdout().is_terminal() {
-        Cow::Owned(escaped(text))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-/// Text with its control characters spelled out: `\u{1b}` for an escape.
-pub fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-/// JSON with the control characters that JSON itself lets through spelled out,
-/// which means the same to every reader.
-pub fn escaped_json(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && u32::from(c) >= 0x7f;
-    if !text.contains(obeyed) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if obeyed(c) {
-            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            shown.push(c);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// Bytes as people read them.
-pub fn bytes(n: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if n < 1024 {
-        return format!("{n} B");
-    }
-    let mut value = n as f64 / 1024.0;
-    let mut unit = UNITS[0];
-    for next in &UNITS[1..] {
-        if value < 1023.95 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    format!("{value:.1} {unit}")
-}
-
-/// Columns, each as wide as its widest cell; the last one is not padded.
-pub fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|c| {
-            rows.iter()
-                .filter_map(|row| row.get(c))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    rows.iter()
-        .map(|row| {
-            let cells = row.iter().enumerate().map(|(c, cell)| {
-                if c + 1 == row.len() {
-                    cell.clone()
-                } else {
-                    format!("{cell:<width$}", width = widths[c])
-                }
-            });
-            cells.collect::<Vec<_>>().join("  ")
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -230,39 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_read_well_at_the_edges_of_units() {
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1024), "1.0 KiB");
-        assert_eq!(bytes(1024 * 1024 - 1), "1.0 MiB");
-        assert_eq!(bytes(u64::MAX), "16.0 EiB");
-    }
-
-    #[test]
     fn what_nobody_reads_stops_no_work_and_a_full_disk_does() {
-        assert!(carried_on(Err(Failure::OutputClosed)).is_ok());
-        assert!(carried_on(Err(Failure::failed("no space"))).is_err());
-    }
-
-    #[test]
-    fn nothing_in_a_name_is_obeyed_by_a_terminal() {
-        let name = "a\u{1b}[2Jb\nc\u{9b}31m\u{7f}é";
-        assert_eq!(
-            escaped(name),
-            "a\\u{1b}[2Jb\\nc\\u{9b}31m\\u{7f}é",
-            "and letters stay"
-        );
-        let json = serde_json::to_string(name).unwrap();
-        let shown = escaped_json(&json);
-        assert!(!shown.contains(char::is_control), "{shown:?}");
-        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), name);
-    }
-
-    #[test]
-    fn columns_line_up_and_carry_no_trailing_blanks() {
-        let rows = vec![
-            vec!["a".into(), "bb".into()],
-            vec!["ccc".into(), "d".into()],
-        ];
-        assert_eq!(table(&rows), ["a    bb", "ccc  d"]);
+        assert!(or_unread(Err(Failure::OutputClosed)).is_ok());
+        assert!(or_unread(Err(Failure::failed("no space"))).is_err());
     }
 }

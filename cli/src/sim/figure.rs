@@ -60,6 +60,12 @@ impl Figure {
     }
 }
 
+/// Values as the command line takes several.
+pub fn list<T: std::fmt::Display>(of: &[T]) -> String {
+    let texts: Vec<String> = of.iter().map(|n| n.to_string()).collect();
+    texts.join(",")
+}
+
 /// The rows as JSON.
 pub fn json<T: Serialize>(rows: &T) -> Value {
     // Plain numbers: nothing that JSON cannot say.
@@ -75,6 +81,7 @@ fn numbered(file: &Path, n: usize) -> PathBuf {
     file.with_file_name(format!("{stem}-{}.svg", n + 1))
 }
 
+/// Writes a whole file.
 pub fn write(file: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(file, text)
         .map_err(|e| Failure::failed(format!("cannot write {}: {e}", file.display())))

@@ -1,33 +1,33 @@
 //! `chord sim`: the simulators, for anyone.
 //!
-//! - [`ring`], [`more`]: its experiments.
-//! - [`figure`], [`plot`]: tables and plots.
 //! - [`placement`]: how even assigned tokens are.
+//! - [`experiments`]: what is run on simulated rings.
+//! - [`figure`], [`plot`]: the tables and plots that come of it.
 //! - [`report`]: all of them, into docs/ring.md.
 
+mod experiments;
 mod figure;
-mod more;
+mod memory;
 mod placement;
 mod plot;
 mod report;
-mod ring;
 
 use serde::Serialize;
 use serde_json::json;
 
-use crate::args::sim::{Experiment, SimRing};
-use crate::args::{Sim, SimWhat};
+use crate::args::sim::{Experiment, SimArgs, SimRingArgs, Simulator};
 use crate::failure::Failure;
 use crate::output::Output;
 
-pub fn run(args: &Sim, out: Output) -> Result<(), Failure> {
-    match &args.what {
-        SimWhat::Placement(p) => placement::run(p, out),
-        SimWhat::Ring(r) => ring_command(r, out),
+/// Runs a simulator.
+pub fn run(args: &SimArgs, out: Output) -> Result<(), Failure> {
+    match &args.simulator {
+        Simulator::Placement(args) => placement::run(args, out),
+        Simulator::Ring(args) => ring(args, out),
     }
 }
 
-fn ring_command(args: &SimRing, out: Output) -> Result<(), Failure> {
+fn ring(args: &SimRingArgs, out: Output) -> Result<(), Failure> {
     let svg = match &args.what {
         None => return hops(args, out),
         Some(Experiment::Report(a)) => return report::report(a),
@@ -40,7 +40,7 @@ fn ring_command(args: &SimRing, out: Output) -> Result<(), Failure> {
         Some(Experiment::Faults(a)) => &a.common.svg,
         Some(Experiment::Pace(a)) => &a.common.svg,
     };
-    let figure = args.what.as_ref().map(report::figure).transpose()?;
+    let figure = args.what.as_ref().map(experiments::run).transpose()?;
     match figure.flatten() {
         Some(figure) if svg.is_some() && figure.plots.is_empty() => Err(Failure::usage(
             "there is nothing to draw here: leave --svg out",
@@ -51,10 +51,10 @@ fn ring_command(args: &SimRing, out: Output) -> Result<(), Failure> {
 }
 
 /// Without an experiment: the hops of one ring.
-fn hops(args: &SimRing, out: Output) -> Result<(), Failure> {
-    let before = more::memory();
+fn hops(args: &SimRingArgs, out: Output) -> Result<(), Failure> {
+    let before = memory::memory();
     let found = chord_ring::sim::simulate(args.nodes as usize, args.lookups as usize, args.seed);
-    let each = more::memory_each(before, args.nodes);
+    let each = memory::memory_each(before, args.nodes);
     figures(
         &json!({
             "hops_mean": found.hops_mean,

@@ -6,15 +6,16 @@ use std::collections::BTreeSet;
 use chord_planner::tokens::{Load, PlacementFigures, Setting, loads, simulate};
 use serde::Serialize;
 
-use crate::args::SimPlacement;
+use crate::args::sim::PlacementArgs;
 use crate::failure::Failure;
 use crate::output::Output;
 
 /// Small clusters are the hard ones; their loads are always shown.
 const SHOWN: [usize; 3] = [3, 4, 5];
 
+/// What was found, as it is written.
 #[derive(Serialize)]
-struct Told {
+struct PlacementReport {
     #[serde(flatten)]
     figures: PlacementFigures,
     loads: Vec<Load>,
@@ -23,7 +24,7 @@ struct Told {
 /// Of all nodes together: what can be placed in the time that somebody waits.
 const MOST_TOKENS: f64 = 4_000_000.0;
 
-fn check(args: &SimPlacement) -> Result<(), Failure> {
+fn check(args: &PlacementArgs) -> Result<(), Failure> {
     if args.nodes < u32::from(args.replication) {
         return Err(Failure::usage(format!(
             "{} nodes cannot hold {} copies",
@@ -45,7 +46,7 @@ fn check(args: &SimPlacement) -> Result<(), Failure> {
     Ok(())
 }
 
-pub fn run(args: &SimPlacement, out: Output) -> Result<(), Failure> {
+pub fn run(args: &PlacementArgs, out: Output) -> Result<(), Failure> {
     check(args)?;
     let nodes = args.nodes as usize;
     let setting = Setting {
@@ -58,17 +59,17 @@ pub fn run(args: &SimPlacement, out: Output) -> Result<(), Failure> {
     let sizes = sizes
         .into_iter()
         .filter(|n| *n >= usize::from(args.replication));
-    let told = Told {
+    let report = PlacementReport {
         figures: simulate(&setting, nodes, args.keys, args.seed),
         loads: sizes
             .map(|n| loads(&setting, n, args.keys, args.seed))
             .collect(),
     };
-    out.show(&told, || lines(&told))
+    out.show(&report, || lines(&report))
 }
 
-fn lines(told: &Told) -> Vec<String> {
-    let f = &told.figures;
+fn lines(report: &PlacementReport) -> Vec<String> {
+    let f = &report.figures;
     let mut lines: Vec<String> = [
         ("fullest_over_mean", f.fullest_over_mean),
         ("fullest_over_fair", f.fullest_over_fair),
@@ -79,7 +80,7 @@ fn lines(told: &Told) -> Vec<String> {
     .to_vec();
     lines.push(String::new());
     lines.push("nodes  fullest  copies kept for its weight by each node, over the mean".into());
-    for load in &told.loads {
+    for load in &report.loads {
         let fullest = load.over_mean.iter().copied().fold(0.0, f64::max);
         let each: Vec<String> = load.over_mean.iter().map(|l| format!("{l:.3}")).collect();
         for (n, few) in each.chunks(10).enumerate() {
@@ -102,7 +103,7 @@ mod tests {
     #[command(no_binary_name = true)]
     struct Typed {
         #[command(flatten)]
-        placement: SimPlacement,
+        placement: PlacementArgs,
     }
 
     #[test]
@@ -139,11 +140,11 @@ mod tests {
     #[test]
     fn the_figures_keep_their_names_and_small_clusters_are_shown() {
         let setting = Setting::plain(16, 3);
-        let told = Told {
+        let report = PlacementReport {
             figures: simulate(&setting, 6, 2_000, 1),
             loads: vec![loads(&setting, 4, 2_000, 1)],
         };
-        let json = serde_json::to_value(&told).unwrap();
+        let json = serde_json::to_value(&report).unwrap();
         for name in [
             "fullest_over_mean",
             "moved_over_least_join",
@@ -152,7 +153,7 @@ mod tests {
             assert!(json[name].is_f64(), "{name}: {json}");
         }
         assert_eq!(json["loads"][0]["over_mean"].as_array().unwrap().len(), 4);
-        let text = lines(&told);
+        let text = lines(&report);
         assert!(text.iter().any(|l| l.starts_with("    4  ")), "{text:?}");
     }
 }

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use crate::output::escaped_xml;
+
 /// A plot of some series over common axes.
 #[derive(Clone, Debug)]
 pub struct Plot {
@@ -42,8 +44,11 @@ const LEFT: f64 = 72.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 60.0;
+/// How wide and high the part between the axes is.
+const WIDE: f64 = WIDTH - LEFT - RIGHT;
+const HIGH: f64 = HEIGHT - TOP - BOTTOM;
 /// The height of a line of the legend.
-const LINE: f64 = 20.0;
+const LEGEND_LINE: f64 = 20.0;
 const TEXT: &str = "#76808c";
 const COLOURS: [&str; 6] = [
     "#3a86d8", "#d9772b", "#2a9d6f", "#b75bc9", "#c9a227", "#d94f5c",
@@ -152,11 +157,23 @@ fn mark(value: f64) -> String {
     text
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+impl Series {
+    /// A line of what was measured.
+    pub fn measured(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Series {
+        Series {
+            name: name.to_string(),
+            points: points.into_iter().collect(),
+            dashed: false,
+        }
+    }
+
+    /// A line of what is not measured but to be compared with.
+    pub fn compared(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Series {
+        Series {
+            dashed: true,
+            ..Series::measured(name, points)
+        }
+    }
 }
 
 impl Plot {
@@ -169,27 +186,30 @@ impl Plot {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let points = || self.series.iter().flat_map(|s| s.points.iter());
-        let x = Range::of(self.x.scale, points().map(|p| p.0));
-        let y = Range::of(self.y.scale, points().map(|p| p.1));
-        let legend = self.series.len() as f64 * LINE;
-        let (wide, high) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
-        let at_x = |v: f64| x.place(v).map(|p| LEFT + p * wide);
-        let at_y = |v: f64| y.place(v).map(|p| TOP + (1.0 - p) * high);
-        let total = HEIGHT + legend;
+        let frame = Frame::of(self);
+        let total = HEIGHT + self.series.len() as f64 * LEGEND_LINE;
         writeln!(
             out,
             r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" width="{WIDTH}" height="{total}" font-family="system-ui, sans-serif" font-size="13" fill="{TEXT}" role="img">"#
         )?;
-        let title = escape(&self.title);
+        let title = escaped_xml(&self.title);
         writeln!(out, "<title>{title}</title>")?;
         writeln!(
             out,
             r#"<text x="{LEFT}" y="24" font-size="16" font-weight="600">{title}</text>"#
         )?;
-        let (right, bottom) = (LEFT + wide, TOP + high);
-        for value in &y.marks {
-            if let Some(at) = at_y(*value) {
+        self.write_axes(out, &frame)?;
+        for (n, series) in self.series.iter().enumerate() {
+            series.write(out, &frame, n)?;
+        }
+        writeln!(out, "</svg>")
+    }
+
+    /// The axes with their marks and labels.
+    fn write_axes(&self, out: &mut String, frame: &Frame) -> std::fmt::Result {
+        let (right, bottom) = (LEFT + WIDE, TOP + HIGH);
+        for value in &frame.y.marks {
+            if let Some(at) = frame.at_y(*value) {
                 writeln!(
                     out,
                     r#"<path d="M{LEFT} {at:.1}H{right}" stroke="{TEXT}" stroke-opacity=".25"/><text x="{}" y="{:.1}" text-anchor="end">{}</text>"#,
@@ -199,8 +219,8 @@ impl Plot {
                 )?;
             }
         }
-        for value in &x.marks {
-            if let Some(at) = at_x(*value) {
+        for value in &frame.x.marks {
+            if let Some(at) = frame.at_x(*value) {
                 writeln!(
                     out,
                     r#"<path d="M{at:.1} {bottom}v5" stroke="{TEXT}"/><text x="{at:.1}" y="{}" text-anchor="middle">{}</text>"#,
@@ -216,55 +236,82 @@ impl Plot {
         writeln!(
             out,
             r#"<text x="{}" y="{}" text-anchor="middle">{}</text>"#,
-            LEFT + wide / 2.0,
+            LEFT + WIDE / 2.0,
             bottom + 42.0,
-            escape(&self.x.label)
+            escaped_xml(&self.x.label)
         )?;
         writeln!(
             out,
             r#"<text transform="translate(18 {}) rotate(-90)" text-anchor="middle">{}</text>"#,
-            TOP + high / 2.0,
-            escape(&self.y.label)
-        )?;
-        for (n, series) in self.series.iter().enumerate() {
-            let colour = COLOURS[n % COLOURS.len()];
-            let dash = if series.dashed {
-                r#" stroke-dasharray="6 5""#
-            } else {
-                ""
-            };
-            let places: Vec<(f64, f64)> = series
-                .points
-                .iter()
-                .filter_map(|p| Some((at_x(p.0)?, at_y(p.1)?)))
-                .collect();
-            let path: Vec<String> = places
-                .iter()
-                .map(|(x, y)| format!("{x:.1},{y:.1}"))
-                .collect();
-            writeln!(
-                out,
-                r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>"#,
-                path.join(" ")
-            )?;
-            if !series.dashed {
-                for (x, y) in places {
-                    writeln!(
-                        out,
-                        r#"<circle cx="{x:.1}" cy="{y:.1}" r="3.2" fill="{colour}"/>"#
-                    )?;
-                }
-            }
-            let row = HEIGHT - 4.0 + n as f64 * LINE;
-            writeln!(
-                out,
-                r#"<path d="M{LEFT} {row}h28" stroke="{colour}" stroke-width="2"{dash}/><text x="{}" y="{}">{}</text>"#,
-                LEFT + 38.0,
-                row + 4.5,
-                escape(&series.name)
-            )?;
+            TOP + HIGH / 2.0,
+            escaped_xml(&self.y.label)
+        )
+    }
+}
+
+/// The ranges that a plot shows, and where values stand in it.
+struct Frame {
+    x: Range,
+    y: Range,
+}
+
+impl Frame {
+    fn of(plot: &Plot) -> Frame {
+        let points = || plot.series.iter().flat_map(|s| s.points.iter());
+        Frame {
+            x: Range::of(plot.x.scale, points().map(|p| p.0)),
+            y: Range::of(plot.y.scale, points().map(|p| p.1)),
         }
-        writeln!(out, "</svg>")
+    }
+
+    fn at_x(&self, value: f64) -> Option<f64> {
+        self.x.place(value).map(|p| LEFT + p * WIDE)
+    }
+
+    fn at_y(&self, value: f64) -> Option<f64> {
+        self.y.place(value).map(|p| TOP + (1.0 - p) * HIGH)
+    }
+}
+
+impl Series {
+    /// The line, its points, and its part of the legend; `n` counts the series.
+    fn write(&self, out: &mut String, frame: &Frame, n: usize) -> std::fmt::Result {
+        let colour = COLOURS[n % COLOURS.len()];
+        let dash = if self.dashed {
+            r#" stroke-dasharray="6 5""#
+        } else {
+            ""
+        };
+        let places: Vec<(f64, f64)> = self
+            .points
+            .iter()
+            .filter_map(|p| Some((frame.at_x(p.0)?, frame.at_y(p.1)?)))
+            .collect();
+        let path: Vec<String> = places
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        writeln!(
+            out,
+            r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>"#,
+            path.join(" ")
+        )?;
+        if !self.dashed {
+            for (x, y) in places {
+                writeln!(
+                    out,
+                    r#"<circle cx="{x:.1}" cy="{y:.1}" r="3.2" fill="{colour}"/>"#
+                )?;
+            }
+        }
+        let row = HEIGHT - 4.0 + n as f64 * LEGEND_LINE;
+        writeln!(
+            out,
+            r#"<path d="M{LEFT} {row}h28" stroke="{colour}" stroke-width="2"{dash}/><text x="{}" y="{}">{}</text>"#,
+            LEFT + 38.0,
+            row + 4.5,
+            escaped_xml(&self.name)
+        )
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use clap::Parser;
 
+use super::experiments;
 use super::figure::{Figure, write};
-use crate::args::sim::{self as args, Experiment, SimRing};
+use crate::args::sim::{ReportArgs, SimRingArgs};
 use crate::failure::Failure;
 
 /// What is run, as it would be typed: the words after `chord sim ring`, and in
@@ -50,27 +51,11 @@ const PARTS: [(&str, &str); 10] = [
 #[command(no_binary_name = true)]
 struct Typed {
     #[command(flatten)]
-    ring: SimRing,
-}
-
-/// One experiment; none for what runs several.
-pub fn figure(what: &Experiment) -> Result<Option<Figure>, Failure> {
-    what.check().map_err(Failure::usage)?;
-    Ok(Some(match what {
-        Experiment::Paths(a) => super::ring::paths(a),
-        Experiment::Crash(a) => super::ring::crash(a),
-        Experiment::Churn(a) => super::ring::churn(a),
-        Experiment::Join(a) => super::ring::join(a),
-        Experiment::Upkeep(a) => super::more::upkeep(a),
-        Experiment::View(a) => super::more::view(a),
-        Experiment::Faults(a) => super::more::faults(a)?,
-        Experiment::Pace(a) => super::more::pace(a),
-        Experiment::Report(_) => return Ok(None),
-    }))
+    ring: SimRingArgs,
 }
 
 /// Runs them all, or those that were asked for.
-pub fn report(a: &args::Report) -> Result<(), Failure> {
+pub fn report(a: &ReportArgs) -> Result<(), Failure> {
     let file = a.dir.join("ring.md");
     let read = || {
         std::fs::read_to_string(&file)
@@ -109,7 +94,7 @@ fn first_word(words: &str) -> &str {
 fn run(words: &str) -> Result<Figure, Failure> {
     let typed = Typed::try_parse_from(words.split_whitespace())
         .map_err(|e| Failure::failed(format!("`{words}` cannot be run: {e}")))?;
-    let figure = typed.ring.what.as_ref().map(figure).transpose()?;
+    let figure = typed.ring.what.as_ref().map(experiments::run).transpose()?;
     figure
         .flatten()
         .ok_or_else(|| Failure::failed(format!("`{words}` is no experiment")))
@@ -145,7 +130,7 @@ mod tests {
         let document = include_str!("../../../docs/ring.md");
         let file = dir.path().join("ring.md");
         std::fs::write(&file, document).unwrap();
-        let args = args::Report {
+        let args = ReportArgs {
             dir: dir.path().to_path_buf(),
             short: true,
             only: Vec::new(),
@@ -167,7 +152,7 @@ mod tests {
     fn an_experiment_that_the_report_has_not_is_no_empty_report() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ring.md"), "").unwrap();
-        let args = args::Report {
+        let args = ReportArgs {
             dir: dir.path().to_path_buf(),
             short: true,
             only: vec!["chrun".to_string()],
@@ -208,7 +193,7 @@ mod tests {
     #[test]
     fn arguments_that_do_not_go_together_are_errors_of_use() {
         let typed = Typed::try_parse_from(["faults", "--nodes", "3", "--racks", "6:5"]).unwrap();
-        let error = figure(&typed.ring.what.unwrap()).unwrap_err();
+        let error = experiments::run(&typed.ring.what.unwrap()).unwrap_err();
         assert_eq!(error.code(), Some(crate::failure::Code::Usage));
     }
 

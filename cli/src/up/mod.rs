@@ -15,30 +15,32 @@ mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_operator::crd::{ChordCluster, ManifestErrors, parse_manifest};
+use chord_operator::crd::{ChordCluster, ClusterManifestErrors, parse_cluster_manifest};
 use kube::ResourceExt;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
+use tokio_util::task::AbortOnDropHandle;
 
-use self::cluster_manifest as manifest;
+use self::cluster_manifest::sizes;
 use self::control::Control;
 use self::endpoint::proxy::{self, Backends};
 use self::endpoint::ready;
 use self::folder::Folder;
-use self::messages::Say;
-use self::messages::conditions::{self as standing, Standing, Told};
-use self::messages::events::Follow;
-use self::processes::nodes::{Nodes, Seen};
+use self::messages::Messages;
+use self::messages::conditions::{Conditions, News, passes};
+use self::messages::events::EventReader;
+use self::processes::nodes::{NodeInfo, Nodes};
 use self::processes::operator::Operator;
 use self::processes::ports::loopback;
 use self::processes::process;
-use crate::args::Up;
+use crate::args::UpArgs;
 use crate::failure::{Code, Failure};
 use crate::output::Output;
+use crate::signals::EndSignals;
 
 /// How often we look at what is wanted and at what runs.
 const ROUND: Duration = Duration::from_millis(100);
@@ -46,128 +48,250 @@ const ROUND: Duration = Duration::from_millis(100);
 const LOGS_EVERY: u32 = 50;
 
 /// Runs a cluster until somebody ends it.
-pub async fn run(args: &Up, out: Output) -> Result<(), Failure> {
-    let say = Say::new(out);
-    let mut ends = Ends::listen()?;
+pub async fn run(args: &UpArgs, out: Output) -> Result<(), Failure> {
+    let messages = Messages::new(out);
+    let mut end = EndSignals::listen();
     // Everything that may be wrong is looked at before anything is changed.
-    let given = given(args)?;
+    let given = given_manifest(args)?;
     if !args.dir.join("cluster.yaml").exists() {
-        manifest::decide(given.as_ref(), None).map_err(|e| refused(args, &e))?;
+        cluster_manifest::decide(given.as_ref(), None).map_err(|e| refused(args, &e))?;
     }
-    let node_program = process::find("chord-node", "CHORD_NODE_BIN").map_err(Failure::failed)?;
-    let operator_program =
-        process::find("chord-operator", "CHORD_OPERATOR_BIN").map_err(Failure::failed)?;
-    let endpoint = TcpListener::bind(loopback(args.port)).await.map_err(|e| {
-        Failure::new(
-            Code::Unavailable,
-            format!("cannot listen on 127.0.0.1:{}: {e}: choose another port with --port, or stop what uses this one", args.port),
-        )
-    })?;
-    let address = endpoint
-        .local_addr()
-        .map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
-    let folder = Arc::new(Folder::take(&args.dir).await?);
-    let kept = folder.kept()?;
-    let cluster = manifest::decide(given.as_ref(), kept.as_ref()).map_err(|e| refused(args, &e))?;
-    let secret = folder.secret()?;
-    folder.store_manifest("cluster.yaml", &cluster)?;
-    if let Some(given) = &given {
-        folder.store_manifest("given.yaml", given)?;
-    }
-    folder.share_lock()?;
-    folder.finish_deletions();
-
-    let (seen, nodes_seen) = watch::channel(BTreeMap::<u32, Seen>::new());
-    let (running, running_seen) = watch::channel(BTreeSet::<SocketAddr>::new());
-    let control_at = serve_control(&folder, secret, nodes_seen.clone()).await?;
-    let (ready, ready_seen) = watch::channel(BTreeSet::<SocketAddr>::new());
-    let backends = Backends {
-        running: running_seen.clone(),
-        ready: ready_seen,
-    };
-    let serving = Guard(tokio::spawn(proxy::serve(endpoint, backends)));
-    let _polling = Guard(tokio::spawn(ready::poll(running_seen, ready)));
-    let _announcing = Guard(tokio::spawn(ready::announce(address, say.clone())));
-
-    say.line(&format!(
-        "{} in {} ({})",
-        cluster.name_any(),
-        args.dir.display(),
-        manifest::size(&cluster)
-    ));
-    for ordinal in manifest::drained_in_vain(&cluster) {
-        say.warn(&format!(
-            "spec.drained names node {ordinal}, and there is none ({})",
-            manifest::size(&cluster)
-        ));
-    }
-    let mut follow = Follow::from_end(folder.at("operator/events.jsonl"));
-    for log in std::fs::read_dir(folder.at("logs"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if log.path().extension().is_some_and(|e| e == "log") {
-            process::rotate(&log.path());
-        }
-    }
-    let mut operator = Operator::new(Arc::clone(&folder), operator_program, say.clone());
-    let mut nodes = Nodes::new(
-        Arc::clone(&folder),
-        node_program,
-        control_at,
-        cluster,
-        say.clone(),
-    );
-
-    let begun = Instant::now();
-    let mut standing = Standing::default();
-    let mut rounds = 0u32;
+    let programs = Programs::find()?;
+    let listener = listen(args.port).await?;
+    let (folder, cluster) = take_folder(args, given.as_ref()).await?;
+    announce_cluster(args, &cluster, &messages);
+    let mut supervisor = Supervisor::start(folder, cluster, programs, listener, &messages).await?;
     let failed = loop {
-        let now = Instant::now();
-        operator.step(now);
-        if let Err(failure) = nodes.step(now) {
+        if let Err(failure) = supervisor.round(Instant::now()) {
             break Some(failure);
-        }
-        tell(&nodes, &seen, &running);
-        for event in follow.read() {
-            if standing::passes(&event, now.duration_since(begun)) {
-                continue;
-            }
-            if event.kind == "Warning" {
-                say.warn(&event.message)
-            } else {
-                say.line(&event.message)
-            }
-        }
-        rounds = rounds.wrapping_add(1);
-        if rounds.is_multiple_of(LOGS_EVERY) {
-            nodes.cut_logs();
-            operator.cut_log();
-            for told in standing.look(&folder.status().status, now) {
-                match told {
-                    Told::Progress(text) => say.line(&text),
-                    Told::Warning(text) => say.warn(&text),
-                }
-            }
         }
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}
-            () = ends.next() => break None,
+            _ = end.next() => break None,
         }
     };
-
-    say.line("stopping the nodes; the data stay");
-    drop(serving);
-    shut_down(&mut operator, &mut nodes, &mut ends).await;
+    messages.progress("stopping the nodes; the data stay");
+    supervisor.shut_down(&mut end).await;
     match failed {
         Some(failure) => Err(failure),
         None => Ok(()),
     }
 }
 
+/// The programs that are run.
+struct Programs {
+    node: PathBuf,
+    operator: PathBuf,
+}
+
+impl Programs {
+    fn find() -> Result<Programs, Failure> {
+        let find = |name, variable| process::find(name, variable).map_err(Failure::failed);
+        Ok(Programs {
+            node: find("chord-node", "CHORD_NODE_BIN")?,
+            operator: find("chord-operator", "CHORD_OPERATOR_BIN")?,
+        })
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, Failure> {
+    TcpListener::bind(loopback(port)).await.map_err(|e| {
+        Failure::new(
+            Code::Unavailable,
+            format!("cannot listen on 127.0.0.1:{port}: {e}: choose another port with --port, or stop what uses this one"),
+        )
+    })
+}
+
+/// Takes the folder, with the manifest that is in force from now on.
+async fn take_folder(
+    args: &UpArgs,
+    given: Option<&ChordCluster>,
+) -> Result<(Arc<Folder>, ChordCluster), Failure> {
+    let folder = Folder::take(&args.dir).await?;
+    let kept = folder.kept()?;
+    // Made now, before anybody wants it.
+    folder.secret()?;
+    let cluster = cluster_manifest::decide(given, kept.as_ref()).map_err(|e| refused(args, &e))?;
+    folder.write_manifest("cluster.yaml", &cluster)?;
+    if let Some(given) = given {
+        folder.write_manifest("given.yaml", given)?;
+    }
+    folder.share_lock()?;
+    folder.finish_deletions();
+    Ok((Arc::new(folder), cluster))
+}
+
+fn announce_cluster(args: &UpArgs, cluster: &ChordCluster, messages: &Messages) {
+    let size = sizes::size(cluster);
+    messages.progress(&format!(
+        "{} in {} ({size})",
+        cluster.name_any(),
+        args.dir.display()
+    ));
+    for ordinal in sizes::drained_in_vain(cluster) {
+        messages.warning(&format!(
+            "spec.drained names node {ordinal}, and there is none ({size})"
+        ));
+    }
+}
+
+/// Everything that runs.
+struct Supervisor {
+    folder: Arc<Folder>,
+    operator: Operator,
+    nodes: Nodes,
+    /// Tells the control's server who runs.
+    seen: watch::Sender<BTreeMap<u32, NodeInfo>>,
+    /// Tells the endpoint where nodes run.
+    running: watch::Sender<BTreeSet<SocketAddr>>,
+    events: EventReader,
+    conditions: Conditions,
+    messages: Messages,
+    begun: Instant,
+    rounds: u32,
+    /// The endpoint, which goes first at the end.
+    serving: Option<AbortOnDropHandle<()>>,
+    _watching: [AbortOnDropHandle<()>; 2],
+}
+
+impl Supervisor {
+    /// Serves the endpoint and the control; the processes come with the first rounds.
+    async fn start(
+        folder: Arc<Folder>,
+        cluster: ChordCluster,
+        programs: Programs,
+        endpoint: TcpListener,
+        messages: &Messages,
+    ) -> Result<Supervisor, Failure> {
+        let address = endpoint
+            .local_addr()
+            .map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
+        let (seen, nodes_seen) = watch::channel(BTreeMap::new());
+        let (running, running_seen) = watch::channel(BTreeSet::new());
+        let (ready, ready_seen) = watch::channel(BTreeSet::new());
+        let control_at = serve_control(&folder, folder.secret()?, nodes_seen).await?;
+        let backends = Backends {
+            running: running_seen.clone(),
+            ready: ready_seen,
+        };
+        let task = |task| AbortOnDropHandle::new(task);
+        let serving = task(tokio::spawn(proxy::serve(endpoint, backends)));
+        let watching = [
+            task(tokio::spawn(ready::poll(running_seen, ready))),
+            task(tokio::spawn(ready::announce(address, messages.clone()))),
+        ];
+        let events = EventReader::from_end(folder.at("operator/events.jsonl"));
+        rotate_logs(&folder);
+        Ok(Supervisor {
+            operator: Operator::new(Arc::clone(&folder), programs.operator, messages.clone()),
+            nodes: Nodes::new(
+                Arc::clone(&folder),
+                programs.node,
+                control_at,
+                cluster,
+                messages.clone(),
+            ),
+            folder,
+            seen,
+            running,
+            events,
+            conditions: Conditions::default(),
+            messages: messages.clone(),
+            begun: Instant::now(),
+            rounds: 0,
+            serving: Some(serving),
+            _watching: watching,
+        })
+    }
+
+    /// Looks at what is wanted and at what runs, and tells of it.
+    fn round(&mut self, now: Instant) -> Result<(), Failure> {
+        self.operator.step(now);
+        self.nodes.step(now)?;
+        self.publish();
+        for event in self.events.read() {
+            if passes(&event, now.duration_since(self.begun)) {
+                continue;
+            }
+            if event.kind == "Warning" {
+                self.messages.warning(&event.message);
+            } else {
+                self.messages.progress(&event.message);
+            }
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+        if self.rounds.is_multiple_of(LOGS_EVERY) {
+            self.nodes.cut_logs();
+            self.operator.cut_log();
+            for news in self.conditions.observe(&self.folder.status().status, now) {
+                match news {
+                    News::Progress(text) => self.messages.progress(&text),
+                    News::Warning(text) => self.messages.warning(&text),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the others who runs, when that has changed.
+    fn publish(&self) {
+        let now = self.nodes.seen();
+        let addresses: BTreeSet<SocketAddr> = now
+            .values()
+            .filter(|n| n.pid.is_some() && !n.stopping)
+            .map(|n| loopback(n.ports.client))
+            .collect();
+        self.running.send_if_modified(|old| {
+            let changed = *old != addresses;
+            *old = addresses;
+            changed
+        });
+        self.seen.send_if_modified(|old| {
+            let changed = *old != now;
+            *old = now;
+            changed
+        });
+    }
+
+    /// Ends the endpoint, the operator, then the nodes; a second wish to end is not kept
+    /// waiting.
+    async fn shut_down(&mut self, end: &mut EndSignals) {
+        self.serving = None;
+        self.operator.stop(Instant::now());
+        let mut operator_ended = false;
+        loop {
+            let now = Instant::now();
+            if !operator_ended && self.operator.ended(now) {
+                operator_ended = true;
+                self.nodes.stop_all(now);
+            }
+            if operator_ended && self.nodes.all_ended(now) {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ROUND / 2) => {}
+                _ = end.next() => {
+                    self.operator.kill();
+                    self.nodes.kill_all();
+                }
+            }
+        }
+    }
+}
+
+/// Puts the logs of the last run aside.
+fn rotate_logs(folder: &Folder) {
+    let logs = std::fs::read_dir(folder.at("logs")).into_iter().flatten();
+    for log in logs.flatten() {
+        if log.path().extension().is_some_and(|e| e == "log") {
+            process::rotate(&log.path());
+        }
+    }
+}
+
 /// The manifest that was given, checked.
-fn given(args: &Up) -> Result<Option<ChordCluster>, Failure> {
+fn given_manifest(args: &UpArgs) -> Result<Option<ChordCluster>, Failure> {
     let Some(path) = &args.file else {
         return Ok(None);
     };
@@ -178,12 +302,12 @@ fn given(args: &Up) -> Result<Option<ChordCluster>, Failure> {
     };
     let text = text
         .map_err(|e| Failure::usage(format!("cannot read the manifest {}: {e}", path.display())))?;
-    parse_manifest(&text)
+    parse_cluster_manifest(&text)
         .map(Some)
         .map_err(|e| refused(args, &e))
 }
 
-fn refused(args: &Up, errors: &ManifestErrors) -> Failure {
+fn refused(args: &UpArgs, errors: &ClusterManifestErrors) -> Failure {
     let manifest = args
         .file
         .as_ref()
@@ -199,7 +323,7 @@ fn refused(args: &Up, errors: &ManifestErrors) -> Failure {
 async fn serve_control(
     folder: &Arc<Folder>,
     secret: String,
-    nodes: watch::Receiver<BTreeMap<u32, Seen>>,
+    nodes: watch::Receiver<BTreeMap<u32, NodeInfo>>,
 ) -> Result<String, Failure> {
     let cannot = |e: std::io::Error| Failure::failed(format!("cannot listen on loopback: {e}"));
     let listener = TcpListener::bind(loopback(0)).await.map_err(cannot)?;
@@ -213,85 +337,4 @@ async fn serve_control(
     let router = control::router(Arc::new(control));
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(format!("http://{address}"))
-}
-
-/// Tells the others who runs, when that has changed.
-fn tell(
-    nodes: &Nodes,
-    seen: &watch::Sender<BTreeMap<u32, Seen>>,
-    running: &watch::Sender<BTreeSet<SocketAddr>>,
-) {
-    let now = nodes.seen();
-    let addresses: BTreeSet<SocketAddr> = now
-        .values()
-        .filter(|n| n.pid.is_some() && !n.stopping)
-        .map(|n| loopback(n.ports.client))
-        .collect();
-    running.send_if_modified(|old| {
-        let changed = *old != addresses;
-        *old = addresses;
-        changed
-    });
-    seen.send_if_modified(|old| {
-        let changed = *old != now;
-        *old = now;
-        changed
-    });
-}
-
-/// Ends the operator, then the nodes; a second wish to end is not kept waiting.
-async fn shut_down(operator: &mut Operator, nodes: &mut Nodes, ends: &mut Ends) {
-    operator.stop(Instant::now());
-    let mut operator_ended = false;
-    loop {
-        let now = Instant::now();
-        if !operator_ended && operator.ended(now) {
-            operator_ended = true;
-            nodes.stop_all(now);
-        }
-        if operator_ended && nodes.all_ended(now) {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(ROUND / 2) => {}
-            () = ends.next() => {
-                operator.kill();
-                nodes.kill_all();
-            }
-        }
-    }
-}
-
-/// A task that ends with this.
-struct Guard(tokio::task::JoinHandle<()>);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// The ways to end us.
-struct Ends([Signal; 3]);
-
-impl Ends {
-    fn listen() -> Result<Ends, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")))
-        };
-        Ok(Ends([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

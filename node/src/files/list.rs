@@ -107,17 +107,9 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
         name: name.as_str().to_string(),
         size: file.size,
         etag: file.etag,
-        modified: rfc3339(file.modified_ms.min(now_ms())),
+        modified: chord_api::human::instant_ms(file.modified_ms.min(now_ms())),
         content_type: file.content_type,
     }
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-fn rfc3339(ms: u64) -> String {
-    let at = i64::try_from(ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    format!("{:.3}", at.unwrap_or_default())
 }
 
 type Merged = (Vec<(FileName, Option<NameFile>)>, Option<String>);
@@ -300,13 +292,6 @@ mod tests {
     #[tokio::test]
     async fn names_with_the_greatest_code_point_are_passed_over() {
         collapses(format!("p/{}", char::MAX)).await;
-    }
-
-    #[test]
-    fn dates_are_rfc_3339() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(951_782_400_123), "2000-02-29T00:00:00.123Z");
-        assert_eq!(rfc3339(1_795_305_600_000), "2026-11-22T00:00:00.000Z");
     }
 
     /// The pages of a listing of these names.

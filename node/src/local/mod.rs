@@ -34,11 +34,9 @@ const STATUS_LIMIT: Duration = Duration::from_secs(2);
 
 impl Own {
     /// The answers of one node.
-    pub fn new(node: Arc<Node>) -> Own {
-        Own {
-            node,
-            http: reqwest::Client::new(),
-        }
+    pub fn new(node: Arc<Node>) -> Result<Own, reqwest::Error> {
+        let http = chord_api::client::builder::to_supervisor(SUPERVISOR_LIMIT)?;
+        Ok(Own { node, http })
     }
 }
 
@@ -432,7 +430,7 @@ impl Local for Own {
                 let _ = writeln!(out, "{name}{{worker=\"{}\"}} {value}", worker.name);
             }
         }
-        out.push_str(&self.node.ring_guard.metrics());
+        out.push_str(&self.node.ring_admission.metrics());
         out
     }
 

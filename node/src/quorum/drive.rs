@@ -83,6 +83,7 @@ fn no_view() -> Problem {
 
 /// Waits a little longer with every try, never in step with others.
 async fn back_off(attempt: u32) {
+    // Fresh each time: two writers must not stay in step.
     let most = 10u64 << attempt.min(6);
     tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most))).await;
 }

@@ -14,6 +14,7 @@ use chord_types::{ChunkId, FileName, Id, UploadId};
 use super::copies::{target_owners, who_has};
 use crate::answer::owns;
 use crate::node::{Current, Node};
+use crate::peer::client::PeerError;
 use crate::peer::wire::{Answer, Request};
 use crate::quorum::drive;
 use crate::store::ChunkMeta;
@@ -150,9 +151,13 @@ async fn is_read(node: &Arc<Node>, upload: UploadId) -> bool {
         node.ask(&current, m.ordinal, m.disk, request)
     });
     let answers = futures::future::join_all(asked).await;
-    answers
-        .iter()
-        .any(|answer| matches!(answer, Ok(Answer::Active(true))))
+    // One that lives and does not understand the question may well be reading.
+    answers.iter().any(|answer| {
+        matches!(
+            answer,
+            Ok(Answer::Active(true)) | Err(PeerError::NotUnderstood(..))
+        )
+    })
 }
 
 async fn chunks_of(node: &Node, name: &FileName, upload: UploadId) -> Result<Vec<ChunkId>, String> {
@@ -426,5 +431,30 @@ mod tests {
         new.uploads.lock().unwrap().clear();
         expire_abandoned(old, 1).await;
         assert!(!is_pending(new, &names[1], two).await);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_understand_the_question_has_not_said_no() {
+        let all = Nodes::start(2).await;
+        let uid = all.nodes[0].cluster.clone();
+        let view = chord_types::View::first(uid, all.table(2, &[0, 1])).unwrap();
+        all.give(&[0, 1], &view).await;
+        let (node, other) = (&all.nodes[0], &all.nodes[1]);
+        let upload = UploadId::from_bytes([1; 16]);
+        begin(other, &file("f"), upload).await;
+        other.uploads.lock().unwrap().clear();
+        let status = chord_api::client::NOT_UNDERSTOOD;
+        all.far_ahead(1, Some((status, b"it reads another version")));
+        assert!(
+            is_read(node, upload).await,
+            "it may be, for all that is known"
+        );
+        expire_abandoned(node, 1).await;
+        all.far_ahead(1, None);
+        assert!(!is_read(node, upload).await);
+        assert!(is_pending(node, &file("f"), upload).await);
+        // Once it is understood again it says that it does not stream it.
+        expire_abandoned(node, 1).await;
+        assert!(!is_pending(node, &file("f"), upload).await);
     }
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use chord_api::client::NodeClient;
+use chord_api::client::{NodeClient, builder};
 use chord_types::report::NodeReport;
 use chord_types::{ClusterUid, Member, Ordinal, Table, Token, View};
 
@@ -73,11 +73,7 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("secret"), SECRET).unwrap();
         let operator = NodeClient::new(SECRET, Duration::from_secs(5)).unwrap();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .unwrap();
+        let http = builder::probe(Duration::from_secs(60)).unwrap();
         let mut cluster = Cluster {
             args: args.iter().map(ToString::to_string).collect(),
             dir,

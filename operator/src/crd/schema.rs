@@ -7,6 +7,7 @@
 
 use std::sync::OnceLock;
 
+use chord_api::similar::similar;
 use kube::CustomResourceExt;
 use kube::core::cel::{Validator, apply_defaults};
 use regex::Regex;
@@ -360,33 +361,12 @@ fn unknown(path: &str, key: &str, known: &Value) -> BadSpec {
         .flatten()
         .map(|(name, _)| name.as_str())
         .collect();
-    let near = names
-        .iter()
-        .map(|name| (distance(&key.to_lowercase(), &name.to_lowercase()), *name))
-        .min()
-        .filter(|(d, _)| *d <= 2);
-    let hint = match near {
-        Some((_, name)) => format!("; `{name}` may be meant"),
+    let hint = match similar(key, names.iter().copied()) {
+        Some(name) => format!("; `{name}` may be meant"),
         None if names.is_empty() => "; it has no fields".to_string(),
         None => format!("; there are {}", names.join(", ")),
     };
     BadSpec::new(path, format!("there is no such field{hint}"))
-}
-
-/// Letters to change, add or leave out to come from one word to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let change = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -3,12 +3,12 @@
 //! It is made from the planner's status by a pure function, so that both shells
 //! show the same; `chord status` prints it too.
 
+use chord_api::human;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::human_bytes;
 use chord_planner::plan;
 
 /// What the operator last saw and did.
@@ -152,8 +152,8 @@ impl ChordClusterStatus {
                 tables: tables.to_string(),
             }),
             storage: StorageStatus {
-                capacity: human_bytes(status.storage.capacity),
-                used: human_bytes(status.storage.used),
+                capacity: human::quantity(status.storage.capacity),
+                used: human::quantity(status.storage.used),
                 used_percent: status.storage.used_percent,
                 fullest_node: status
                     .storage

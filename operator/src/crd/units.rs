@@ -175,46 +175,6 @@ fn parse_bytes(text: &str) -> Option<u64> {
     u64::try_from(value + u128::from(rounded_up)).ok()
 }
 
-/// Bytes for people, in at most three digits: `3Gi`, `1.25Gi`, `512Mi`.
-pub fn human_bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 6] = [
-        ("Ei", 1 << 60),
-        ("Pi", 1 << 50),
-        ("Ti", 1 << 40),
-        ("Gi", 1 << 30),
-        ("Mi", 1 << 20),
-        ("Ki", 1 << 10),
-    ];
-    for (name, unit) in UNITS {
-        if bytes < unit {
-            continue;
-        }
-        let whole = bytes / unit;
-        let step: u64 = if whole >= 100 {
-            1
-        } else if whole >= 10 {
-            10
-        } else {
-            100
-        };
-        let scaled =
-            (u128::from(bytes) * u128::from(step) + u128::from(unit) / 2) / u128::from(unit);
-        let (whole, part) = (scaled / u128::from(step), scaled % u128::from(step));
-        let text = match step {
-            100 => format!("{whole}.{part:02}"),
-            10 => format!("{whole}.{part}"),
-            _ => format!("{whole}"),
-        };
-        let text = if text.contains('.') {
-            text.trim_end_matches('0').trim_end_matches('.')
-        } else {
-            &text
-        };
-        return format!("{text}{name}");
-    }
-    bytes.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,21 +234,6 @@ mod tests {
             "", ".", "Gi", "1 Gi", "10GB", "ten", "-1Gi", "1..2", "1e", "1e400", "99Ei", "1.2.3",
         ] {
             assert!(Quantity::new(text).bytes().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn people_see_at_most_three_digits() {
-        for (bytes, text) in [
-            (0, "0"),
-            (1_000, "1000"),
-            (30 << 30, "30Gi"),
-            (1_610_612_736, "1.5Gi"),
-            (512 << 20, "512Mi"),
-            ((10 << 30) + (1 << 30) / 2, "10.5Gi"),
-            (100 << 20, "100Mi"),
-        ] {
-            assert_eq!(human_bytes(bytes), text);
         }
     }
 }

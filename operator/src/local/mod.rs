@@ -5,9 +5,9 @@
 //! the plan out. It may be killed at any point: every file is replaced whole, and
 //! to do a round again does no harm.
 
+pub mod durable;
 pub mod files;
 mod round;
-pub mod store;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +21,9 @@ use chord_api::client::NodeClient;
 use chord_types::Ordinal;
 use kube::ResourceExt;
 
+use self::durable::StoredView;
 use self::files::{Nodes, Paths, Slots, StatusFile, read_json};
-use self::store::StoredView;
-use crate::crd::{ChordCluster, parse_manifest, status::ConditionNow};
+use crate::crd::{ChordCluster, parse_cluster_manifest, status::ConditionNow};
 use crate::nodes;
 use chord_planner::plan::{self, Memory, Millis, Spec};
 
@@ -41,7 +41,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
     let paths = Paths::new(dir);
     std::fs::create_dir_all(paths.operator())
         .with_context(|| format!("making the folder {}", paths.operator().display()))?;
-    let _lock = store::lock(&paths)?;
+    let _lock = durable::lock(&paths)?;
     let secret = std::fs::read_to_string(paths.secret())
         .with_context(|| format!("reading the cluster's secret, {}", paths.secret().display()))?;
     let client =
@@ -68,7 +68,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
                     if told != why {
                         // Else it would stand in the log alone, which nobody reads.
                         let line = round::trouble(&why, now());
-                        if store::append_events(&operator.paths.events(), &[line]).is_ok() {
+                        if durable::append_events(&operator.paths.events(), &[line]).is_ok() {
                             told = why;
                         }
                     }
@@ -101,9 +101,9 @@ struct Wanted {
 impl Operator {
     /// Reads the manifest. One that is wrong is not obeyed: the last right one is,
     /// and what is wrong is returned.
-    fn read_manifest(&mut self) -> anyhow::Result<Option<String>> {
-        let path = self.paths.manifest();
-        let text = store::read(&path)?
+    fn read_cluster_manifest(&mut self) -> anyhow::Result<Option<String>> {
+        let path = self.paths.cluster_manifest();
+        let text = durable::read(&path)?
             .with_context(|| format!("reading {}: there is none", path.display()))?;
         if self
             .wanted
@@ -115,7 +115,7 @@ impl Operator {
         let parsed = std::str::from_utf8(&text)
             .map_err(anyhow::Error::from)
             .and_then(|yaml| {
-                let cluster = parse_manifest(yaml)?;
+                let cluster = parse_cluster_manifest(yaml)?;
                 let spec = Spec::try_from(&cluster)?;
                 Ok((cluster, spec))
             });
@@ -135,7 +135,7 @@ impl Operator {
 
     /// One round; returns after how many milliseconds to look again.
     async fn round(&mut self) -> anyhow::Result<u64> {
-        let invalid = self.read_manifest()?;
+        let invalid = self.read_cluster_manifest()?;
         let wanted = self.wanted.as_ref().context("no manifest has been read")?;
         let paths = &self.paths;
         let stored = StoredView::read(paths)?;
@@ -169,9 +169,9 @@ impl Operator {
                 tracing::warn!("node {ordinal} did not take view {}: {e}", view.epoch);
             }
         }
-        store::replace_json(&paths.slots(), &round::merged(slots, &plan, &running))?;
+        durable::replace_json(&paths.slots(), &round::merged(slots, &plan, &running))?;
         if next != memory {
-            store::replace_json(&paths.memory(), &next)?;
+            durable::replace_json(&paths.memory(), &next)?;
         }
         let extra = invalid.map(|message| ConditionNow {
             kind: "InvalidSpec".into(),
@@ -190,7 +190,7 @@ impl Operator {
             now,
         );
         if previous.as_ref() != Some(&status) {
-            store::replace_json(&paths.status(), &status)?;
+            durable::replace_json(&paths.status(), &status)?;
         }
         for event in &plan.events {
             match event.warning {
@@ -198,7 +198,7 @@ impl Operator {
                 false => tracing::info!("{name}: {}: {}", event.reason, event.message),
             }
         }
-        store::append_events(&paths.events(), &round::event_lines(&plan.events, now))?;
+        durable::append_events(&paths.events(), &round::event_lines(&plan.events, now))?;
         Ok(if plan.view.is_some() {
             ROUND_AT_LEAST_MS
         } else {

@@ -2,12 +2,13 @@
 
 use chord_api::http::Successor;
 
-use crate::args::Find;
+use crate::access::Target;
+use crate::args::FindArgs;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::target::Target;
 
-pub async fn run(args: &Find, target: &Target, out: Output) -> Result<(), Failure> {
+/// Shows where a file's key is.
+pub async fn run(args: &FindArgs, target: &Target, out: Output) -> Result<(), Failure> {
     let found = target.files().await?.successor(&args.name).await?;
     out.show(&found, || lines(&found, out.verbose))
 }

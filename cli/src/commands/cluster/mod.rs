@@ -2,6 +2,9 @@
 
 pub mod by_hand;
 pub mod find;
+#[cfg(test)]
+mod fixtures;
+mod members;
 pub mod nodes;
 pub mod ring;
 pub mod status;

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use chord_api::status::{MemberStatus, NodeStatus};
+use chord_api::human;
+use chord_api::status::NodeStatus;
 use chord_operator::local::files::NodeLine;
 
-use super::status::{percent, supervised};
+use super::members::{operator_status, percent, state};
+use crate::access::Target;
 use crate::failure::Failure;
-use crate::output::{Output, bytes, table};
-use crate::target::Target;
+use crate::output::{Output, table};
 
+/// Shows the nodes.
 pub async fn run(target: &Target, out: Output) -> Result<(), Failure> {
     let files = target.files().await?;
-    let nodes = match supervised(&files).await? {
+    let nodes = match operator_status(&files).await? {
         Some(file) if !file.nodes.is_empty() => file.nodes,
         _ => members(&files.status().await?),
     };
@@ -41,22 +43,6 @@ fn members(status: &NodeStatus) -> Vec<NodeLine> {
     all.into_values().map(|(_, line)| line).collect()
 }
 
-pub(super) fn state(member: &MemberStatus) -> &'static str {
-    let ready = member.report.as_ref().is_none_or(|r| r.ready);
-    match member {
-        MemberStatus { out: true, .. } => "Out",
-        MemberStatus { alive: false, .. } => "Down",
-        MemberStatus {
-            in_old: true,
-            in_new: false,
-            ..
-        } => "Leaving",
-        MemberStatus { in_old: false, .. } => "Joining",
-        _ if ready => "Ready",
-        _ => "Joining",
-    }
-}
-
 fn lines(nodes: &[NodeLine]) -> Vec<String> {
     let with_pid = nodes.iter().any(|n| n.pid.is_some());
     let mut header: Vec<String> = ["NAME", "STATE", "USED", "CAPACITY", "FULL", "FILES"]
@@ -73,8 +59,8 @@ fn lines(nodes: &[NodeLine]) -> Vec<String> {
         let mut row = vec![
             node.name.clone(),
             node.state.clone(),
-            figure(node.used.map(bytes)),
-            figure(node.capacity.map(bytes)),
+            figure(node.used.map(human::size)),
+            figure(node.capacity.map(human::size)),
             figure(full.map(|(used, capacity)| format!("{} %", percent(used, capacity)))),
             figure(node.files.map(|files| files.to_string())),
         ];
@@ -89,7 +75,7 @@ fn lines(nodes: &[NodeLine]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::status::tests::{member, node};
+    use super::super::fixtures::{member, node};
     use super::*;
 
     #[test]

@@ -2,9 +2,9 @@
 
 pub mod get;
 pub mod list;
+mod locations;
+mod names;
 pub mod put;
 pub mod remove;
+pub mod stat;
 pub mod verify;
-
-/// How many transfers or checks run side by side when there are many to do.
-const AT_ONCE: usize = 4;

@@ -4,49 +4,50 @@ use chord_api::files::{FilesClient, ListQuery};
 use chord_types::FileName;
 use futures::StreamExt;
 
-use super::AT_ONCE;
-use crate::args::Rm;
-use crate::failure::{Code, Failure, Tally};
+use crate::access::Target;
+use crate::args::RmArgs;
+use crate::batch::{AT_ONCE, Batch};
+use crate::failure::{Code, Failure};
 use crate::output::Output;
-use crate::target::Target;
 
-pub async fn run(args: &Rm, target: &Target, out: Output) -> Result<(), Failure> {
+/// Deletes what is named.
+pub async fn run(args: &RmArgs, target: &Target, out: Output) -> Result<(), Failure> {
     let files = target.files().await?;
-    let mut tally = Tally::new(out);
+    let mut batch = Batch::new(out);
     let mut deleted = Vec::new();
     for name in &args.names {
         if args.recursive {
-            match below(&files, name, out, &mut tally, &mut deleted).await {
+            match delete_folder(&files, name, out, &mut batch, &mut deleted).await {
                 Ok(()) => {}
-                Err(failure) => tally.failed(failure)?,
+                Err(failure) => batch.failed(failure)?,
             }
             continue;
         }
         match files.delete(name, args.if_match.as_deref()).await {
-            Ok(()) => told(out, name.as_str(), &mut tally, &mut deleted)?,
+            Ok(()) => report_deleted(out, name.as_str(), &mut batch, &mut deleted)?,
             Err(error) if args.names.len() == 1 => return Err(error.into()),
-            Err(error) => tally.failed(error.into())?,
+            Err(error) => batch.failed(error.into())?,
         }
     }
     if out.is_json() {
-        out.tell_json(&serde_json::json!({"deleted": deleted}))?;
+        out.report_json(&serde_json::json!({"deleted": deleted}))?;
     }
-    tally.finish()
+    batch.finish()
 }
 
-fn told(
+fn report_deleted(
     out: Output,
     name: &str,
-    tally: &mut Tally,
+    batch: &mut Batch,
     deleted: &mut Vec<String>,
 ) -> Result<(), Failure> {
-    tally.done();
+    batch.done();
     if out.is_json() {
         deleted.push(name.to_string());
         return Ok(());
     }
     if out.verbose {
-        out.tell(format!("deleted {name}"))
+        out.report(format!("deleted {name}"))
     } else {
         Ok(())
     }
@@ -54,11 +55,11 @@ fn told(
 
 /// Deletes every file whose name begins with `folder/`, and nothing else: `rm -r a`
 /// must not touch `ab`.
-async fn below(
+async fn delete_folder(
     files: &FilesClient,
     folder: &FileName,
     out: Output,
-    tally: &mut Tally,
+    batch: &mut Batch,
     deleted: &mut Vec<String>,
 ) -> Result<(), Failure> {
     let folder = folder.as_str();
@@ -96,10 +97,10 @@ async fn below(
             .buffer_unordered(AT_ONCE);
         while let Some((name, result)) = deletes.next().await {
             match result {
-                Ok(()) => told(out, &name, tally, deleted)?,
+                Ok(()) => report_deleted(out, &name, batch, deleted)?,
                 // Somebody else deleted it: it is gone, as was wanted.
                 Err(failure) if failure.code() == Some(Code::NotFound) => {}
-                Err(failure) => tally.failed(failure)?,
+                Err(failure) => batch.failed(failure)?,
             }
         }
         after = page.next;

@@ -2,17 +2,18 @@
 
 use chord_api::files::ListQuery;
 use chord_api::http::Verification;
+use chord_api::human;
 use chord_types::FileName;
 use futures::StreamExt;
 use serde::Serialize;
 
-use super::AT_ONCE;
-use crate::args::Verify;
-use crate::failure::{Code, Failure, Tally};
-use crate::output::{Output, bytes, plain, table};
-use crate::target::Target;
+use crate::access::Target;
+use crate::args::VerifyArgs;
+use crate::batch::{AT_ONCE, Batch};
+use crate::failure::{Code, Failure};
+use crate::output::{Output, plain, table};
 
-/// All files, as it is told.
+/// All files, as it is reported.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     ok: bool,
@@ -22,23 +23,24 @@ struct Summary {
     faults: Vec<Verification>,
 }
 
-pub async fn run(args: &Verify, target: &Target, out: Output) -> Result<(), Failure> {
+/// Checks one file, or all.
+pub async fn run(args: &VerifyArgs, target: &Target, out: Output) -> Result<(), Failure> {
     match &args.name {
-        Some(name) => one(name, target, out).await,
-        None => all(target, out).await,
+        Some(name) => verify_file(name, target, out).await,
+        None => verify_all(target, out).await,
     }
 }
 
-async fn one(name: &FileName, target: &Target, out: Output) -> Result<(), Failure> {
+async fn verify_file(name: &FileName, target: &Target, out: Output) -> Result<(), Failure> {
     let check = target.files().await?.verify(name).await?;
-    let told = out.show(&check, || {
+    let shown = out.show(&check, || {
         let rows: Vec<Vec<String>> = check
             .copies
             .iter()
             .map(|c| {
                 vec![
                     c.piece.clone(),
-                    bytes(c.size),
+                    human::size(c.size),
                     c.node.clone(),
                     c.state.clone(),
                 ]
@@ -51,16 +53,16 @@ async fn one(name: &FileName, target: &Target, out: Output) -> Result<(), Failur
     });
     // Whether anybody reads it or not, the verdict is the exit code.
     if check.ok {
-        told
+        shown
     } else {
-        Err(Failure::failed(faulty(&check)))
+        Err(Failure::failed(describe_faults(&check)))
     }
 }
 
-async fn all(target: &Target, out: Output) -> Result<(), Failure> {
+async fn verify_all(target: &Target, out: Output) -> Result<(), Failure> {
     let files = target.files().await?;
     let mut summary = Summary::default();
-    let mut tally = Tally::new(out);
+    let mut batch = Batch::new(out);
     let mut after = None;
     let bar = out.progress("verifying", None);
     loop {
@@ -84,17 +86,17 @@ async fn all(target: &Target, out: Output) -> Result<(), Failure> {
                     summary.files += 1;
                     summary.copies += check.copies.len() as u64;
                     if check.ok {
-                        tally.done();
+                        batch.done();
                         continue;
                     }
-                    tally.failed(Failure::failed(faulty(&check)))?;
+                    batch.failed(Failure::failed(describe_faults(&check)))?;
                     if out.is_json() {
                         summary.faults.push(check);
                     }
                 }
                 // Deleted since it was listed: nothing is left to be wrong.
                 Err(failure) if failure.code() == Some(Code::NotFound) => {}
-                Err(failure) => tally.failed(failure)?,
+                Err(failure) => batch.failed(failure)?,
             }
         }
         after = page.next;
@@ -103,19 +105,19 @@ async fn all(target: &Target, out: Output) -> Result<(), Failure> {
         }
     }
     bar.finish_and_clear();
-    let result = tally.finish();
+    let result = batch.finish();
     summary.ok = result.is_ok();
-    let told = out.show(&summary, || {
+    let shown = out.show(&summary, || {
         vec![format!(
             "{} files, {} copies checked",
             summary.files, summary.copies
         )]
     });
-    result.and(told)
+    result.and(shown)
 }
 
 /// Which copies of a file are not whole, in words.
-fn faulty(check: &Verification) -> String {
+fn describe_faults(check: &Verification) -> String {
     let bad: Vec<String> = check
         .copies
         .iter()

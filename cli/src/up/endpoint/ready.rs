@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chord_api::client::builder;
 use chord_api::files::FilesClient;
 use chord_api::problem::Kind;
 use chord_types::FileName;
 use futures::StreamExt;
 use tokio::sync::watch;
 
-use crate::up::messages::Say;
+use crate::up::messages::Messages;
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// While not every node is ready, so that a start is not held up.
@@ -27,11 +28,7 @@ pub async fn poll(
     mut running: watch::Receiver<BTreeSet<SocketAddr>>,
     ready: watch::Sender<BTreeSet<SocketAddr>>,
 ) {
-    let Ok(http) = reqwest::Client::builder()
-        .timeout(ANSWER_WITHIN)
-        .no_proxy()
-        .build()
-    else {
+    let Ok(http) = builder::probe(ANSWER_WITHIN) else {
         return;
     };
     loop {
@@ -66,7 +63,7 @@ pub async fn poll(
 
 /// Says where the cluster listens, as soon as files can be read and written there:
 /// both need the same quorum.
-pub async fn announce(endpoint: SocketAddr, say: Say) {
+pub async fn announce(endpoint: SocketAddr, messages: Messages) {
     let Ok(files) = FilesClient::new(&endpoint.to_string()) else {
         return;
     };
@@ -85,7 +82,7 @@ pub async fn announce(endpoint: SocketAddr, say: Say) {
             }
         }
         if usable {
-            say.listening(&format!("http://{endpoint}"));
+            messages.listening(&format!("http://{endpoint}"));
             return;
         }
         tokio::time::sleep(ASK_AGAIN).await;

@@ -15,14 +15,14 @@ const STARTING: Duration = Duration::from_secs(20);
 
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum News {
     Progress(String),
     Warning(String),
 }
 
 /// What is not as it is wanted, by the condition that says so.
 #[derive(Debug, Default)]
-pub struct Standing(BTreeMap<String, Lasting>);
+pub struct Conditions(BTreeMap<String, Lasting>);
 
 #[derive(Debug)]
 struct Lasting {
@@ -31,10 +31,10 @@ struct Lasting {
     told: bool,
 }
 
-impl Standing {
+impl Conditions {
     /// Looks at the status of now; returns what has lasted and was not yet told.
-    pub fn look(&mut self, status: &ChordClusterStatus, now: Instant) -> Vec<Told> {
-        let mut tell = Vec::new();
+    pub fn observe(&mut self, status: &ChordClusterStatus, now: Instant) -> Vec<News> {
+        let mut news = Vec::new();
         let mut present = Vec::new();
         let unready = status
             .conditions
@@ -74,19 +74,19 @@ impl Standing {
                 // how it goes.
                 let usual =
                     condition.reason == "NotFormed" || condition.type_ == "ScaleDownBlocked";
-                tell.push(match usual {
-                    true => Told::Progress(condition.message.clone()),
-                    false => Told::Warning(condition.message.clone()),
+                news.push(match usual {
+                    true => News::Progress(condition.message.clone()),
+                    false => News::Warning(condition.message.clone()),
                 });
             }
         }
         self.0.retain(|kind, _| present.contains(kind));
-        tell
+        news
     }
 }
 
 /// Whether an event is no news yet: at a start no node answers at first, and then
-/// all do. What does not pass, [`Standing`] tells.
+/// all do. What does not pass, [`Conditions`] tells.
 pub fn passes(event: &EventLine, running_for: Duration) -> bool {
     running_for < STARTING && matches!(event.reason.as_str(), "Degraded" | "Recovered")
 }
@@ -116,26 +116,26 @@ mod tests {
     fn what_lasts_is_told_once_and_again_when_it_comes_back() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let mut standing = Standing::default();
+        let mut conditions = Conditions::default();
         let waits = status(&[("Ready", false, "NotFormed", "waiting for 2 of 3 nodes: a")]);
         let fewer = status(&[("Ready", false, "NotFormed", "waiting for 1 of 3 nodes: a")]);
-        assert!(standing.look(&waits, at(0)).is_empty());
-        assert!(standing.look(&waits, at(5)).is_empty(), "it may pass");
+        assert!(conditions.observe(&waits, at(0)).is_empty());
+        assert!(conditions.observe(&waits, at(5)).is_empty(), "it may pass");
         assert_eq!(
-            standing.look(&fewer, at(10)),
-            [Told::Progress("waiting for 1 of 3 nodes: a".into())]
+            conditions.observe(&fewer, at(10)),
+            [News::Progress("waiting for 1 of 3 nodes: a".into())]
         );
-        assert!(standing.look(&waits, at(100)).is_empty());
+        assert!(conditions.observe(&waits, at(100)).is_empty());
         let well = status(&[("Ready", true, "Quorum", "all is well")]);
-        assert!(standing.look(&well, at(101)).is_empty());
-        assert!(standing.look(&waits, at(102)).is_empty());
-        assert_eq!(standing.look(&waits, at(112)).len(), 1);
+        assert!(conditions.observe(&well, at(101)).is_empty());
+        assert!(conditions.observe(&waits, at(102)).is_empty());
+        assert_eq!(conditions.observe(&waits, at(112)).len(), 1);
     }
 
     #[test]
     fn troubles_are_warnings_and_the_same_one_is_told_once() {
         let start = Instant::now();
-        let mut standing = Standing::default();
+        let mut conditions = Conditions::default();
         let trouble = status(&[
             ("Ready", false, "NoQuorum", "too few copies answer"),
             ("Degraded", true, "NodeSilent", "files-1 does not answer"),
@@ -143,9 +143,9 @@ mod tests {
             ("Progressing", false, "AsExpected", ""),
             ("Paused", true, "Paused", "spec.paused is set"),
         ]);
-        standing.look(&trouble, start);
-        let told = standing.look(&trouble, start + PATIENCE);
-        let warning = |text: &str| Told::Warning(text.into());
+        conditions.observe(&trouble, start);
+        let told = conditions.observe(&trouble, start + PATIENCE);
+        let warning = |text: &str| News::Warning(text.into());
         assert_eq!(
             told,
             [

@@ -1,4 +1,4 @@
-//! Following what the operator tells: lines of JSON at the end of a file.
+//! Reading what the operator tells: lines of JSON at the end of a file.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -10,16 +10,16 @@ const AT_ONCE: u64 = 256 * 1024;
 
 /// Reads what is added to a file.
 #[derive(Debug)]
-pub struct Follow {
+pub struct EventReader {
     path: PathBuf,
     at: u64,
 }
 
-impl Follow {
+impl EventReader {
     /// From the present end on: what was told in an earlier run is old.
-    pub fn from_end(path: PathBuf) -> Follow {
+    pub fn from_end(path: PathBuf) -> EventReader {
         let at = std::fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
-        Follow { path, at }
+        EventReader { path, at }
     }
 
     /// The whole lines that were added.
@@ -63,8 +63,8 @@ mod tests {
         )
     }
 
-    fn told(follow: &mut Follow) -> Vec<String> {
-        follow
+    fn told(reader: &mut EventReader) -> Vec<String> {
+        reader
             .read()
             .into_iter()
             .map(|event| event.message)
@@ -76,16 +76,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         std::fs::write(&path, line("old")).unwrap();
-        let mut follow = Follow::from_end(path.clone());
+        let mut reader = EventReader::from_end(path.clone());
         let mut file = std::fs::File::options().append(true).open(&path).unwrap();
         let (two, half) = (line("two"), line("two").len() / 2);
         file.write_all(format!("{}noise\n{}", line("one"), &two[..half]).as_bytes())
             .unwrap();
-        assert_eq!(told(&mut follow), ["one"]);
-        assert!(told(&mut follow).is_empty());
+        assert_eq!(told(&mut reader), ["one"]);
+        assert!(told(&mut reader).is_empty());
         file.write_all(&two.as_bytes()[half..]).unwrap();
-        assert_eq!(told(&mut follow), ["two"]);
+        assert_eq!(told(&mut reader), ["two"]);
         std::fs::write(&path, line("anew")).unwrap();
-        assert_eq!(told(&mut follow), ["anew"]);
+        assert_eq!(told(&mut reader), ["anew"]);
     }
 }

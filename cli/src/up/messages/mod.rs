@@ -16,43 +16,44 @@ const REMEMBERED: usize = 100;
 
 /// Speaks on standard output; that nobody listens any more stops nothing.
 #[derive(Clone, Debug)]
-pub struct Say {
+pub struct Messages {
     out: Output,
     warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Say {
-    pub fn new(out: Output) -> Say {
-        Say {
+impl Messages {
+    /// Nothing was told yet.
+    pub fn new(out: Output) -> Messages {
+        Messages {
             out,
             warned: Arc::default(),
         }
     }
 
     /// Progress.
-    pub fn line(&self, text: &str) {
+    pub fn progress(&self, text: &str) {
         self.write("progress", text, json!({}));
     }
 
     /// Progress for those who want to know all.
     pub fn detail(&self, text: &str) {
         if self.out.verbose {
-            self.line(text);
+            self.progress(text);
         }
     }
 
     /// Something that may need a person.
-    pub fn warn(&self, text: &str) {
+    pub fn warning(&self, text: &str) {
         self.write("warning", text, json!({}));
     }
 
     /// The same, the first time only.
-    pub fn warn_once(&self, text: &str) {
+    pub fn warning_once(&self, text: &str) {
         let Ok(mut warned) = self.warned.lock() else {
             return;
         };
         if warned.len() < REMEMBERED && warned.insert(text.to_string()) {
-            self.warn(text);
+            self.warning(text);
         }
     }
 
@@ -65,11 +66,11 @@ impl Say {
         );
     }
 
-    fn write(&self, kind: &str, text: &str, more: Value) {
+    fn write(&self, kind: &str, text: &str, details: Value) {
         let line = if self.out.is_json() {
             let mut value = json!({"event": kind, "message": text});
-            if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
-                value.extend(more);
+            if let (Value::Object(value), Value::Object(details)) = (&mut value, details) {
+                value.extend(details);
             }
             value.to_string()
         } else if kind == "warning" {

@@ -1,6 +1,6 @@
 //! The node processes: brings about what the operator wants at each ordinal.
 //!
-//! [`next`] decides; [`Nodes`] carries it out, from one task that is called again
+//! [`next_step`] decides; [`Nodes`] carries it out, from one task that is called again
 //! and again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,27 +9,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chord_api::human;
 use chord_operator::crd::to_plan::cluster_uid;
 use chord_operator::crd::{ChordCluster, NodeSettings};
 use chord_operator::local::files::{DesiredSlot, NodeProcess, Nodes as NodesFile, Slots};
 use chord_types::Ordinal;
 use kube::ResourceExt;
 
-use super::ports::{Book, Ports};
+use super::ports::{PortBook, Ports};
 use super::process::{self, Backoff, Process, Recipe};
-use super::step::{State, Step, next};
+use super::step::{State, Step, next_step};
 use crate::failure::Failure;
 use crate::up::folder::Folder;
-use crate::up::messages::Say;
+use crate::up::messages::Messages;
 
 /// How long a node may take to end by itself.
 pub const GRACE: Duration = Duration::from_secs(20);
 /// What a file of the operator may hold; more is no such file.
 const FILE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// One ordinal.
+/// What is supervised at one ordinal.
 #[derive(Debug, Default)]
-struct Slot {
+struct Supervised {
     process: Option<Process>,
     revision: String,
     /// When it was told to end it is ended by force from here on.
@@ -43,7 +44,7 @@ struct Slot {
 
 /// A node as the rest of the supervisor sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct NodeInfo {
     pub name: String,
     pub ports: Ports,
     pub pid: Option<u32>,
@@ -55,12 +56,12 @@ pub struct Nodes {
     folder: Arc<Folder>,
     program: PathBuf,
     supervisor: String,
-    ports: Book,
-    slots: BTreeMap<u32, Slot>,
+    ports: PortBook,
+    supervised: BTreeMap<u32, Supervised>,
     /// The manifest as it was last read.
     cluster: ChordCluster,
     written: Option<NodesFile>,
-    say: Say,
+    messages: Messages,
 }
 
 impl Nodes {
@@ -70,7 +71,7 @@ impl Nodes {
         program: PathBuf,
         supervisor: String,
         cluster: ChordCluster,
-        say: Say,
+        messages: Messages,
     ) -> Nodes {
         let ports = std::fs::read(folder.at("run/ports.json"))
             .ok()
@@ -81,31 +82,35 @@ impl Nodes {
             program,
             supervisor,
             ports,
-            slots: BTreeMap::new(),
+            supervised: BTreeMap::new(),
             cluster,
             written: None,
-            say,
+            messages,
         }
     }
 
     /// One round: looks at what is wanted and at what runs, does what is due.
     pub fn step(&mut self, now: Instant) -> Result<(), Failure> {
         let wanted = self.wanted();
-        let known: BTreeSet<u32> = wanted.keys().chain(self.slots.keys()).copied().collect();
+        let known: BTreeSet<u32> = wanted
+            .keys()
+            .chain(self.supervised.keys())
+            .copied()
+            .collect();
         for ordinal in known {
             self.reap(ordinal, wanted.get(&ordinal), now);
-            let slot = self.slots.entry(ordinal).or_default();
-            let state = match (&slot.process, slot.kill_at) {
+            let node = self.supervised.entry(ordinal).or_default();
+            let state = match (&node.process, node.kill_at) {
                 (None, _) => State::Idle {
-                    due: slot.not_before.is_none_or(|at| now >= at),
+                    due: node.not_before.is_none_or(|at| now >= at),
                     disk: self.folder.disk(ordinal).symlink_metadata().is_ok(),
                 },
                 (Some(_), None) => State::Running {
-                    revision: &slot.revision,
+                    revision: &node.revision,
                 },
                 (Some(_), Some(at)) => State::Stopping { overdue: now >= at },
             };
-            match next(state, wanted.get(&ordinal)) {
+            match next_step(state, wanted.get(&ordinal)) {
                 Step::Nothing => {}
                 Step::Stop => self.stop(ordinal, now),
                 Step::Kill => self.kill(ordinal),
@@ -116,10 +121,10 @@ impl Nodes {
                 }
                 Step::DeleteDisk => match self.folder.delete_disk(ordinal) {
                     Ok(()) => self
-                        .say
-                        .line(&format!("deleted the disk of {}", self.name(ordinal))),
+                        .messages
+                        .progress(&format!("deleted the disk of {}", self.name(ordinal))),
                     Err(e) => {
-                        self.say.warn(&format!(
+                        self.messages.warning(&format!(
                             "cannot delete the disk of {}: {e}",
                             self.name(ordinal)
                         ));
@@ -128,18 +133,18 @@ impl Nodes {
                 },
             }
         }
-        self.slots.retain(|ordinal, slot| {
-            slot.process.is_some() || slot.not_before.is_some() || wanted.contains_key(ordinal)
+        self.supervised.retain(|ordinal, node| {
+            node.process.is_some() || node.not_before.is_some() || wanted.contains_key(ordinal)
         });
         self.publish()
     }
 
     /// Tells every node to end.
     pub fn stop_all(&mut self, now: Instant) {
-        let running: Vec<u32> = self.slots.keys().copied().collect();
+        let running: Vec<u32> = self.supervised.keys().copied().collect();
         for ordinal in running {
             if self
-                .slots
+                .supervised
                 .get(&ordinal)
                 .is_some_and(|s| s.kill_at.is_none())
             {
@@ -150,7 +155,7 @@ impl Nodes {
 
     /// Ends every node by force.
     pub fn kill_all(&mut self) {
-        let running: Vec<u32> = self.slots.keys().copied().collect();
+        let running: Vec<u32> = self.supervised.keys().copied().collect();
         for ordinal in running {
             self.kill(ordinal);
         }
@@ -158,35 +163,35 @@ impl Nodes {
 
     /// A round of shutting down: true once nothing runs any more.
     pub fn all_ended(&mut self, now: Instant) -> bool {
-        for slot in self.slots.values_mut() {
-            if slot.process.as_mut().is_some_and(|p| p.ended().is_some()) {
-                slot.process = None;
-            } else if slot.kill_at.is_some_and(|at| now >= at)
-                && let Some(process) = &mut slot.process
+        for node in self.supervised.values_mut() {
+            if node.process.as_mut().is_some_and(|p| p.ended().is_some()) {
+                node.process = None;
+            } else if node.kill_at.is_some_and(|at| now >= at)
+                && let Some(process) = &mut node.process
             {
                 process.kill();
             }
         }
-        self.slots.values().all(|slot| slot.process.is_none())
+        self.supervised.values().all(|node| node.process.is_none())
     }
 
     /// Keeps the logs bounded.
     pub fn cut_logs(&self) {
-        for ordinal in self.slots.keys() {
+        for ordinal in self.supervised.keys() {
             process::cut(&self.log(*ordinal));
         }
     }
 
     /// The nodes there are, by ordinal.
-    pub fn seen(&self) -> BTreeMap<u32, Seen> {
-        let seen = self.slots.iter().filter_map(|(ordinal, slot)| {
-            let seen = Seen {
+    pub fn seen(&self) -> BTreeMap<u32, NodeInfo> {
+        let seen = self.supervised.iter().filter_map(|(ordinal, node)| {
+            let seen = NodeInfo {
                 name: self.name(*ordinal),
                 ports: self.ports.get(*ordinal)?,
-                pid: slot.process.as_ref().map(Process::pid),
-                stopping: slot.kill_at.is_some(),
+                pid: node.process.as_ref().map(Process::pid),
+                stopping: node.kill_at.is_some(),
             };
-            (seen.pid.is_some() || slot.not_before.is_some()).then_some((*ordinal, seen))
+            (seen.pid.is_some() || node.not_before.is_some()).then_some((*ordinal, seen))
         });
         seen.collect()
     }
@@ -209,10 +214,10 @@ impl Nodes {
                 Ok(file) => file
                     .slots
                     .into_iter()
-                    .map(|(ordinal, slot)| (ordinal.0, slot))
+                    .map(|(ordinal, node)| (ordinal.0, node))
                     .collect(),
                 Err(e) => {
-                    self.say.warn_once(&format!(
+                    self.messages.warning_once(&format!(
                         "{} cannot be read: {e}: nodes stay as they are",
                         path.display()
                     ));
@@ -220,7 +225,7 @@ impl Nodes {
                 }
             },
             Err(e) => {
-                self.say.warn_once(&format!(
+                self.messages.warning_once(&format!(
                     "{} cannot be read: {e}: nodes stay as they are",
                     path.display()
                 ));
@@ -233,32 +238,32 @@ impl Nodes {
     fn reap(&mut self, ordinal: u32, wanted: Option<&DesiredSlot>, now: Instant) {
         let name = self.name(ordinal);
         let log = self.log(ordinal);
-        let Some(slot) = self.slots.get_mut(&ordinal) else {
+        let Some(node) = self.supervised.get_mut(&ordinal) else {
             return;
         };
-        let Some(process) = &mut slot.process else {
+        let Some(process) = &mut node.process else {
             return;
         };
         let Some(status) = process.ended() else {
             return;
         };
         let steady = process.is_steady(now);
-        slot.process = None;
-        slot.killed = false;
-        if slot.kill_at.take().is_some() {
-            slot.not_before = None;
-            slot.backoff = Backoff::default();
+        node.process = None;
+        node.killed = false;
+        if node.kill_at.take().is_some() {
+            node.not_before = None;
+            node.backoff = Backoff::default();
             if matches!(wanted, Some(DesiredSlot::Absent { .. })) {
-                self.say.line(&format!("{name} has left"));
+                self.messages.progress(&format!("{name} has left"));
             }
             return;
         }
-        let delay = slot.backoff.next(steady);
-        slot.not_before = Some(now + delay);
-        slot.trouble = Some(format!("its process ended: {status}"));
-        self.say.warn(&format!(
-            "{name} ended ({status}) and is started again in {:.1} s; see {}",
-            delay.as_secs_f64(),
+        let delay = node.backoff.next(steady);
+        node.not_before = Some(now + delay);
+        node.trouble = Some(format!("its process ended: {status}"));
+        self.messages.warning(&format!(
+            "{name} ended ({status}) and is started again in {}; see {}",
+            human::span(delay),
             log.display()
         ));
     }
@@ -267,26 +272,27 @@ impl Nodes {
         // By hand or with -f it may have changed since the last start.
         match self.folder.current() {
             Ok(cluster) => self.cluster = cluster,
-            Err(failure) => self.say.warn_once(&failure.to_string()),
+            Err(failure) => self.messages.warning_once(&failure.to_string()),
         }
         let started = self.try_start(ordinal, now);
         let name = self.name(ordinal);
         match started {
             Ok(process) => {
-                self.say
+                self.messages
                     .detail(&format!("started {name} (process {})", process.pid()));
-                let slot = self.slots.entry(ordinal).or_default();
-                slot.process = Some(process);
-                slot.revision = revision.to_string();
-                slot.kill_at = None;
-                slot.not_before = None;
-                slot.trouble = None;
+                let node = self.supervised.entry(ordinal).or_default();
+                node.process = Some(process);
+                node.revision = revision.to_string();
+                node.kill_at = None;
+                node.not_before = None;
+                node.trouble = None;
             }
             Err(why) => {
-                self.say.warn(&format!("cannot start {name}: {why}"));
+                self.messages
+                    .warning(&format!("cannot start {name}: {why}"));
                 self.pause(ordinal, now);
-                if let Some(slot) = self.slots.get_mut(&ordinal) {
-                    slot.trouble = Some(format!("it cannot be started: {why}"));
+                if let Some(node) = self.supervised.get_mut(&ordinal) {
+                    node.trouble = Some(format!("it cannot be started: {why}"));
                 }
             }
         }
@@ -298,7 +304,7 @@ impl Nodes {
         if new {
             let text = serde_json::to_vec_pretty(&self.ports).map_err(|e| e.to_string())?;
             self.folder
-                .store("run/ports.json", &text)
+                .write("run/ports.json", &text)
                 .map_err(|e| e.to_string())?;
         }
         let recipe = Recipe {
@@ -336,26 +342,26 @@ impl Nodes {
     }
 
     fn stop(&mut self, ordinal: u32, now: Instant) {
-        if let Some(slot) = self.slots.get_mut(&ordinal)
-            && let Some(process) = &slot.process
+        if let Some(node) = self.supervised.get_mut(&ordinal)
+            && let Some(process) = &node.process
         {
             process.terminate();
-            slot.kill_at = Some(now + GRACE);
+            node.kill_at = Some(now + GRACE);
         }
     }
 
     fn kill(&mut self, ordinal: u32) {
-        if let Some(slot) = self.slots.get_mut(&ordinal)
-            && let Some(process) = &mut slot.process
-            && !std::mem::replace(&mut slot.killed, true)
+        if let Some(node) = self.supervised.get_mut(&ordinal)
+            && let Some(process) = &mut node.process
+            && !std::mem::replace(&mut node.killed, true)
         {
             process.kill();
         }
     }
 
     fn pause(&mut self, ordinal: u32, now: Instant) {
-        let slot = self.slots.entry(ordinal).or_default();
-        slot.not_before = Some(now + slot.backoff.next(false));
+        let node = self.supervised.entry(ordinal).or_default();
+        node.not_before = Some(now + node.backoff.next(false));
     }
 
     /// Tells the operator and the nodes who runs where, when that has changed.
@@ -368,16 +374,16 @@ impl Nodes {
         let disks: BTreeSet<u32> = on_disk
             .filter_map(|e| e.file_name().to_str()?.parse().ok())
             .collect();
-        let lives = |slot: &Slot| slot.process.is_some() || slot.not_before.is_some();
+        let lives = |node: &Supervised| node.process.is_some() || node.not_before.is_some();
         let slots = self
-            .slots
+            .supervised
             .iter()
-            .filter(|(_, slot)| lives(slot))
+            .filter(|(_, node)| lives(node))
             .map(|(ordinal, _)| ordinal);
         let all: BTreeSet<u32> = disks.iter().chain(slots).copied().collect();
         for ordinal in all {
-            let slot = self.slots.get(&ordinal);
-            let running = slot.filter(|s| s.process.is_some());
+            let node = self.supervised.get(&ordinal);
+            let running = node.filter(|s| s.process.is_some());
             let url = |port: u16| Some(format!("http://127.0.0.1:{port}"));
             // Every entry has addresses: readers may rely on it.
             let ports = match self.ports.get(ordinal) {
@@ -397,7 +403,7 @@ impl Nodes {
                     peer_url: url(ports.peer),
                     revision: running.map(|s| s.revision.clone()),
                     disk_exists: disks.contains(&ordinal),
-                    trouble: slot.and_then(|s| s.trouble.clone()),
+                    trouble: node.and_then(|s| s.trouble.clone()),
                 },
             );
         }
@@ -405,7 +411,7 @@ impl Nodes {
             return Ok(());
         }
         let text = serde_json::to_vec_pretty(&file).map_err(|e| Failure::failed(e.to_string()))?;
-        self.folder.store("run/nodes.json", &text)?;
+        self.folder.write("run/nodes.json", &text)?;
         self.written = Some(file);
         Ok(())
     }

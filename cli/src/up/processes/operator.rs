@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chord_api::human;
+
 use super::process::{self, Backoff, Process, Recipe};
 use crate::up::folder::Folder;
-use crate::up::messages::Say;
+use crate::up::messages::Messages;
 
 /// How long the operator may take to end by itself: it may be killed at any point.
 const GRACE: Duration = Duration::from_secs(5);
@@ -18,11 +20,11 @@ pub struct Operator {
     not_before: Option<Instant>,
     kill_at: Option<Instant>,
     backoff: Backoff,
-    say: Say,
+    messages: Messages,
 }
 
 impl Operator {
-    pub fn new(folder: Arc<Folder>, program: PathBuf, say: Say) -> Operator {
+    pub fn new(folder: Arc<Folder>, program: PathBuf, messages: Messages) -> Operator {
         let args = vec![
             "local".into(),
             "--dir".into(),
@@ -40,7 +42,7 @@ impl Operator {
             not_before: None,
             kill_at: None,
             backoff: Backoff::default(),
-            say,
+            messages,
         }
     }
 
@@ -59,7 +61,7 @@ impl Operator {
         }
         match Process::start(&self.recipe, now) {
             Ok(process) => {
-                self.say
+                self.messages
                     .detail(&format!("started the operator (process {})", process.pid()));
                 self.process = Some(process);
             }
@@ -76,9 +78,9 @@ impl Operator {
 
     fn pause(&mut self, now: Instant, delay: Duration, what: &str) {
         self.not_before = Some(now + delay);
-        self.say.warn(&format!(
-            "{what}: files can be used, nodes neither come nor go; it is started again in {:.1} s; see {}",
-            delay.as_secs_f64(),
+        self.messages.warning(&format!(
+            "{what}: files can be used, nodes neither come nor go; it is started again in {}; see {}",
+            human::span(delay),
             self.recipe.log.display()
         ));
     }

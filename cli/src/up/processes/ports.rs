@@ -24,9 +24,9 @@ pub struct Ports {
 /// The ports of all nodes that ever were; `run/ports.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Book(BTreeMap<u32, Ports>);
+pub struct PortBook(BTreeMap<u32, Ports>);
 
-impl Book {
+impl PortBook {
     /// What an ordinal has.
     pub fn get(&self, ordinal: u32) -> Option<Ports> {
         self.0.get(&ordinal).copied()
@@ -59,6 +59,7 @@ impl Book {
                 .iter()
                 .any(|(other, p)| *other != ordinal && (p.client == port || p.peer == port))
         };
+        // Fresh each time: ports that others hardly try.
         let mut rng = rand::rng();
         for _ in 0..TRIES {
             let port = rng.random_range(RANGE);
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn ports_stay_until_somebody_else_has_them() {
-        let mut book = Book::default();
+        let mut book = PortBook::default();
         let (first, new) = book.claim(0).unwrap();
         assert!(new);
         assert_ne!(first.client, first.peer);

@@ -11,9 +11,9 @@ use chord_types::Ordinal;
 
 use super::nodes::Nodes;
 use crate::output::{Format, Output};
-use crate::up::cluster_manifest::{decide, tests::manifest};
+use crate::up::cluster_manifest::{decide, fixtures::manifest};
 use crate::up::folder::Folder;
-use crate::up::messages::Say;
+use crate::up::messages::Messages;
 
 struct Stage {
     nodes: Nodes,
@@ -31,8 +31,8 @@ async fn stage() -> Stage {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let folder = Arc::new(Folder::take(&dir.path().join("data")).await.unwrap());
     let cluster = decide(Some(&manifest("{nodes: 3}")), None).unwrap();
-    folder.store_manifest("cluster.yaml", &cluster).unwrap();
-    let say = Say::new(Output {
+    folder.write_manifest("cluster.yaml", &cluster).unwrap();
+    let messages = Messages::new(Output {
         format: Format::Json,
         verbose: false,
     });
@@ -41,7 +41,7 @@ async fn stage() -> Stage {
         program,
         "http://127.0.0.1:1".into(),
         cluster,
-        say,
+        messages,
     );
     Stage {
         nodes,
@@ -53,7 +53,7 @@ async fn stage() -> Stage {
 impl Stage {
     fn want(&self, slots: &str) {
         self.folder
-            .store(
+            .write(
                 "operator/slots.json",
                 format!("{{\"slots\":{slots}}}").as_bytes(),
             )
@@ -194,7 +194,7 @@ async fn a_file_that_cannot_be_read_changes_nothing() {
     let pid = stage.pid(0);
     stage
         .folder
-        .store("operator/slots.json", b"{\"slots\":{\"0\":{\"abs")
+        .write("operator/slots.json", b"{\"slots\":{\"0\":{\"abs")
         .unwrap();
     stage.nodes.step(Instant::now()).unwrap();
     std::fs::remove_file(stage.folder.at("operator/slots.json")).unwrap();

@@ -8,7 +8,7 @@
 use chord_placement::Placement;
 use chord_types::{Ordinal, Table};
 
-use super::facts::Cluster;
+use super::cluster::Cluster;
 
 /// What a careful person still lets a disk be filled to, in percent.
 pub const FULL: f64 = 95.0;

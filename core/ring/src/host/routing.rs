@@ -6,6 +6,7 @@ use super::Host;
 use crate::circle::{distance, within};
 use crate::lookup::Lookup;
 use crate::message::{Envelope, Message, Peer, RequestId, Route};
+use crate::vnode::Vnode;
 
 /// Candidates in an answer to a look-up, besides the successor list.
 const CANDIDATES: usize = 4;
@@ -82,31 +83,8 @@ impl Host {
                 },
             ));
         }
-        // The nearest few on different hosts, and the safe steps last: with half
-        // of all hosts dead the list still leads on.
-        let mut best: Vec<([u8; 20], Peer)> = Vec::with_capacity(CANDIDATES + 2);
-        for peer in members().flat_map(|v| v.successors().iter().chain(v.fingers())) {
-            let far = distance(&peer.id, id);
-            let worst = best
-                .last()
-                .filter(|_| best.len() == CANDIDATES)
-                .map(|w| w.0);
-            if worst.is_some_and(|w| far >= w)
-                || !peer.id.between(&at.me().id, id)
-                || peer.ordinal == self.ordinal
-                || !self.alive(peer.ordinal)
-            {
-                continue;
-            }
-            match best.iter().position(|(_, b)| b.ordinal == peer.ordinal) {
-                Some(same) if best[same].0 <= far => continue,
-                Some(same) => drop(best.remove(same)),
-                None => {}
-            }
-            best.insert(best.partition_point(|(b, _)| *b < far), (far, *peer));
-            best.truncate(CANDIDATES);
-        }
-        let mut candidates: Vec<Peer> = best.into_iter().map(|(_, p)| p).collect();
+        // The nearest few first, and the safe steps last.
+        let mut candidates = self.nearest(at, id);
         let past = at
             .successors()
             .iter()
@@ -127,6 +105,36 @@ impl Host {
                 beyond: self.live(beyond.iter().copied()),
             },
         ))
+    }
+
+    /// The nearest few known between `at` and an id, on different hosts: with half of
+    /// all hosts dead the list still leads on.
+    fn nearest(&self, at: &Vnode, id: &Id) -> Vec<Peer> {
+        let mut best: Vec<([u8; 20], Peer)> = Vec::with_capacity(CANDIDATES + 2);
+        let members = self.slots.iter().map(|s| &s.vnode);
+        let members = members.filter(|v| v.is_member());
+        for peer in members.flat_map(|v| v.successors().iter().chain(v.fingers())) {
+            let far = distance(&peer.id, id);
+            let worst = best
+                .last()
+                .filter(|_| best.len() == CANDIDATES)
+                .map(|w| w.0);
+            if worst.is_some_and(|w| far >= w)
+                || !peer.id.between(&at.me().id, id)
+                || peer.ordinal == self.ordinal
+                || !self.alive(peer.ordinal)
+            {
+                continue;
+            }
+            match best.iter().position(|(_, b)| b.ordinal == peer.ordinal) {
+                Some(same) if best[same].0 <= far => continue,
+                Some(same) => drop(best.remove(same)),
+                None => {}
+            }
+            best.insert(best.partition_point(|(b, _)| *b < far), (far, *peer));
+            best.truncate(CANDIDATES);
+        }
+        best.into_iter().map(|(_, p)| p).collect()
     }
 
     /// The best virtual node known before an id, this host's own among them.

@@ -24,11 +24,13 @@ pub mod fingers;
 pub mod rules;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use chord_types::{Id, Ordinal};
 
 use self::fingers::Fingers;
 use self::rules::{Flaw, Rules, cut};
+use self::turn::Turn;
 use crate::circle::distance;
 pub use crate::message::Who;
 use crate::message::{Message, Peer, RequestId};
@@ -378,21 +380,7 @@ impl Vnode {
                 asked.take_if(|a| a.peer == from && a.request == request);
             }
             (Phase::Member(member), Message::Query { request, joining }) => {
-                let answer = if member.asking.is_some() {
-                    Message::Busy { request }
-                } else {
-                    Message::State {
-                        request,
-                        pred: member.pred,
-                        succ: member.succ.clone(),
-                    }
-                };
-                turn.send(from, answer);
-                // Our successor is no member: most likely it has restarted, and
-                // it cannot join before our list is rid of it.
-                if joining && from == member.first(&turn.me) {
-                    member.stabilize(&mut turn);
-                }
+                member.queried(&mut turn, from, request, joining);
             }
             (
                 Phase::Member(member),
@@ -404,24 +392,7 @@ impl Vnode {
             ) => {
                 let fits = |a: &mut Asked| a.peer == from && a.request == request;
                 if member.asking.take_if(fits).is_some() {
-                    member.adopt(&mut turn, from, succ);
-                    if let Some(nearer) = pred
-                        && rules.has(Flaw::AdoptUnanswered)
-                        && nearer.id.between(&turn.me.id, &from.id)
-                    {
-                        member.adopt(&mut turn, nearer, member.succ.clone());
-                        turn.send(nearer, Message::Notify);
-                        return out;
-                    }
-                    match pred.filter(|p| p.id.between(&turn.me.id, &from.id)) {
-                        // However it was asked: that its answer is also that of a
-                        // round which begins now saves a round for each node
-                        // between.
-                        Some(nearer) => {
-                            member.asking = Some(turn.query(nearer, false));
-                        }
-                        _ => turn.send(member.first(&turn.me), Message::Notify),
-                    }
+                    member.answered(&mut turn, from, pred, succ);
                 }
             }
             (Phase::Member(member), Message::Busy { request }) => {
@@ -463,37 +434,45 @@ impl Vnode {
     }
 }
 
-/// One step: what it may use, and what it answers.
-struct Turn<'a> {
-    me: Peer,
-    next_request: &'a mut u32,
-    rules: &'a Rules,
-    out: &'a mut Vec<Action>,
-}
-
-impl Turn<'_> {
-    fn send(&mut self, to: Peer, message: Message) {
-        self.out.push(Action::Send { to, message });
-    }
-
-    fn note(&mut self, note: Note) {
-        self.out.push(Action::Note(note));
-    }
-
-    fn request(&mut self) -> RequestId {
-        let number = *self.next_request;
-        *self.next_request = (number + 1) % self.rules.request_ids.clamp(1, 1 << 31);
-        RequestId(u64::from(self.rules.boot) << 32 | u64::from(number))
-    }
-
-    fn query(&mut self, peer: Peer, joining: bool) -> Asked {
-        let request = self.request();
-        self.send(peer, Message::Query { request, joining });
-        Asked { peer, request }
-    }
-}
-
 impl Member {
+    /// Gives its pointers, unless they may be about to change.
+    fn queried(&mut self, turn: &mut Turn, from: Peer, request: RequestId, joining: bool) {
+        let answer = if self.asking.is_some() {
+            Message::Busy { request }
+        } else {
+            Message::State {
+                request,
+                pred: self.pred,
+                succ: self.succ.clone(),
+            }
+        };
+        turn.send(from, answer);
+        // Our successor is no member: most likely it has restarted, and it cannot
+        // join before our list is rid of it.
+        if joining && from == self.first(&turn.me) {
+            self.stabilize(turn);
+        }
+    }
+
+    /// Takes the pointers of a peer that it has asked.
+    fn answered(&mut self, turn: &mut Turn, from: Peer, pred: Option<Peer>, succ: Vec<Peer>) {
+        self.adopt(turn, from, succ);
+        if let Some(nearer) = pred
+            && turn.rules.has(Flaw::AdoptUnanswered)
+            && nearer.id.between(&turn.me.id, &from.id)
+        {
+            self.adopt(turn, nearer, self.succ.clone());
+            turn.send(nearer, Message::Notify);
+            return;
+        }
+        match pred.filter(|p| p.id.between(&turn.me.id, &from.id)) {
+            // However it was asked: that its answer is also that of a round which
+            // begins now saves a round for each node between.
+            Some(nearer) => self.asking = Some(turn.query(nearer, false)),
+            None => turn.send(self.first(&turn.me), Message::Notify),
+        }
+    }
+
     fn first(&self, me: &Peer) -> Peer {
         self.succ.first().copied().unwrap_or(*me)
     }

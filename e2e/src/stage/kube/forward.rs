@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::pods::is_ready;
+
 /// How long opening a stream may take before another pod is tried.
 const OPEN: Duration = Duration::from_secs(4);
 
@@ -38,6 +40,7 @@ impl Drop for Forward {
     }
 }
 
+/// Listens on loopback and leads to a port of pods.
 pub async fn forward(client: Client, namespace: &str, to: To, port: u16) -> Result<Forward> {
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
@@ -106,14 +109,6 @@ async fn join(mut local: TcpStream, forwarder: &mut kube::api::Portforwarder, po
     }
 }
 
-/// Whether a pod takes requests.
-pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions
-            .is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-}
-
 /// A GET of one path of a pod, without keeping a forwarding.
 pub async fn get(
     client: Client,
@@ -123,10 +118,7 @@ pub async fn get(
     path: &str,
 ) -> Result<String> {
     let forward = forward(client, namespace, To::Pod(pod.to_string()), port).await?;
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(10))
-        .build()?;
+    let http = chord_api::client::builder::probe(Duration::from_secs(10))?;
     let response = http.get(format!("{}{path}", forward.url)).send().await?;
     if !response.status().is_success() {
         bail!("{path} of {pod} was answered by {}", response.status());

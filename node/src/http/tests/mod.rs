@@ -64,7 +64,7 @@ impl Server {
 
 /// A client that goes straight to the server.
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    chord_api::client::builder::from_outside(true).unwrap()
 }
 
 /// The kind of a problem, behind `urn:chord:`.

@@ -4,6 +4,8 @@
 //! [`layout`] works out what there is to show, which `-o json` gives as it is;
 //! [`terminal`] and [`svg`] draw it.
 
+#[cfg(test)]
+mod fixtures;
 mod layout;
 mod svg;
 mod terminal;
@@ -11,14 +13,15 @@ mod terminal;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use crate::args::Ring;
+use crate::access::Target;
+use crate::args::RingArgs;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::target::Target;
 
 use self::terminal::Screen;
 
-pub async fn run(args: &Ring, target: &Target, out: Output) -> Result<(), Failure> {
+/// Draws the ring.
+pub async fn run(args: &RingArgs, target: &Target, out: Output) -> Result<(), Failure> {
     let to_stdout = args.svg.as_deref() == Some(Path::new("-"));
     if to_stdout && out.is_json() {
         return Err(Failure::usage(
@@ -27,29 +30,29 @@ pub async fn run(args: &Ring, target: &Target, out: Output) -> Result<(), Failur
     }
     let files = target.files().await?;
     let (view, status) = (files.view().await?, files.status().await?);
-    let mut ring = layout::ring(&view, &status);
+    let mut layout = layout::layout(&view, &status);
     if let Some(name) = &args.name {
         let found = files.successor(name).await?;
-        ring.name = Some(layout::landing(&view, &status, name, &found)?);
+        layout.name = Some(layout::landing(&view, &status, name, &found)?);
     }
     match &args.svg {
-        Some(_) if to_stdout => return out.raw(&svg::draw(&ring)),
+        Some(_) if to_stdout => return out.write(&svg::draw(&layout)),
         Some(file) => {
-            std::fs::write(file, svg::draw(&ring)).map_err(|e| {
+            std::fs::write(file, svg::draw(&layout)).map_err(|e| {
                 Failure::failed(format!("cannot write the drawing to {file:?}: {e}"))
             })?;
             if !out.is_json() {
                 return out.line(format!(
                     "drew the ring of {} nodes at epoch {} into {}",
-                    ring.nodes.len(),
-                    ring.epoch,
+                    layout.nodes.len(),
+                    layout.epoch,
                     file.display()
                 ));
             }
         }
         None => {}
     }
-    out.show(&ring, || terminal::lines(&ring, &screen()))
+    out.show(&layout, || terminal::lines(&layout, &screen()))
 }
 
 /// The terminal that standard output is, if it is one.

@@ -8,24 +8,27 @@ use std::path::PathBuf;
 
 use chord_api::files::{FilesClient, PutOptions, Stored};
 use chord_api::http::Where;
+use chord_api::human;
 use chord_types::FileName;
 use futures::StreamExt;
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
 
-use self::plan::{Source, check, look, plan};
+use self::plan::{Source, kind_of, plan};
 use self::send::send;
 use self::walk::{Found, Walk};
-use super::AT_ONCE;
-use crate::args::Put;
-use crate::failure::{Failure, Tally};
-use crate::output::{Output, bytes, table};
-use crate::target::Target;
+use super::locations;
+use super::names::file_name;
+use crate::access::Target;
+use crate::args::PutArgs;
+use crate::batch::{AT_ONCE, Batch};
+use crate::failure::Failure;
+use crate::output::Output;
 
-/// One file that was stored, as it is told.
+/// One file that was stored, as it is reported.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct StoredFile {
     name: FileName,
     size: u64,
     #[serde(flatten)]
@@ -34,32 +37,35 @@ struct Told {
     place: Option<Where>,
 }
 
-pub async fn run(args: &Put, target: &Target, out: Output) -> Result<(), Failure> {
-    let tasks = plan(args, look)?;
+/// Stores what is named.
+pub async fn run(args: &PutArgs, target: &Target, out: Output) -> Result<(), Failure> {
+    let uploads = plan(args, kind_of)?;
     let files = target.files().await?;
-    let single = tasks.len() == 1 && !args.recursive;
-    let mut tally = Tally::new(out);
-    let mut told = Vec::new();
-    for task in tasks {
-        let name = || check(&task.name);
-        match &task.source {
-            Source::Stdin => match one(&files, None, name()?, args, out).await {
-                Ok(one) => say(out, one, &mut told, &mut tally)?,
+    let single = uploads.len() == 1 && !args.recursive;
+    let mut batch = Batch::new(out);
+    let mut stored_files = Vec::new();
+    for upload in uploads {
+        let name = || file_name(&upload.name);
+        match &upload.source {
+            Source::Stdin => match put_file(&files, None, name()?, args, out).await {
+                Ok(one) => report(out, one, &mut stored_files, &mut batch)?,
                 Err(failure) if single => return Err(failure),
-                Err(failure) => tally.failed(failure)?,
+                Err(failure) => batch.failed(failure)?,
             },
-            Source::File(path) => match one(&files, Some(path.clone()), name()?, args, out).await {
-                Ok(one) => say(out, one, &mut told, &mut tally)?,
-                Err(failure) if single => return Err(failure),
-                Err(failure) => tally.failed(failure)?,
-            },
+            Source::File(path) => {
+                match put_file(&files, Some(path.clone()), name()?, args, out).await {
+                    Ok(one) => report(out, one, &mut stored_files, &mut batch)?,
+                    Err(failure) if single => return Err(failure),
+                    Err(failure) => batch.failed(failure)?,
+                }
+            }
             Source::Folder(path) => {
                 let files = &files;
-                let mut puts = futures::stream::iter(Walk::new(path, &task.name)?)
+                let mut puts = futures::stream::iter(Walk::new(path, &upload.name)?)
                     .map(|found| async move {
                         match found? {
                             Found::File { path, name } => {
-                                one(files, Some(path), name, args, out).await.map(Some)
+                                put_file(files, Some(path), name, args, out).await.map(Some)
                             }
                             Found::LeftOut(what) => {
                                 out.warn(&what);
@@ -70,30 +76,35 @@ pub async fn run(args: &Put, target: &Target, out: Output) -> Result<(), Failure
                     .buffer_unordered(AT_ONCE);
                 while let Some(result) = puts.next().await {
                     match result {
-                        Ok(Some(one)) => say(out, one, &mut told, &mut tally)?,
+                        Ok(Some(one)) => report(out, one, &mut stored_files, &mut batch)?,
                         Ok(None) => {}
-                        Err(failure) => tally.failed(failure)?,
+                        Err(failure) => batch.failed(failure)?,
                     }
                 }
             }
         }
     }
     if out.is_json() {
-        match told.pop() {
-            Some(one) if single => out.tell_json(&one)?,
+        match stored_files.pop() {
+            Some(one) if single => out.report_json(&one)?,
             last => {
-                told.extend(last);
-                out.tell_json(&told)?;
+                stored_files.extend(last);
+                out.report_json(&stored_files)?;
             }
         }
     }
-    tally.finish()
+    batch.finish()
 }
 
-fn say(out: Output, one: Told, told: &mut Vec<Told>, tally: &mut Tally) -> Result<(), Failure> {
-    tally.done();
+fn report(
+    out: Output,
+    one: StoredFile,
+    stored_files: &mut Vec<StoredFile>,
+    batch: &mut Batch,
+) -> Result<(), Failure> {
+    batch.done();
     if out.is_json() {
-        told.push(one);
+        stored_files.push(one);
         return Ok(());
     }
     let how = if one.stored.created {
@@ -101,43 +112,20 @@ fn say(out: Output, one: Told, told: &mut Vec<Told>, tally: &mut Tally) -> Resul
     } else {
         "replaced"
     };
-    out.tell(format!("{how} {}  {}", one.name, bytes(one.size)))?;
-    for line in one.place.iter().flat_map(places) {
-        out.tell(line)?;
+    out.report(format!("{how} {}  {}", one.name, human::size(one.size)))?;
+    for line in one.place.iter().flat_map(locations::lines) {
+        out.report(line)?;
     }
     Ok(())
 }
 
-/// Where each part is, a line each.
-pub fn places(place: &Where) -> Vec<String> {
-    let rows: Vec<Vec<String>> = place
-        .pieces
-        .iter()
-        .map(|p| vec![format!("  {}", p.piece), bytes(p.size), p.owners.join(" ")])
-        .collect();
-    table(&rows)
-}
-
-/// Asks where a file is, for `-v`. The file is stored by then, so not to know is
-/// no failure.
-pub async fn ask_where(files: &FilesClient, name: &FileName, out: Output) -> Option<Where> {
-    if !out.verbose {
-        return None;
-    }
-    files
-        .where_is(name)
-        .await
-        .inspect_err(|e| out.warn(&e.to_string()))
-        .ok()
-}
-
-async fn one(
+async fn put_file(
     files: &FilesClient,
     path: Option<PathBuf>,
     name: FileName,
-    args: &Put,
+    args: &PutArgs,
     out: Output,
-) -> Result<Told, Failure> {
+) -> Result<StoredFile, Failure> {
     let mut options = PutOptions {
         length: None,
         content_type: args.content_type.clone(),
@@ -174,8 +162,8 @@ async fn one(
             }
         }
     };
-    let place = ask_where(files, &name, out).await;
-    Ok(Told {
+    let place = locations::look_up(files, &name, out).await;
+    Ok(StoredFile {
         name,
         size,
         stored,

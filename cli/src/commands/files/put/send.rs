@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chord_api::files::{FilesClient, PutOptions, Stored};
+use chord_api::human;
 use chord_types::FileName;
 use futures::Stream;
 use indicatif::ProgressBar;
@@ -38,7 +39,7 @@ pub async fn send<R: tokio::io::AsyncRead + Send + Unpin + 'static>(
         result = files.put(name, body, options) => result.map_err(Failure::from),
         () = stalled(watched) => Err(Failure::new(
             Code::Unavailable,
-            format!("cannot store {name:?}: nothing moved for {} s; whether it was stored is not known", STALLED_AFTER.as_secs()),
+            format!("cannot store {name:?}: nothing moved for {}; whether it was stored is not known", human::span(STALLED_AFTER)),
         )),
     };
     bar.finish_and_clear();

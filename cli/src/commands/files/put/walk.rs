@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use chord_types::FileName;
 
-use super::plan::{check, text};
+use super::plan::utf8_name;
+use crate::commands::files::names::file_name;
 use crate::failure::Failure;
 
 /// What is below a folder.
@@ -23,11 +24,11 @@ pub enum Found {
 /// and so is one to a folder, which may lead back.
 pub struct Walk {
     top: PathBuf,
-    open: Vec<Open>,
+    open: Vec<OpenFolder>,
 }
 
 /// A folder that is being walked.
-struct Open {
+struct OpenFolder {
     path: PathBuf,
     entries: std::fs::ReadDir,
     prefix: String,
@@ -35,6 +36,7 @@ struct Open {
 }
 
 impl Walk {
+    /// Begins at a folder, whose files' names begin with `name`.
     pub fn new(folder: &Path, name: &str) -> Result<Walk, Failure> {
         let top = folder.canonicalize().map_err(|e| {
             Failure::failed(format!("cannot read the folder {}: {e}", folder.display()))
@@ -51,7 +53,7 @@ impl Walk {
         let entries = std::fs::read_dir(&path).map_err(|e| {
             Failure::failed(format!("cannot read the folder {}: {e}", path.display()))
         })?;
-        self.open.push(Open {
+        self.open.push(OpenFolder {
             path,
             entries,
             prefix,
@@ -88,7 +90,7 @@ impl Walk {
                 return left_out("a link to a folder");
             }
         }
-        let name = format!("{prefix}/{}", text(Path::new(&entry.file_name()))?);
+        let name = format!("{prefix}/{}", utf8_name(Path::new(&entry.file_name()))?);
         if kind.is_dir() {
             self.enter(path, name)?;
             return Ok(None);
@@ -96,7 +98,7 @@ impl Walk {
         if !std::fs::metadata(&path).map_err(cannot)?.is_file() {
             return left_out("neither a file nor a folder");
         }
-        let name = check(&name)?;
+        let name = file_name(&name)?;
         Ok(Some(Found::File { path, name }))
     }
 }

@@ -1,8 +1,8 @@
 //! How fast: the recommendations in the stabilisation windows, and the policies of
 //! `behavior`, as HorizontalPodAutoscaler has them.
 
-use super::super::types::{Amount, Behavior, Select};
-use super::{SETTLE_AT_MOST_MS, Scaler};
+use super::scaler::{SETTLE_AT_MOST_MS, Scaler};
+use crate::plan::input::{Amount, Behavior, Select};
 
 /// Recommendations kept, the oldest ones merged: usage that sways that often is
 /// as good as its highest.
@@ -13,7 +13,7 @@ const SCALED_AT_MOST: usize = 64;
 
 impl Scaler<'_, '_> {
     /// Remembers a recommendation, if it is another than the last.
-    pub(super) fn recommend(&mut self, nodes: u32) {
+    pub fn recommend(&mut self, nodes: u32) {
         let kept = &mut self.memory.recommendations;
         if kept.last().is_none_or(|(_, last)| *last != nodes) {
             kept.push((self.now, nodes));
@@ -37,7 +37,7 @@ impl Scaler<'_, '_> {
 
     /// The recommendation after the windows: the lowest of the one for scaling
     /// out, the highest of the one for scaling in.
-    pub(super) fn stabilised(&self, recommended: u32) -> u32 {
+    pub fn stabilised(&self, recommended: u32) -> u32 {
         let within = |window: u64| {
             let start = self.now.0.saturating_sub(window);
             let kept = &self.memory.recommendations;
@@ -63,7 +63,7 @@ impl Scaler<'_, '_> {
     }
 
     /// How many nodes the policies allow at most (scaling out) or at least.
-    pub(super) fn allowed(&self, behavior: &Behavior, out: bool) -> u32 {
+    pub fn allowed(&self, behavior: &Behavior, out: bool) -> u32 {
         let limits = behavior.policies.iter().map(|policy| {
             let start = self.now.0.saturating_sub(policy.period_ms);
             let recent = |sign: i32| -> u32 {
@@ -103,7 +103,8 @@ impl Scaler<'_, '_> {
         chosen.unwrap_or(if out { u32::MAX } else { 0 })
     }
 
-    pub(super) fn remember_step(&mut self, by: i32) {
+    /// Remembers a step for the rates: by how many nodes (negative: in).
+    pub fn remember_step(&mut self, by: i32) {
         let longest = self
             .auto
             .scale_up
