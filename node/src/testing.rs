@@ -267,7 +267,7 @@ pub fn request(name: &str, length: Option<u64>) -> Put {
     Put {
         name: file(name),
         content_type: None,
-        meta: vec![],
+        meta: Default::default(),
         length,
         condition: Condition::default(),
     }

@@ -57,6 +57,16 @@ pub struct FileInfo {
     pub last_modified: Option<String>,
     /// As it was given when the file was stored.
     pub content_type: Option<String>,
+    /// In which codings the bytes are; nothing is decoded on the way.
+    pub content_encoding: Option<String>,
+    /// Language tags.
+    pub content_language: Option<String>,
+    /// Whether it is shown or saved, and under which name.
+    pub content_disposition: Option<String>,
+    /// `no-cache` where the file was stored without it.
+    pub cache_control: Option<String>,
+    /// An HTTP date until which caches may keep it, or `0`.
+    pub expires: Option<String>,
     /// Names without `X-Chord-Meta-`, and values.
     pub meta: Vec<(String, String)>,
 }
@@ -97,6 +107,11 @@ impl FileInfo {
             version: text(VERSION).and_then(|v| v.parse().ok()),
             last_modified: text("last-modified"),
             content_type: text("content-type"),
+            content_encoding: text("content-encoding"),
+            content_language: text("content-language"),
+            content_disposition: text("content-disposition"),
+            cache_control: text("cache-control"),
+            expires: text("expires"),
             meta,
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use chord_types::manifest::{Body, ChunkRef};
-use chord_types::{DiskId, Manifest, UploadId};
+use chord_types::{DiskId, Manifest, Metadata, UploadId};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, Verdict};
@@ -50,6 +50,10 @@ pub struct Value {
     /// Uploads under way.
     pub pending: Vec<Pending>,
     recent: VecDeque<(OpId, Outcome)>,
+    /// Where the file is deleted: when its last version was made, for the next one to be
+    /// later. 0.1.0 neither writes nor keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted_ms: Option<u64>,
 }
 
 /// A version to be committed; the register gives it its number and tag.
@@ -62,7 +66,7 @@ pub struct NewFile {
     /// The media type, as the client said it.
     pub content_type: Option<String>,
     /// `X-Chord-Meta-*`: lower-case name after the prefix, and value.
-    pub meta: Vec<(String, String)>,
+    pub meta: Metadata,
     /// Distinguishes the contents: part of the entity tag.
     pub fingerprint: String,
     /// The contents, or the chunks that hold them.
@@ -210,6 +214,19 @@ impl Value {
         }
     }
 
+    /// When a version was made that a node stores at `clock_ms` by its own clock: in a
+    /// later second than every version before it. Clocks differ and are set back, and
+    /// a client that has no more than the date of a version must not take another
+    /// one for it (RFC 9110, section 8.8.2.2).
+    fn time_of_next(&self, clock_ms: u64) -> u64 {
+        let current = self.current.as_ref().map(|m| m.modified_ms);
+        let Some(before) = current.or(self.deleted_ms) else {
+            return clock_ms;
+        };
+        let later = (before / 1000).saturating_add(1).saturating_mul(1000);
+        clock_ms.max(later)
+    }
+
     fn tag(&self) -> Option<(String, u64)> {
         self.current.as_ref().map(|m| (m.etag.clone(), m.version))
     }
@@ -291,11 +308,12 @@ impl Value {
                     version: next.version,
                     etag,
                     size: file.size,
-                    modified_ms: file.modified_ms,
+                    modified_ms: self.time_of_next(file.modified_ms),
                     content_type: file.content_type.clone(),
                     meta: file.meta.clone(),
                     body: file.body.clone(),
                 });
+                next.deleted_ms = None;
                 next.remember(*op, &outcome);
                 Ok(Applied::Next(next, outcome))
             }
@@ -309,7 +327,7 @@ impl Value {
                 }
                 next.seq += 1;
                 next.version += 1;
-                next.current = None;
+                next.deleted_ms = next.current.take().map(|m| m.modified_ms);
                 let outcome = Outcome::Deleted {
                     version: next.version,
                 };
@@ -330,156 +348,4 @@ impl Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    fn op(counter: u64) -> OpId {
-        OpId {
-            disk: DiskId(uuid::Uuid::nil()),
-            boot: 1,
-            counter,
-        }
-    }
-
-    fn file(body: Body) -> NewFile {
-        NewFile {
-            size: 1,
-            modified_ms: 5_000,
-            content_type: None,
-            meta: vec![],
-            fingerprint: "f".into(),
-            body,
-        }
-    }
-
-    fn inline() -> NewFile {
-        file(Body::Inline(Bytes::from_static(b"x")))
-    }
-
-    fn next(value: &Value, change: Change) -> (Value, Outcome) {
-        match value.apply(&change) {
-            Applied::Next(v, o) => (v, o),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn an_operation_is_applied_once() {
-        let commit = Change::Commit {
-            op: op(1),
-            file: inline(),
-            condition: Condition::default(),
-        };
-        let (v, outcome) = next(&Value::default(), commit.clone());
-        assert_eq!(
-            outcome,
-            Outcome::Committed {
-                version: 1,
-                etag: "1-f".into(),
-                replaced: false
-            }
-        );
-        assert_eq!(v.apply(&commit), Applied::Already(outcome));
-    }
-
-    #[test]
-    fn a_forgotten_operation_is_known_to_be_forgotten() {
-        let mut v = Value::default();
-        let start = v.seq;
-        for n in 0..REMEMBERED as u64 {
-            v = next(
-                &v,
-                Change::Commit {
-                    op: op(n),
-                    file: inline(),
-                    condition: Condition::default(),
-                },
-            )
-            .0;
-            assert_eq!(v.would_remember_since(start), n + 1 < REMEMBERED as u64);
-        }
-    }
-
-    #[test]
-    fn a_chunked_commit_needs_its_pending_entry_and_consumes_it() {
-        let upload = UploadId::from_bytes([1; 16]);
-        let chunked = file(Body::Chunks {
-            upload,
-            chunks: vec![],
-        });
-        let commit = Change::Commit {
-            op: op(1),
-            file: chunked,
-            condition: Condition::default(),
-        };
-        assert_eq!(
-            Value::default().apply(&commit),
-            Applied::Refused(Refusal::UploadExpired)
-        );
-        let pending = Pending {
-            upload,
-            disk: DiskId(uuid::Uuid::nil()),
-            boot: 1,
-            since_ms: 0,
-        };
-        let (v, _) = next(
-            &Value::default(),
-            Change::Begin {
-                pending,
-                condition: Condition::default(),
-            },
-        );
-        assert!(v.names_upload(&upload));
-        let (done, _) = next(&v, commit.clone());
-        assert!(done.pending.is_empty() && done.names_upload(&upload));
-        let (expired, _) = next(&v, Change::Expire { upload });
-        assert!(!expired.names_upload(&upload));
-        assert_eq!(
-            expired.apply(&commit),
-            Applied::Refused(Refusal::UploadExpired)
-        );
-    }
-
-    #[test]
-    fn deletes_count_a_version_and_conditions_see_it() {
-        let (v, _) = next(
-            &Value::default(),
-            Change::Commit {
-                op: op(1),
-                file: inline(),
-                condition: Condition::default(),
-            },
-        );
-        let (gone, outcome) = next(
-            &v,
-            Change::Delete {
-                op: op(2),
-                condition: Condition::default(),
-            },
-        );
-        assert_eq!(outcome, Outcome::Deleted { version: 2 });
-        let again = Change::Delete {
-            op: op(3),
-            condition: Condition::default(),
-        };
-        assert_eq!(gone.apply(&again), Applied::Refused(Refusal::NotFound));
-        let (back, outcome) = next(
-            &gone,
-            Change::Commit {
-                op: op(4),
-                file: inline(),
-                condition: Condition::default(),
-            },
-        );
-        assert_eq!(
-            outcome,
-            Outcome::Committed {
-                version: 3,
-                etag: "3-f".into(),
-                replaced: false
-            }
-        );
-        assert_eq!(back.version, 3);
-    }
-}
+mod tests;

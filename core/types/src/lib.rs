@@ -9,6 +9,7 @@
 pub mod blocks;
 pub mod id;
 pub mod manifest;
+pub mod metadata;
 pub mod name;
 pub mod protocol;
 pub mod report;
@@ -17,6 +18,7 @@ pub mod view;
 
 pub use id::{Id, Token};
 pub use manifest::{ChunkRef, Manifest};
+pub use metadata::Metadata;
 pub use name::FileName;
 pub use protocol::{ProtocolVersion, Speaks};
 pub use upload::{ChunkId, UploadId};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::Root;
 use crate::id::Id;
+use crate::metadata::Metadata;
 use crate::name::FileName;
 use crate::upload::{ChunkId, UploadId};
 
@@ -40,12 +41,15 @@ pub struct Manifest {
     pub etag: String,
     /// Bytes of the whole file.
     pub size: u64,
-    /// Milliseconds since the Unix epoch, as the node saw it that took the file.
+    /// Milliseconds since the Unix epoch, by the clock of the node that took the file; but
+    /// in a later second than any earlier version of the name. Where a clock was ahead,
+    /// or versions come fast, it may lie in the future: it is for comparing, and never
+    /// shown to be later than now.
     pub modified_ms: u64,
     /// The media type, as the client said it.
     pub content_type: Option<String>,
-    /// `X-Chord-Meta-*`: lower-case name after the prefix, and value.
-    pub meta: Vec<(String, String)>,
+    /// What the client keeps with it.
+    pub meta: Metadata,
     /// The contents, or the chunks that hold them.
     pub body: Body,
 }
@@ -96,4 +100,69 @@ pub struct PlacedChunk {
     pub size: u32,
     /// What its blocks hash to.
     pub root: Root,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::KeptHeader;
+
+    /// Manifests as 0.1.0 wrote them: one in one piece, and one of one chunk.
+    const INLINE_0_1_0: &str = "\
+        87a776657273696f6e03a465746167b2332d30303131323233333434353536363737a473697a6505ab6d6f64\
+        69666965645f6d73cf0000019f655946dcac636f6e74656e745f74797065aa746578742f706c61696ea46d65\
+        74619392a6636f6c6f7572a973656120677265656e92a16ea13192a16ea132a4626f647981a6496e6c696e65\
+        c40568656c6c6f";
+    const CHUNKED_0_1_0: &str = "\
+        87a776657273696f6e03a465746167b2332d30303131323233333434353536363737a473697a6505ab6d6f64\
+        69666965645f6d73cf0000019f655946dcac636f6e74656e745f74797065c0a46d65746190a4626f647981a6\
+        4368756e6b7382a675706c6f6164c41007070707070707070707070707070707a66368756e6b739182a47369\
+        7a6509a4726f6f74c4200505050505050505050505050505050505050505050505050505050505050505";
+
+    /// A manifest as 0.1.0 knows it.
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Earlier {
+        version: u64,
+        etag: String,
+        size: u64,
+        modified_ms: u64,
+        content_type: Option<String>,
+        meta: Vec<(String, String)>,
+        body: Body,
+    }
+
+    fn read(hexadecimal: &str) -> (Vec<u8>, Manifest) {
+        let bytes = hex::decode(hexadecimal).unwrap();
+        let manifest = rmp_serde::from_slice(&bytes).unwrap();
+        (bytes, manifest)
+    }
+
+    #[test]
+    fn what_0_1_0_wrote_is_read_and_written_the_same() {
+        let (bytes, manifest) = read(INLINE_0_1_0);
+        assert_eq!(manifest.version, 3);
+        assert_eq!(manifest.body, Body::Inline(Bytes::from_static(b"hello")));
+        let own: Vec<_> = manifest.meta.own().collect();
+        assert_eq!(own, [("colour", "sea green"), ("n", "1"), ("n", "2")]);
+        assert_eq!(manifest.meta.header(KeptHeader::CacheControl), None);
+        assert_eq!(rmp_serde::to_vec_named(&manifest).unwrap(), bytes);
+        let (bytes, manifest) = read(CHUNKED_0_1_0);
+        assert!(matches!(&manifest.body, Body::Chunks { chunks, .. } if chunks.len() == 1));
+        assert_eq!(manifest.meta, Metadata::default());
+        assert_eq!(rmp_serde::to_vec_named(&manifest).unwrap(), bytes);
+    }
+
+    #[test]
+    fn what_0_1_0_does_not_know_comes_back_from_it() {
+        let (_, mut manifest) = read(INLINE_0_1_0);
+        for header in KeptHeader::ALL {
+            manifest.meta.set(header, header.name());
+        }
+        let sent = rmp_serde::to_vec_named(&manifest).unwrap();
+        let there: Earlier = rmp_serde::from_slice(&sent).unwrap();
+        let back = rmp_serde::to_vec_named(&there).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Manifest>(&back).unwrap(), manifest);
+        let shown = there.meta.iter().filter(|(name, _)| !name.starts_with(':'));
+        assert_eq!(shown.count(), 3, "the rest is no name of a header");
+    }
 }

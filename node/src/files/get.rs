@@ -215,7 +215,7 @@ mod tests {
             size: sizes.iter().map(|s| u64::from(*s)).sum(),
             modified_ms: 0,
             content_type: None,
-            meta: vec![],
+            meta: Default::default(),
             body: Contents::Chunks {
                 upload: UploadId::from_bytes([1; 16]),
                 chunks,

@@ -21,6 +21,7 @@ use crate::peer::PeerError;
 use crate::peer::wire::{Answer, NameFile, NamesPage, Refusal, Request};
 use crate::quorum::Quorum;
 use crate::view::Current;
+use crate::world::Clock;
 
 /// Names asked of one member at a time.
 const BATCH: u32 = 500;
@@ -107,7 +108,7 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
         name: name.as_str().to_string(),
         size: file.size,
         etag: file.etag,
-        modified: chord_api::human::instant_ms(file.modified_ms),
+        modified: chord_api::human::instant_ms(file.modified_ms.min(Clock::System.now_ms())),
         content_type: file.content_type,
     }
 }

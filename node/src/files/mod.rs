@@ -19,7 +19,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use chord_api::http::{FileList, Verification};
 use chord_api::problem::Problem;
-use chord_types::{FileName, Manifest};
+use chord_types::{FileName, Manifest, Metadata};
 use futures::stream::BoxStream;
 
 use chord_register::Condition;
@@ -32,8 +32,7 @@ pub type Body = BoxStream<'static, Result<Bytes, Problem>>;
 pub struct Put {
     pub name: FileName,
     pub content_type: Option<String>,
-    /// Lower-case names after `x-chord-meta-`, and values; checked.
-    pub meta: Vec<(String, String)>,
+    pub meta: Metadata,
     /// `Content-Length`, where the request has one.
     pub length: Option<u64>,
     pub condition: Condition,

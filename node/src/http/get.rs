@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -14,7 +14,7 @@ use chord_types::{FileName, Manifest};
 use super::body::Exact;
 use super::problem::{VERSION, quoted};
 use super::range::{Wanted, wanted};
-use super::{conditions, meta};
+use super::{conditions, kept};
 use crate::files::Files;
 use crate::world::Clock;
 use chord_register::condition::Verdict;
@@ -31,10 +31,11 @@ pub(super) async fn get<F: Files>(
 ) -> Result<Response<Body>, Problem> {
     let condition = conditions::parse(headers)?;
     let manifest = files.stat(name).await?;
-    let modified = manifest
-        .as_ref()
-        .map_or(0, |m| (m.modified_ms / 1000).min(LAST_SECOND));
+    // As it is: it may be later than what clients are told (`validators`), so that a date
+    // which may be another version's lets nothing through.
+    let modified = manifest.as_ref().map_or(0, |m| m.modified_ms / 1000);
     let current = manifest.as_ref().map(|m| (m.etag.as_str(), modified));
+    let now = Clock::System.now_ms() / 1000;
     let verdict = condition.evaluate(current, true);
     let Some(manifest) = &manifest else {
         return Err(match verdict {
@@ -48,7 +49,7 @@ pub(super) async fn get<F: Files>(
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             let headers = response.headers_mut();
-            validators(manifest, modified, headers);
+            validators(manifest, now, headers);
             if head {
                 // Left out, it would be filled in with 0, as if the file were empty.
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(manifest.size));
@@ -60,13 +61,7 @@ pub(super) async fn get<F: Files>(
     let wanted = if head {
         Wanted::Whole
     } else {
-        wanted(
-            headers,
-            manifest.size,
-            &manifest.etag,
-            modified,
-            Clock::System.now_ms() / 1000,
-        )
+        wanted(headers, manifest.size, &manifest.etag, modified, now)
     };
     let (status, range) = match wanted {
         Wanted::Whole => (StatusCode::OK, 0..manifest.size),
@@ -100,7 +95,7 @@ pub(super) async fn get<F: Files>(
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    validators(manifest, modified, headers);
+    validators(manifest, now, headers);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     if let Some(range) = content_range {
@@ -115,22 +110,32 @@ pub(super) async fn get<F: Files>(
         kept.unwrap_or(HeaderValue::from_static("application/octet-stream")),
     );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    meta::write(&manifest.meta, headers);
+    kept::write(&manifest.meta, headers);
     Ok(response)
 }
 
-/// What says which version this is. Caches have to ask again each time, since a
-/// read after a finished write sees it.
-fn validators(manifest: &Manifest, modified: u64, headers: &mut HeaderMap) {
+/// What says which version this is, in an answer of the second `now`, and how long it
+/// may be taken for the current one.
+fn validators(manifest: &Manifest, now: u64, headers: &mut HeaderMap) {
     if let Some(etag) = quoted(&manifest.etag) {
         headers.insert(ETAG, etag);
     }
     headers.insert(VERSION, HeaderValue::from(manifest.version));
-    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(modified));
-    if let Ok(date) = HeaderValue::from_str(&date) {
-        headers.insert(LAST_MODIFIED, date);
+    // Never later than the answer (RFC 9110, section 8.8.2.1), whose date the library
+    // would take a moment earlier.
+    let modified = (manifest.modified_ms / 1000).min(now);
+    for (name, second) in [(LAST_MODIFIED, modified), (DATE, now)] {
+        if let Some(date) = date(second) {
+            headers.insert(name, date);
+        }
     }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    kept::caching(&manifest.meta, headers);
+}
+
+/// An HTTP-date.
+fn date(second: u64) -> Option<HeaderValue> {
+    let time = UNIX_EPOCH + Duration::from_secs(second.min(LAST_SECOND));
+    HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok()
 }
 
 fn not_found(name: &FileName) -> Problem {

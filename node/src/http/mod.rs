@@ -3,7 +3,7 @@
 //!
 //! Everything a client sends is parsed here, once, into plain values: the name
 //! (`name`), the preconditions (`conditions`), the range (`range`), the digests
-//! (`digest`) and the metadata (`meta`); `head` refuses what HTTP forbids. The handlers (`put`, `get`, `delete`,
+//! (`digest`) and the metadata (`kept`); `head` refuses what HTTP forbids. The handlers (`put`, `get`, `delete`,
 //! `list`, `own`) put these together; `routes` finds the handler, counts and
 //! logs; `server`, `places`, `gate` and `io` run the connections.
 
@@ -17,9 +17,9 @@ mod gate;
 mod get;
 mod head;
 mod io;
+mod kept;
 mod list;
 mod local;
-mod meta;
 pub mod metrics;
 mod name;
 mod openapi;

@@ -13,7 +13,7 @@ use super::body::Upload;
 use super::digest::Checker;
 use super::metrics::Metrics;
 use super::problem::{VERSION, invalid, quoted};
-use super::{conditions, meta};
+use super::{conditions, kept};
 use crate::files::{self, Files, Put};
 
 /// Changes that are worked on at once; more are refused.
@@ -56,8 +56,8 @@ fn parse(name: FileName, headers: &HeaderMap, upload: &Upload) -> Result<(Put, C
     }
     let put = Put {
         name,
-        content_type: meta::content_type(headers)?,
-        meta: meta::parse(headers)?,
+        content_type: kept::content_type(headers)?,
+        meta: kept::parse(headers)?,
         length: upload.length(),
         condition: conditions::parse(headers)?,
     };

@@ -321,7 +321,7 @@ mod tests {
                 size: 0,
                 modified_ms: 0,
                 content_type: None,
-                meta: vec![],
+                meta: Default::default(),
                 fingerprint: String::new(),
                 body: Body::Inline(Bytes::new()),
             },

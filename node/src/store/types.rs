@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chord_register::{Ballot, Value};
 use chord_types::blocks::Root;
-use chord_types::{ChunkId, ClusterUid, FileName, Id, UploadId, View};
+use chord_types::{ChunkId, ClusterUid, FileName, Id, Metadata, UploadId, View};
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
@@ -175,8 +175,8 @@ pub struct Dropped {
     pub size: u64,
     /// The media type that came with it.
     pub content_type: Option<String>,
-    /// What else came with it: names and values.
-    pub meta: Vec<(String, String)>,
+    /// What else the client keeps with it.
+    pub meta: Metadata,
     /// BLAKE3 of its bytes.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],

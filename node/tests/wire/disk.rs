@@ -114,7 +114,7 @@ async fn what_is_written_today_is_what_0_1_0_wrote() {
     let lost = files.keys().find(|path| path.starts_with("chunks/03"));
     std::fs::write(dir.path().join(lost.unwrap()), &files[lost.unwrap()]).unwrap();
     assert!(store.chunk_verify(chunk(3, 1)).await.is_err());
-    let meta = vec![("k".into(), "v".into())];
+    let meta = [("k", "v")].into_iter().collect();
     let mut writer = store
         .dropped_writer(name("dropped"), Some("text/plain".into()), meta, Some(7))
         .unwrap();

@@ -129,7 +129,7 @@ fn file() -> NewFile {
         size: 0,
         modified_ms: 0,
         content_type: None,
-        meta: vec![],
+        meta: Default::default(),
         fingerprint: String::new(),
         body: Body::Inline(bytes::Bytes::new()),
     }

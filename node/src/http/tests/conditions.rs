@@ -160,3 +160,39 @@ async fn every_version_has_its_own_tag() {
         second.headers()["x-chord-version"]
     );
 }
+
+#[tokio::test]
+async fn no_file_is_modified_later_than_its_answer_and_such_a_date_lets_nothing_through() {
+    let server = Server::start().await;
+    let client = client();
+    let hour = 3_600_000;
+    server
+        .fake
+        .with(|state| state.modified_ms = Some(crate::world::Clock::System.now_ms() + hour));
+    server.fake.put_now("f", b"new");
+    let url = server.url("/files/f");
+    for method in ["GET", "HEAD"] {
+        let ask = |name: &'static str, value: String| {
+            let request = client.request(method.parse().unwrap(), &url);
+            request.header(name, value).send()
+        };
+        let answer = ask("accept", "*/*".into()).await.unwrap();
+        let date = |name: &str| {
+            let text = answer.headers()[name].to_str().unwrap();
+            (text.to_string(), httpdate::parse_http_date(text).unwrap())
+        };
+        let ((told, modified), (_, sent)) = (date("last-modified"), date("date"));
+        assert!(modified <= sent, "{method}: {told}");
+        // This date may be an earlier version's, too.
+        let cached = ask("if-modified-since", told.clone()).await.unwrap();
+        assert_eq!(cached.status(), 200, "{method}");
+        let guarded = ask("if-unmodified-since", told.clone()).await.unwrap();
+        assert_eq!(guarded.status(), 412, "{method}");
+        let part = client.get(&url).header("range", "bytes=0-0");
+        let part = part.header("if-range", &told).send().await.unwrap();
+        assert_eq!(part.status(), 200);
+        let put = client.put(&url).header("if-unmodified-since", told);
+        assert_eq!(put.body("x").send().await.unwrap().status(), 412);
+    }
+    assert_eq!(server.fake.content("f").unwrap(), "new");
+}

@@ -14,7 +14,7 @@ use chord_api::status::NodeStatus;
 use chord_types::manifest;
 use chord_types::report::{Inventory, NodeReport, Space};
 use chord_types::view::Epoch;
-use chord_types::{DiskId, FileName, Id, Manifest, Ordinal, View};
+use chord_types::{DiskId, FileName, Id, Manifest, Metadata, Ordinal, View};
 use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
@@ -34,6 +34,8 @@ pub struct Fake(pub Arc<Mutex<State>>);
 pub struct State {
     pub files: BTreeMap<String, (Manifest, Bytes)>,
     pub versions: u64,
+    /// When files that come are modified, where it is not [`MODIFIED_MS`].
+    pub modified_ms: Option<u64>,
     pub full: bool,
     /// Reads fail after so many bytes.
     pub read_fails_after: Option<u64>,
@@ -71,7 +73,7 @@ impl Fake {
             let put = Put {
                 name: FileName::new(name).unwrap(),
                 content_type: None,
-                meta: Vec::new(),
+                meta: Metadata::default(),
                 length: None,
                 condition: Condition::default(),
             };
@@ -121,7 +123,7 @@ fn store(state: &mut State, put: &Put, bytes: Bytes) -> PutDone {
         version,
         etag: format!("tag-{version}"),
         size: bytes.len() as u64,
-        modified_ms: MODIFIED_MS,
+        modified_ms: state.modified_ms.unwrap_or(MODIFIED_MS),
         content_type: put.content_type.clone(),
         meta: put.meta.clone(),
         body: manifest::Body::Inline(Bytes::new()),

@@ -6,6 +6,7 @@ mod digests;
 mod fake;
 mod framing;
 mod heads;
+mod kept;
 mod lists;
 mod names;
 mod put;

@@ -2,7 +2,7 @@
 //! then entered in the index.
 
 use bytes::Bytes;
-use chord_types::FileName;
+use chord_types::{FileName, Metadata};
 
 use super::file::path;
 use crate::store::engine::handle::Store;
@@ -19,7 +19,7 @@ pub struct DroppedWriter {
     store: Store,
     name: FileName,
     content_type: Option<String>,
-    meta: Vec<(String, String)>,
+    meta: Metadata,
     length: Option<u64>,
     pipe: Pipe<Incoming>,
 }
@@ -56,7 +56,7 @@ impl Store {
         &self,
         name: FileName,
         content_type: Option<String>,
-        meta: Vec<(String, String)>,
+        meta: Metadata,
         length: Option<u64>,
     ) -> Result<DroppedWriter, StoreError> {
         if let Some(e) = self.shared().failure() {

@@ -413,7 +413,9 @@ async fn files_outlive_their_index() {
     put(&store, &good, &payload).await.unwrap();
     put(&store, &bad, &payload).await.unwrap();
     flip(&file_of(&store, bad.id), 5);
-    let mut writer = store.dropped_writer(name("d"), None, vec![], None).unwrap();
+    let mut writer = store
+        .dropped_writer(name("d"), None, Default::default(), None)
+        .unwrap();
     writer.write(payload.clone().into()).await.unwrap();
     let first = writer.finish().await.unwrap();
     drop(store);
@@ -431,7 +433,9 @@ async fn files_outlive_their_index() {
     assert_eq!(rest, payload[65_536..], "what is right of it");
     let dropped = store.dropped_list(None, 10).await.unwrap().items;
     assert_eq!((dropped.len(), dropped[0].id), (1, first));
-    let writer = store.dropped_writer(name("d"), None, vec![], None).unwrap();
+    let writer = store
+        .dropped_writer(name("d"), None, Default::default(), None)
+        .unwrap();
     assert!(
         writer.finish().await.unwrap() > first,
         "later drops are newer all the same"

@@ -4,7 +4,7 @@ use super::*;
 use futures::TryStreamExt;
 
 async fn keep(store: &Store, text: &str, bytes: &[u8]) -> DroppedId {
-    let meta = vec![("k".to_string(), "v".to_string())];
+    let meta = [("k", "v")].into_iter().collect();
     let mut writer = store
         .dropped_writer(
             name(text),
@@ -47,7 +47,7 @@ async fn dropped_files_keep_their_order_over_restarts_and_go_when_removed() {
         (info.size, info.content_type.as_deref()),
         (3_000_000, Some("x/y"))
     );
-    assert_eq!(info.meta, [("k".to_string(), "v".to_string())]);
+    assert_eq!(info.meta.own().collect::<Vec<_>>(), [("k", "v")]);
     assert_eq!(bytes(&store, first).await.unwrap(), big);
     assert_eq!(bytes(&store, second).await.unwrap(), b"newer");
     assert_eq!(bytes(&store, third).await.unwrap(), b"");
@@ -82,7 +82,7 @@ async fn one_that_is_broken_off_or_short_leaves_nothing() {
     let store = open(dir.path());
     let available = store.space().available;
     let mut writer = store
-        .dropped_writer(name("a"), None, vec![], Some(1_000_000))
+        .dropped_writer(name("a"), None, Default::default(), Some(1_000_000))
         .unwrap();
     assert!(store.space().available < available, "its room is set aside");
     writer.write(Bytes::from(noise(1, 999_999))).await.unwrap();
@@ -100,7 +100,9 @@ async fn one_of_unknown_length_is_stopped_where_the_room_ends() {
         ..options(dir.path())
     })
     .unwrap();
-    let mut writer = store.dropped_writer(name("a"), None, vec![], None).unwrap();
+    let mut writer = store
+        .dropped_writer(name("a"), None, Default::default(), None)
+        .unwrap();
     let piece = Bytes::from(noise(1, 1 << 20));
     let mut taken = 0;
     let full = loop {

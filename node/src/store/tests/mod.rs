@@ -74,7 +74,7 @@ fn value(version: u64, body: impl Into<Bytes>) -> Value {
         size: body.len() as u64,
         modified_ms: 5,
         content_type: Some("text/plain".into()),
-        meta: vec![("a".into(), "b".into())],
+        meta: [("a", "b")].into_iter().collect(),
         body: Body::Inline(body),
     };
     let mut value = Value::default();
