@@ -17,7 +17,7 @@ use crate::files::memory::{ReadMemory, UploadMemory};
 use crate::http::Metrics;
 use crate::notes::readers::Readers;
 use crate::peer::client::{PeerClient, PeerError};
-use crate::peer::ring::{Guard, Roll};
+use crate::peer::ring::{Admission, MemberIndex};
 use crate::peer::wire::{Answer, Call, Header, Refusal, Request};
 use crate::quorum::turns::Turns;
 use crate::store::Store;
@@ -44,7 +44,7 @@ pub struct Current {
     pub reference: ViewRef,
     pub placements: Placements,
     /// Who may speak on the ring.
-    pub roll: Roll,
+    pub member_index: MemberIndex,
 }
 
 impl Current {
@@ -53,7 +53,7 @@ impl Current {
         Current {
             reference: view.reference(),
             placements: Placements::new(&view),
-            roll: Roll::of(&view),
+            member_index: MemberIndex::of(&view),
             view,
         }
     }
@@ -68,7 +68,7 @@ pub struct Node {
     pub store: Store,
     pub peers: PeerClient,
     pub ring: Mutex<chord_ring::Host>,
-    pub ring_guard: Guard,
+    pub ring_admission: Admission,
     pub workers: Workers,
     pub metrics: Metrics,
     pub secret: String,
@@ -153,7 +153,7 @@ impl Node {
             store,
             peers,
             ring: Mutex::new(ring),
-            ring_guard: Guard::default(),
+            ring_admission: Admission::default(),
             workers: Workers::default(),
             metrics: Metrics::default(),
             secret,
@@ -526,7 +526,7 @@ mod tests {
             Ok(())
         });
         filled.await.unwrap();
-        node.store.pretend_room(Some(4 << 20));
+        all.faults[0].set_free(Some(4 << 20));
         // All its registers are lost, each a change of four tables.
         let joint = view.change_to(all.table(1, &[1])).unwrap();
         all.give(&[0], &joint).await;

@@ -229,7 +229,7 @@ async fn exchange(
     match read.and_then(|exchange| crate::ring::answer(&peer.node, exchange)) {
         Ok(reply) => pack(&reply),
         Err(refused) => {
-            peer.node.ring_guard.count(&refused, "a request");
+            peer.node.ring_admission.count(&refused, "a request");
             if refused.reason.not_understood() {
                 return not_understood(written, refused.reason.status(), refused.to_string());
             }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 use chord_api::problem::Problem;
 use chord_types::blocks::Root;
 use chord_types::manifest::chunk_key;
+use chord_types::protocol::SPEAKS;
 use chord_types::{ChunkId, ClusterUid, FileName, Member, Table, Token, UploadId, View};
 use clap::Parser;
+use parking_lot::Mutex;
 
 use crate::config::Args;
 use crate::files::{Put, PutDone};
 use crate::node::Node;
 use crate::peer::address::AddressBook;
 use crate::peer::client::PeerClient;
+use crate::store::platform::faulty::Faults;
 use crate::store::{ChunkMeta, ChunkWriter, Durability, Options, Store, Tier};
 use chord_register::Condition;
 
@@ -27,9 +31,15 @@ const UID: &str = "0b0c6a1e-1111-4222-8333-444444444444";
 pub struct Nodes {
     dir: tempfile::TempDir,
     pub nodes: Vec<Arc<Node>>,
+    /// What is wrong with the disk of each.
+    pub faults: Vec<Faults>,
     silent: Vec<Arc<AtomicBool>>,
     hanging: Vec<Arc<AtomicBool>>,
+    fixed: Vec<Fixed>,
 }
+
+/// An answer that a node gives instead of its own.
+type Fixed = Arc<Mutex<Option<(StatusCode, Vec<u8>)>>>;
 
 impl Nodes {
     /// Starts nodes that no view knows yet.
@@ -53,19 +63,30 @@ impl Nodes {
         let mut all = Nodes {
             dir,
             nodes: Vec::new(),
+            faults: vec![],
             silent: Vec::new(),
             hanging: Vec::new(),
+            fixed: Vec::new(),
         };
         for (n, port) in ports.into_iter().enumerate() {
+            all.faults.push(Faults::default());
             let node = all.open(n);
             let silent = Arc::new(AtomicBool::new(false));
             let router = crate::peer_port::router(node.clone());
             let hanging = Arc::new(AtomicBool::new(false));
-            let (deaf, slow) = (silent.clone(), hanging.clone());
+            let fixed = Fixed::default();
+            let (deaf, slow, said) = (silent.clone(), hanging.clone(), fixed.clone());
             let router = router.layer(axum::middleware::from_fn(
                 move |request: axum::extract::Request, next: axum::middleware::Next| {
                     let (deaf, slow) = (deaf.clone(), slow.clone());
+                    let said = said.lock().clone();
                     async move {
+                        if let Some((status, body)) = said {
+                            let speaks = [(SPEAKS, "8-9")];
+                            return axum::response::IntoResponse::into_response((
+                                status, speaks, body,
+                            ));
+                        }
                         while slow.load(Ordering::SeqCst) {
                             tokio::time::sleep(Duration::from_millis(10)).await;
                         }
@@ -82,6 +103,7 @@ impl Nodes {
             all.nodes.push(node);
             all.silent.push(silent);
             all.hanging.push(hanging);
+            all.fixed.push(fixed);
         }
         all
     }
@@ -107,7 +129,8 @@ impl Nodes {
             "65536",
         ])
         .unwrap();
-        let store = Store::open_with(
+        let store = Store::open_on(
+            self.faults[n].platform(),
             Options {
                 dir: data,
                 capacity: Some(256 << 20),
@@ -160,6 +183,12 @@ impl Nodes {
     /// Whether a node's port says nothing that anybody could use.
     pub fn silence(&self, n: usize, silent: bool) {
         self.silent[n].store(silent, Ordering::SeqCst);
+    }
+
+    /// What a node of a release far ahead answers, whatever it is asked; `None`: it is
+    /// of this release again.
+    pub fn far_ahead(&self, n: usize, answer: Option<(StatusCode, &[u8])>) {
+        *self.fixed[n].lock() = answer.map(|(status, body)| (status, body.to_vec()));
     }
 
     /// Whether what a node is asked waits until this is over.

@@ -17,10 +17,7 @@ pub struct Root(pub [u8; 32]);
 impl Root {
     /// The root of a whole chunk, and its block hashes.
     pub fn of(payload: &[u8]) -> (Root, Vec<[u8; 32]>) {
-        let blocks: Vec<[u8; 32]> = payload
-            .chunks(BLOCK_BYTES)
-            .map(|b| *blake3::hash(b).as_bytes())
-            .collect();
+        let blocks: Vec<[u8; 32]> = payload.chunks(BLOCK_BYTES).map(hash_block).collect();
         (Root::of_blocks(&blocks), blocks)
     }
     /// The root over block hashes.
@@ -32,6 +29,56 @@ impl Root {
         Root(*hash.finalize().as_bytes())
     }
 }
+
+/// The hash of one block; of the last one of a chunk, which may be shorter, too.
+pub fn hash_block(block: &[u8]) -> [u8; 32] {
+    *blake3::hash(block).as_bytes()
+}
+
+/// Whether bytes are the blocks that these hashes are of, all of them.
+pub fn are_blocks(bytes: &[u8], hashes: &[[u8; 32]]) -> bool {
+    let mut blocks = bytes.chunks(BLOCK_BYTES).map(hash_block);
+    hashes.iter().all(|hash| blocks.next() == Some(*hash)) && blocks.next().is_none()
+}
+
+/// Hashes blocks as the bytes of a chunk go by, in pieces of any size.
+#[derive(Default)]
+pub struct BlockHasher {
+    hashes: Vec<[u8; 32]>,
+    /// The block that is not full yet.
+    open: blake3::Hasher,
+    filled: usize,
+}
+
+impl BlockHasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (now, rest) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.filled));
+            self.open.update(now);
+            self.filled += now.len();
+            if self.filled == BLOCK_BYTES {
+                self.close();
+            }
+            bytes = rest;
+        }
+    }
+
+    fn close(&mut self) {
+        self.hashes.push(*self.open.finalize().as_bytes());
+        self.open.reset();
+        self.filled = 0;
+    }
+
+    /// The hashes of all blocks, the last of which may be shorter.
+    pub fn finish(mut self) -> Vec<[u8; 32]> {
+        if self.filled > 0 {
+            self.close();
+        }
+        self.hashes
+    }
+}
+
 impl fmt::Display for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
@@ -71,6 +118,34 @@ impl<'de> Deserialize<'de> for Root {
             let array = <[u8; 32]>::try_from(bytes.as_ref())
                 .map_err(|_| serde::de::Error::custom("a root is 32 bytes"))?;
             Ok(Root(array))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_any_size_give_the_hashes_of_the_whole() {
+        for len in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 5] {
+            let payload: Vec<u8> = (0..len).map(|n| (n / 7) as u8).collect();
+            let (_, hashes) = Root::of(&payload);
+            for piece in [1000, BLOCK_BYTES, 100_000] {
+                let mut hasher = BlockHasher::default();
+                payload.chunks(piece).for_each(|bytes| hasher.update(bytes));
+                assert_eq!(hasher.finish(), hashes, "{len} bytes in pieces of {piece}");
+            }
+            assert!(are_blocks(&payload, &hashes));
+            let mut wrong = payload.clone();
+            wrong.push(0);
+            assert!(!are_blocks(&wrong, &hashes), "one byte more");
+            wrong.truncate(len);
+            if let Some(last) = wrong.last_mut() {
+                *last ^= 1;
+                assert!(!are_blocks(&wrong, &hashes), "one bit");
+                assert!(!are_blocks(&payload[..len - 1], &hashes), "one byte less");
+            }
         }
     }
 }

@@ -430,7 +430,7 @@ impl Local for Own {
                 let _ = writeln!(out, "{name}{{worker=\"{}\"}} {value}", worker.name);
             }
         }
-        out.push_str(&self.node.ring_guard.metrics());
+        out.push_str(&self.node.ring_admission.metrics());
         out
     }
 

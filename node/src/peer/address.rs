@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chord_types::Ordinal;
+// Held while a small file is looked at, never while anything is awaited.
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 /// The base URLs of one node.
@@ -81,7 +82,7 @@ impl AddressBook {
                 })
             }
             AddressBook::File(file) => {
-                let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut file = file.lock();
                 file.refresh();
                 file.known.get(&ordinal).cloned()
             }
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(book.find(Ordinal(1)).unwrap().peer, "http://b:8081");
         replace(9081);
         if let AddressBook::File(file) = &book {
-            file.lock().unwrap().looked = None;
+            file.lock().looked = None;
         }
         assert_eq!(book.find(Ordinal(1)).unwrap().peer, "http://b:9081");
     }

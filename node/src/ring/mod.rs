@@ -16,7 +16,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::node::{Current, Node};
 use crate::peer::client::PeerError;
-use crate::peer::ring::{self as wire, Reason, Refused, Way};
+use crate::peer::ring::{self as wire, Direction, Reason, Refused};
 use crate::peer::wire::Refusal;
 use chord_ring::host::Members;
 use chord_ring::wire::{RING_VERSION, RingExchange};
@@ -203,7 +203,7 @@ async fn ask(
     let Some(current) = node.current() else {
         return Err(Failure::Busy);
     };
-    let number = node.ring_guard.number(to);
+    let number = node.ring_admission.number(to);
     let sent = exchange(node, &current, number, messages);
     let answer = match node.peers.ring(to, &sent).await {
         Ok(answer) => answer,
@@ -223,9 +223,9 @@ async fn ask(
     };
     let judge = |current: &Current| {
         wire::decode(&answer.bytes).and_then(|answer| {
-            let way = Way::Response(to);
-            node.ring_guard
-                .admit(&node.cluster, node.ordinal, current, way, answer)
+            let direction = Direction::Response(to);
+            node.ring_admission
+                .admit(&node.cluster, node.ordinal, current, direction, answer)
         })
     };
     let mut judged = judge(&current);
@@ -249,7 +249,7 @@ async fn ask(
             Ok(valid.into_messages())
         }
         Err(refused) => {
-            node.ring_guard
+            node.ring_admission
                 .count(&refused, &format!("node {to}'s answer"));
             Err(match refused.reason {
                 Reason::OtherCluster
@@ -325,9 +325,13 @@ pub fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchange, Ref
         return Err(Refused::new(Reason::NoView, why));
     };
     let from = batch.from;
-    let judged = node
-        .ring_guard
-        .admit(&node.cluster, node.ordinal, &current, Way::Request, batch);
+    let judged = node.ring_admission.admit(
+        &node.cluster,
+        node.ordinal,
+        &current,
+        Direction::Request,
+        batch,
+    );
     let theirs = match &judged {
         Ok(valid) => Some(valid.exchange().view),
         Err(refused) => refused.theirs,
@@ -347,7 +351,7 @@ pub fn answer(node: &Arc<Node>, batch: RingExchange) -> Result<RingExchange, Ref
         node.workers
             .background(send(node.clone(), received.actions));
     }
-    let number = node.ring_guard.last_number(from);
+    let number = node.ring_admission.last_number(from);
     Ok(exchange(node, &current, number, received.replies))
 }
 
@@ -449,5 +453,37 @@ async fn question(node: &Arc<Node>, envelope: Envelope) -> Option<Message> {
             let request = asked;
             (why == Failure::Busy).then_some(Message::Busy { request })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Nodes;
+    use chord_api::client::NOT_UNDERSTOOD;
+
+    #[tokio::test]
+    async fn a_node_that_does_not_understand_or_is_not_understood_lives() {
+        let all = Nodes::start(2).await;
+        all.form(1).await;
+        let (node, other) = (&all.nodes[0], &all.nodes[1]);
+        let asked = async || ask(node, other.ordinal, vec![]).await;
+        assert_eq!(asked().await, Ok(vec![]));
+        all.far_ahead(1, Some((NOT_UNDERSTOOD, b"it reads another version")));
+        assert_eq!(asked().await, Err(Failure::Busy));
+        let current = other.current().unwrap();
+        let later = RingExchange {
+            version: RING_VERSION + 1,
+            ..exchange(other, &current, 1, vec![])
+        };
+        let later = rmp_serde::to_vec_named(&later).unwrap();
+        for unknown in [&later[..], b"\xc1"] {
+            all.far_ahead(1, Some((axum::http::StatusCode::OK, unknown)));
+            assert_eq!(asked().await, Err(Failure::Busy));
+        }
+        // What answers in the place of a node says nothing of it.
+        all.far_ahead(1, None);
+        all.silence(1, true);
+        assert_eq!(asked().await, Err(Failure::Silent));
     }
 }

@@ -432,4 +432,29 @@ mod tests {
         expire_abandoned(old, 1).await;
         assert!(!is_pending(new, &names[1], two).await);
     }
+
+    #[tokio::test]
+    async fn who_does_not_understand_the_question_has_not_said_no() {
+        let all = Nodes::start(2).await;
+        let uid = all.nodes[0].cluster.clone();
+        let view = chord_types::View::first(uid, all.table(2, &[0, 1])).unwrap();
+        all.give(&[0, 1], &view).await;
+        let (node, other) = (&all.nodes[0], &all.nodes[1]);
+        let upload = UploadId::from_bytes([1; 16]);
+        begin(other, &file("f"), upload).await;
+        other.uploads.lock().unwrap().clear();
+        let status = chord_api::client::NOT_UNDERSTOOD;
+        all.far_ahead(1, Some((status, b"it reads another version")));
+        assert!(
+            is_read(node, upload).await,
+            "it may be, for all that is known"
+        );
+        expire_abandoned(node, 1).await;
+        all.far_ahead(1, None);
+        assert!(!is_read(node, upload).await);
+        assert!(is_pending(node, &file("f"), upload).await);
+        // Once it is understood again it says that it does not stream it.
+        expire_abandoned(node, 1).await;
+        assert!(!is_pending(node, &file("f"), upload).await);
+    }
 }

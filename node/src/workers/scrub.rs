@@ -75,7 +75,7 @@ mod tests {
         let [first, .., last] = &chunks[..] else {
             panic!("{chunks:?}");
         };
-        node.store.pretend_lost(Some(first.id));
+        all.faults[0].set_unreadable(Some(first.id.to_string()));
         let name = last.id.to_string();
         let chunks = node.args.data.join("chunks").join(&name[..2]);
         std::fs::remove_file(chunks.join(&name)).unwrap();

@@ -4,13 +4,15 @@
 //! counted anew at every start. Reserves keep clients from filling a disk so far
 //! that copies can no longer move, and moves so far that nothing can be deleted.
 
-use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chord_types::report::Space;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::types::{StoreError, Tier};
+use crate::store::error::{StoreError, failed};
+use crate::store::platform::{FileSystem, Room};
+use crate::store::types::Tier;
 
 /// File systems give out room in units of this.
 const UNIT: u64 = 4096;
@@ -21,8 +23,16 @@ const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 /// ...but never more than this share in percent, so that a small disk is of use.
 const RESERVE_AT_MOST_PERCENT: u64 = 10;
 
+/// Room that is kept back for opening a disk that is full.
+pub(in crate::store) const BALLAST: u64 = 1024 * 1024;
+
+/// The file that takes the room that is kept back.
+pub(in crate::store) fn ballast_path(dir: &Path) -> PathBuf {
+    dir.join("ballast")
+}
+
 /// What a tier must leave free on a disk of this capacity.
-pub(super) fn reserve(capacity: u64, tier: Tier) -> u64 {
+pub(in crate::store) fn reserve(capacity: u64, tier: Tier) -> u64 {
     let clients = (capacity / 100 * RESERVE_PERCENT)
         .max(RESERVE_BYTES)
         .min(capacity / 100 * RESERVE_AT_MOST_PERCENT);
@@ -34,15 +44,8 @@ pub(super) fn reserve(capacity: u64, tier: Tier) -> u64 {
 }
 
 /// What a file of so many bytes takes.
-pub(super) fn allocated(length: u64) -> u64 {
+pub(in crate::store) fn allocated(length: u64) -> u64 {
     length.div_ceil(UNIT) * UNIT
-}
-
-/// The file system at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Device {
-    total: u64,
-    free: u64,
 }
 
 #[derive(Debug, Default)]
@@ -57,17 +60,21 @@ struct Book {
 
 /// The books of one disk.
 #[derive(Debug)]
-pub(super) struct SpaceBook {
+pub(in crate::store) struct SpaceBook {
     dir: PathBuf,
     meta: PathBuf,
     limit: Option<u64>,
     device: String,
+    files: Arc<dyn FileSystem>,
+    /// Not tokio's lock: nothing is awaited while it is held. It is held across the
+    /// question how much room there is, so that two writers do not both get the last.
     book: Mutex<Book>,
 }
 
 impl SpaceBook {
     /// Opens the books with what the files already take.
-    pub(super) fn new(
+    pub(in crate::store) fn new(
+        on: Arc<dyn FileSystem>,
         dir: &Path,
         meta: &Path,
         limit: Option<u64>,
@@ -77,7 +84,8 @@ impl SpaceBook {
             dir: dir.to_path_buf(),
             meta: meta.to_path_buf(),
             limit,
-            device: device_name(dir)?,
+            device: on.device(dir)?,
+            files: on,
             book: Mutex::new(Book {
                 files,
                 ..Book::default()
@@ -87,35 +95,27 @@ impl SpaceBook {
         Ok(book)
     }
 
-    fn device(&self) -> std::io::Result<Device> {
-        let stat = rustix::fs::statvfs(&self.dir)?;
-        Ok(Device {
-            total: stat.f_blocks * stat.f_frsize,
-            free: stat.f_bavail * stat.f_frsize,
-        })
+    fn device(&self) -> std::io::Result<Room> {
+        self.files.room(&self.dir)
     }
 
     /// What the file system has left, whoever fills it.
-    pub(super) fn device_free(&self) -> std::io::Result<u64> {
+    pub(in crate::store) fn device_free(&self) -> std::io::Result<u64> {
         Ok(self.device()?.free)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock()
     }
 
     /// What meta.redb and the ballast have allocated; the length of the database
     /// says more than it takes.
     fn meta_bytes(&self) -> u64 {
-        let blocks = |path: &Path| {
-            std::fs::metadata(path)
-                .map(|m| m.st_blocks() * 512)
-                .unwrap_or(0)
-        };
-        blocks(&self.meta) + blocks(&self.dir.join("ballast"))
+        let taken = |path: &Path| self.files.stat(path).map_or(0, |found| found.allocated);
+        taken(&self.meta) + taken(&ballast_path(&self.dir))
     }
 
-    fn room(&self, book: &Book, device: Device, tier: Tier) -> u64 {
+    fn room(&self, book: &Book, device: Room, tier: Tier) -> u64 {
         let capacity = self.capacity(device);
         let used = book.files + book.reserved + self.meta_bytes();
         let free = device.free.saturating_sub(book.pending);
@@ -125,13 +125,13 @@ impl SpaceBook {
             .saturating_sub(reserve(capacity, tier))
     }
 
-    fn capacity(&self, device: Device) -> u64 {
+    fn capacity(&self, device: Room) -> u64 {
         self.limit.unwrap_or(u64::MAX).min(device.total)
     }
 
     /// For reports. A file system that does not answer has no room.
-    pub(super) fn space(&self) -> Space {
-        let device = self.device().unwrap_or(Device { total: 0, free: 0 });
+    pub(in crate::store) fn space(&self) -> Space {
+        let device = self.device().unwrap_or(Room { total: 0, free: 0 });
         let book = self.lock();
         Space {
             capacity: self.capacity(device),
@@ -145,25 +145,24 @@ impl SpaceBook {
         if tier == Tier::Internal {
             return Ok(());
         }
-        let device = self.device().map_err(|e| {
-            StoreError::Io(format!("asking {} for its space: {e}", self.dir.display()))
-        })?;
+        let device = self
+            .device()
+            .map_err(|e| failed("asking for the space of", &self.dir, e))?;
         let room = self.room(book, device, tier);
         if bytes > room {
-            return Err(StoreError::Full(format!(
-                "{bytes} bytes are wanted, {room} are left beside the reserve"
-            )));
+            let why = format!("{bytes} bytes are wanted, {room} are left beside the reserve");
+            return Err(StoreError::Full(why.into()));
         }
         Ok(())
     }
 
     /// Whether so many bytes would fit now.
-    pub(super) fn admit(&self, bytes: u64, tier: Tier) -> Result<(), StoreError> {
+    pub(in crate::store) fn admit(&self, bytes: u64, tier: Tier) -> Result<(), StoreError> {
         self.fits(&self.lock(), bytes, tier)
     }
 
     /// Sets bytes aside for a file until the answer is dropped.
-    pub(super) fn reserve(
+    pub(in crate::store) fn reserve(
         self: &Arc<Self>,
         length: u64,
         tier: Tier,
@@ -179,13 +178,13 @@ impl SpaceBook {
     }
 
     /// A file has come into its place, over another or not.
-    pub(super) fn placed(&self, length: u64, before: Option<u64>) {
+    pub(in crate::store) fn placed(&self, length: u64, before: Option<u64>) {
         let mut book = self.lock();
         book.files = (book.files + allocated(length)).saturating_sub(before.map_or(0, allocated));
     }
 
     /// A file has gone.
-    pub(super) fn removed(&self, length: u64) {
+    pub(in crate::store) fn removed(&self, length: u64) {
         let mut book = self.lock();
         book.files = book.files.saturating_sub(allocated(length));
     }
@@ -193,7 +192,7 @@ impl SpaceBook {
 
 /// Room set aside for a file that is being written.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub(in crate::store) struct Reservation {
     book: Arc<SpaceBook>,
     tier: Tier,
     bytes: u64,
@@ -202,7 +201,7 @@ pub(super) struct Reservation {
 
 impl Reservation {
     /// Sets more aside.
-    pub(super) fn grow(&mut self, by: u64) -> Result<(), StoreError> {
+    pub(in crate::store) fn grow(&mut self, by: u64) -> Result<(), StoreError> {
         let more = allocated(by);
         let mut book = self.book.lock();
         self.book.fits(&book, more, self.tier)?;
@@ -214,12 +213,12 @@ impl Reservation {
     }
 
     /// Bytes set aside.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::store) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The file system has given so many of them.
-    pub(super) fn given(&mut self, bytes: u64) {
+    pub(in crate::store) fn given(&mut self, bytes: u64) {
         let bytes = bytes.min(self.pending);
         let mut book = self.book.lock();
         book.pending -= bytes.min(book.pending);
@@ -233,25 +232,6 @@ impl Drop for Reservation {
         book.reserved = book.reserved.saturating_sub(self.bytes);
         book.pending = book.pending.saturating_sub(self.pending);
     }
-}
-
-/// Names the device below a folder so that two nodes on one device give the same
-/// name, and nodes on different machines do not.
-fn device_name(dir: &Path) -> std::io::Result<String> {
-    let device = std::fs::metadata(dir)?.st_dev();
-    // Device numbers repeat from machine to machine; the kernel's boot id is the
-    // same for all containers of one machine and for no other.
-    let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let machine: String = machine
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(12)
-        .collect();
-    Ok(format!(
-        "{machine}-{}-{}",
-        rustix::fs::major(device),
-        rustix::fs::minor(device)
-    ))
 }
 
 #[cfg(test)]
@@ -280,7 +260,8 @@ mod tests {
     fn tiers_stop_one_after_the_other_and_give_back_what_they_drop() {
         let dir = tempfile::tempdir().unwrap();
         let meta = dir.path().join("none");
-        let book = Arc::new(SpaceBook::new(dir.path(), &meta, Some(64 * MIB), 0).unwrap());
+        let files = Arc::new(crate::store::platform::RealFiles);
+        let book = Arc::new(SpaceBook::new(files, dir.path(), &meta, Some(64 * MIB), 0).unwrap());
         let clients = book.space().available;
         assert_eq!(clients, 64 * MIB - reserve(64 * MIB, Tier::Clients));
         let held = book.reserve(clients / 4096 * 4096, Tier::Clients).unwrap();

@@ -1,15 +1,19 @@
 //! The store on a real disk: what survives, what is refused, what is noticed.
 
 mod chunks;
+mod commits;
 mod damage;
 mod dropped;
+mod index;
+mod memory;
+mod pages;
 mod registers;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use chord_types::blocks::Root;
@@ -19,52 +23,10 @@ use chord_types::{
     ChunkId, ClusterUid, DiskId, Epoch, FileName, Id, Manifest, Ordinal, Table, Token, UploadId,
     View,
 };
-use redb::backends::FileBackend;
 
+use super::platform::faulty::Faults;
 use super::*;
 use chord_register::{Ballot, Value};
-
-/// Switches that make the database's file fail.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Faults {
-    pub sync: Arc<AtomicBool>,
-    pub syncs: Arc<AtomicUsize>,
-}
-
-/// The database's file, which fails when it is told to.
-#[derive(Debug)]
-pub(super) struct Faulty(FileBackend, Faults);
-
-impl Faulty {
-    pub(super) fn new(file: File, faults: Faults) -> Result<Faulty, redb::DatabaseError> {
-        Ok(Faulty(FileBackend::new(file)?, faults))
-    }
-}
-
-impl redb::StorageBackend for Faulty {
-    fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.1.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.1.sync.load(Ordering::SeqCst) {
-            return Err(std::io::Error::other("told to fail"));
-        }
-        self.0.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.0.write(offset, data)
-    }
-    fn close(&self) -> std::io::Result<()> {
-        self.0.close()
-    }
-}
 
 fn options(dir: &Path) -> Options {
     Options {
@@ -86,8 +48,8 @@ fn open_as(options: Options) -> Result<Store, OpenError> {
 
 fn open_faulty(dir: &Path, fatal: Fatal) -> (Store, Faults) {
     let faults = Faults::default();
-    let opened = super::open::open(&options(dir), Some(faults.clone())).unwrap();
-    (Store::start(options(dir), opened, fatal).unwrap(), faults)
+    let store = Store::open_on(faults.platform(), options(dir), fatal);
+    (store.unwrap(), faults)
 }
 
 fn name(text: &str) -> FileName {

@@ -1,4 +1,4 @@
-//! The trial on many thousand inputs that nobody wrote by hand: the short form of
+//! The fuzz target on many thousand inputs that nobody wrote by hand: the short form of
 //! the fuzz target.
 
 use std::collections::BTreeMap;
@@ -7,8 +7,8 @@ use chord_types::{ClusterUid, DiskId, Epoch, Id, Ordinal, Token};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::trial::{self, HOSTS, Outcome, Start, Trial, World};
-use super::{Reason, Way};
+use super::fuzzing::{self, HOSTS, HostUnderTest, Outcome, Start, World};
+use super::{Direction, Reason};
 use chord_ring::{Envelope, HostAction, Message, Peer, RequestId, Route, Standing};
 
 const OWN: Ordinal = Ordinal(0);
@@ -169,10 +169,10 @@ impl Maker {
     }
 
     /// `sent` is what the host has just asked; most replies answer that.
-    fn exchange(&mut self, way: Way, sent: &[HostAction]) -> Vec<u8> {
-        let (reply, from) = match way {
-            Way::Request => (false, Ordinal(self.random.random_range(1..HOSTS))),
-            Way::Response(asked) => (true, asked),
+    fn exchange(&mut self, direction: Direction, sent: &[HostAction]) -> Vec<u8> {
+        let (reply, from) = match direction {
+            Direction::Request => (false, Ordinal(self.random.random_range(1..HOSTS))),
+            Direction::Response(asked) => (true, asked),
         };
         let asked: Vec<Envelope> = sent
             .iter()
@@ -241,24 +241,24 @@ impl Maker {
         if self.chance(50) {
             let length = self.random.random_range(0..400);
             let input: Vec<u8> = (0..length).map(|_| self.random.random()).collect();
-            let outcome = trial::run(&world, &input);
+            let outcome = fuzzing::run(&world, &input);
             return (input, outcome);
         }
-        let mut trial = Trial::new(&world, start);
+        let mut host = HostUnderTest::new(&world, start);
         let mut exchanges = Vec::new();
         for _ in 0..self.random.random_range(1..6) {
-            let taken = trial.tick().and_then(|sent| {
-                let bytes = self.exchange(trial.way(), &sent);
-                let taken = trial.take(&bytes);
+            let taken = host.tick().and_then(|sent| {
+                let bytes = self.exchange(host.direction(), &sent);
+                let taken = host.take(&bytes);
                 exchanges.push(bytes);
                 taken
             });
             if let Err(broken) = taken {
-                return (trial::pack(start, &exchanges), Err(broken));
+                return (fuzzing::pack(start, &exchanges), Err(broken));
             }
         }
-        let input = trial::pack(start, &exchanges);
-        (input, Ok(trial.outcome().clone()))
+        let input = fuzzing::pack(start, &exchanges);
+        (input, Ok(host.outcome().clone()))
     }
 }
 
@@ -267,7 +267,7 @@ fn an_input_that_was_packed_runs_as_it_did() {
     let mut maker = Maker::new(99);
     for _ in 0..50 {
         let (input, outcome) = maker.talk();
-        assert_eq!(trial::run(&maker.world, &input), outcome);
+        assert_eq!(fuzzing::run(&maker.world, &input), outcome);
     }
 }
 
@@ -295,7 +295,7 @@ fn whatever_comes_the_host_stays_sound() {
         }
     }
     eprintln!("seeds {seeds:?}, {taken} exchanges, {changes} changed pointers, {met:?}");
-    // The trial is worth something only if it gets past the door, and each way to be
+    // It is worth something only if it gets past the door, and each way to be
     // turned away is tried, but for what is too long for its inputs, or no judgement.
     assert!(changes > taken / 25, "{changes} of {taken}");
     let elsewhere = [

@@ -1,4 +1,4 @@
-//! Trials of arbitrary bytes against a small host: the body of the fuzz target
+//! Arbitrary bytes against a small host: the body of the fuzz target
 //! `ring_wire`, and of the test that runs it for a fixed number of inputs.
 //!
 //! The input is a way to start, then exchanges, each behind its length; they go
@@ -8,12 +8,12 @@
 use chord_types::view::ViewRef;
 use chord_types::{ClusterUid, DiskId, Id, Member, Ordinal, Table, Token, View};
 
-use super::{Known, Reason, Roll, Senders, Way, check, decode};
+use super::{Direction, Known, MemberIndex, Reason, Senders, check, decode};
 use chord_ring::host::Members;
 use chord_ring::wire::{RING_VERSION, RingExchange};
 use chord_ring::{Config, Envelope, Host, HostAction, Peer};
 
-/// Hosts of the small cluster; the one on trial is the first.
+/// Hosts of the small cluster; the one under test is the first.
 pub const HOSTS: u32 = 4;
 const TOKENS_EACH: u64 = 3;
 /// Exchanges of one input that are looked at.
@@ -21,13 +21,13 @@ const MOST_EXCHANGES: usize = 8;
 /// Milliseconds between two of them.
 const STEP: u64 = 700;
 
-/// What the trial's cluster is.
+/// The small cluster.
 #[derive(Clone, Debug)]
 pub struct World {
     pub cluster: ClusterUid,
     pub view: View,
     pub reference: ViewRef,
-    pub roll: Roll,
+    pub index: MemberIndex,
     pub members: Members,
 }
 
@@ -61,7 +61,7 @@ impl World {
         World {
             cluster,
             reference: view.reference(),
-            roll: Roll::of(&view),
+            index: MemberIndex::of(&view),
             members: Members::of_view(&view),
             view,
         }
@@ -91,18 +91,18 @@ impl World {
         Peer { id, ordinal }
     }
 
-    /// What the host on trial judges by.
+    /// What the host under test judges by.
     pub fn known<'a>(&'a self, senders: &'a Senders) -> Known<'a> {
         Known {
             cluster: &self.cluster,
             own: Ordinal(0),
             view: self.reference,
-            roll: &self.roll,
+            index: &self.index,
             senders,
         }
     }
 
-    /// An honest exchange from a host to the one on trial.
+    /// An honest exchange from a host to the one under test.
     pub fn exchange(&self, from: Ordinal, number: u64, messages: Vec<Envelope>) -> RingExchange {
         RingExchange {
             version: RING_VERSION,
@@ -147,12 +147,12 @@ impl Start {
     }
 
     /// Even exchanges are requests, odd ones responses, or the other way round.
-    fn way(self, index: usize) -> Way {
+    fn direction(self, index: usize) -> Direction {
         let host = u32::from(self.0 >> 3) % (HOSTS - 1) + 1;
         if (index % 2 == 1) ^ (self.0 & 4 != 0) {
-            Way::Response(Ordinal(host))
+            Direction::Response(Ordinal(host))
         } else {
-            Way::Request
+            Direction::Request
         }
     }
 }
@@ -189,16 +189,16 @@ fn unpack(input: &[u8]) -> (Start, Vec<&[u8]>) {
 /// Runs one input; the error says what it broke.
 pub fn run(world: &World, input: &[u8]) -> Result<Outcome, String> {
     let (start, exchanges) = unpack(input);
-    let mut trial = Trial::new(world, start);
+    let mut host = HostUnderTest::new(world, start);
     for bytes in exchanges {
-        trial.tick()?;
-        trial.take(bytes)?;
+        host.tick()?;
+        host.take(bytes)?;
     }
-    Ok(trial.outcome)
+    Ok(host.outcome)
 }
 
-/// A host on trial.
-pub struct Trial<'a> {
+/// A host that takes whatever comes.
+pub struct HostUnderTest<'a> {
     world: &'a World,
     start: Start,
     host: Host,
@@ -207,9 +207,9 @@ pub struct Trial<'a> {
     outcome: Outcome,
 }
 
-impl<'a> Trial<'a> {
-    pub fn new(world: &'a World, start: Start) -> Trial<'a> {
-        Trial {
+impl<'a> HostUnderTest<'a> {
+    pub fn new(world: &'a World, start: Start) -> HostUnderTest<'a> {
+        HostUnderTest {
             world,
             start,
             host: start.host(world),
@@ -225,8 +225,8 @@ impl<'a> Trial<'a> {
     }
 
     /// Which way the next exchange goes.
-    pub fn way(&self) -> Way {
-        self.start.way(self.turn)
+    pub fn direction(&self) -> Direction {
+        self.start.direction(self.turn)
     }
 
     fn now(&self) -> u64 {
@@ -244,7 +244,7 @@ impl<'a> Trial<'a> {
 
     /// Takes the bytes of one exchange the whole way.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let (now, way) = (self.now(), self.way());
+        let (now, direction) = (self.now(), self.direction());
         self.turn += 1;
         let exchange = match decode(bytes) {
             Ok(exchange) => exchange,
@@ -254,7 +254,7 @@ impl<'a> Trial<'a> {
             }
         };
         round_trip(&exchange)?;
-        let valid = match check(exchange, way, &self.world.known(&self.senders)) {
+        let valid = match check(exchange, direction, &self.world.known(&self.senders)) {
             Ok(valid) => valid,
             Err(refused) => {
                 self.outcome.refused.push(Some(refused.reason));
@@ -262,10 +262,10 @@ impl<'a> Trial<'a> {
             }
         };
         let from = valid.exchange().from;
-        self.senders.note(valid.exchange(), way);
-        if way == Way::Request && valid.exchange().number > 0 {
+        self.senders.note(valid.exchange(), direction);
+        if direction == Direction::Request && valid.exchange().number > 0 {
             let again = valid.exchange().clone();
-            if check(again, way, &self.world.known(&self.senders)).is_ok() {
+            if check(again, direction, &self.world.known(&self.senders)).is_ok() {
                 return Err("the same request is taken twice".into());
             }
         }
@@ -346,7 +346,7 @@ fn sound(host: &Host, world: &World) -> Result<(), String> {
             return Err(format!("{me:?} has more fingers than octaves"));
         }
         let all = list.iter().chain(vnode.fingers()).copied();
-        if let Some(stranger) = all.chain(vnode.pred()).find(|p| !world.roll.knows(p)) {
+        if let Some(stranger) = all.chain(vnode.pred()).find(|p| !world.index.knows(p)) {
             return Err(format!("{me:?} points at {stranger:?}, which is no member"));
         }
     }

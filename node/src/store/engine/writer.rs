@@ -5,17 +5,18 @@
 //! on the disk. If that fails the process ends: what the disk holds is no longer
 //! known, and only opening it anew can tell.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use redb::WriteTransaction;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Shared;
-use super::meta::storage;
-use super::txn::{Cached, Txn};
-use super::types::{Durability, StoreError};
+use super::shared::Shared;
+use crate::store::error::{StoreError, Why, failed};
+use crate::store::meta::database::storage;
+use crate::store::meta::txn::{Cached, Txn};
+use crate::store::records::Single;
+use crate::store::types::Durability;
 
 /// Closures in one group.
 const GROUP: usize = 256;
@@ -45,7 +46,7 @@ pub(super) enum Message {
 
 /// How a closure wants to be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(in crate::store) enum Manner {
     Grouped,
     /// In a transaction of its own.
     Alone,
@@ -134,56 +135,89 @@ enum Failure {
     Fatal(StoreError),
 }
 
-/// The thread's work, until every handle is dropped or the disk is closed.
-pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Message>) {
-    let mut writer = Writer {
-        shared: shared.clone(),
-        since_sync: 0,
-    };
-    let mut next = None;
-    while let Some(message) = next.take().or_else(|| queue.blocking_recv()) {
-        match message {
-            Message::Close(asker) => {
-                let result = writer.close();
-                shared.fail(StoreError::Closed);
-                let _ = asker.send(result);
-            }
-            Message::Job {
-                job,
-                manner: Manner::Alone,
-            } => writer.group(vec![(job, Manner::Alone)]),
-            Message::Job { job, manner } => {
-                let mut group = vec![(job, manner)];
-                let most = if shared.room() < LOW { 1 } else { GROUP };
-                while group.len() < most {
-                    match queue.try_recv() {
-                        Ok(Message::Job { job, manner }) if manner != Manner::Alone => {
-                            group.push((job, manner))
-                        }
-                        Ok(other) => {
-                            next = Some(other);
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
-                writer.group(group);
-            }
-        }
-    }
-    if shared.failure().is_none()
-        && let Err(e) = writer.close()
-    {
-        tracing::error!("closing the disk in {}: {e}", shared.dir.display());
-    }
-}
-
-struct Writer {
+/// Changes the metadata of one disk.
+pub(super) struct Writer {
     shared: Arc<Shared>,
+    queue: mpsc::Receiver<Message>,
+    /// Taken from the queue and not yet looked at.
+    next: Option<Message>,
     since_sync: u32,
+    /// All handles are gone and the disk has been closed.
+    ended: bool,
 }
 
 impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Message>) -> Writer {
+        Writer {
+            shared,
+            queue,
+            next: None,
+            since_sync: 0,
+            ended: false,
+        }
+    }
+
+    /// A thread's work, until every handle is dropped.
+    pub(super) fn run(mut self) {
+        while let Some(message) = self.next.take().or_else(|| self.queue.blocking_recv()) {
+            self.take(message);
+        }
+        self.end();
+    }
+
+    /// Does what is queued now; the end too, once every handle is dropped.
+    pub(super) fn drain(&mut self) {
+        loop {
+            match self.next.take().map_or_else(|| self.queue.try_recv(), Ok) {
+                Ok(message) => self.take(message),
+                Err(mpsc::error::TryRecvError::Empty) => return,
+                Err(mpsc::error::TryRecvError::Disconnected) => return self.end(),
+            }
+        }
+    }
+
+    /// Does what it is told, and what else is queued that goes with it.
+    fn take(&mut self, message: Message) {
+        let (job, manner) = match message {
+            Message::Close(asker) => {
+                let result = self.close();
+                self.shared.fail(StoreError::Closed);
+                drop(asker.send(result));
+                return;
+            }
+            Message::Job { job, manner } => (job, manner),
+        };
+        let mut group = vec![(job, manner)];
+        let most = match manner {
+            Manner::Alone => 1,
+            _ if self.shared.room() < LOW => 1,
+            _ => GROUP,
+        };
+        while group.len() < most {
+            match self.queue.try_recv() {
+                Ok(Message::Job { job, manner }) if manner != Manner::Alone => {
+                    group.push((job, manner))
+                }
+                Ok(other) => {
+                    self.next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.group(group);
+    }
+
+    fn end(&mut self) {
+        if !self.ended
+            && self.shared.failure().is_none()
+            && let Err(e) = self.close()
+        {
+            tracing::error!("closing the disk in {}: {e}", self.shared.dir.display());
+        }
+        self.ended = true;
+    }
+
     fn group(&mut self, jobs: Vec<(Box<dyn Job>, Manner)>) {
         let alone = jobs.iter().any(|(_, manner)| *manner == Manner::Alone);
         let mut frees = false;
@@ -224,13 +258,14 @@ impl Writer {
         Ok(wtx)
     }
 
+    /// Runs closures in one database transaction and commits what they have written.
     fn commit_group(
         &mut self,
         jobs: &mut [Box<dyn Job>],
         alone: bool,
         frees: bool,
     ) -> Result<(), Failure> {
-        let mut wtx = self.begin()?;
+        let wtx = self.begin()?;
         let before = self.shared.cached();
         let room = self.shared.room();
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -240,21 +275,12 @@ impl Writer {
             Ok(Ok(done)) => done,
             Ok(Err(e)) => {
                 drop(wtx.abort());
-                return Err(match e {
-                    // Past an I/O error the database refuses everything.
-                    StoreError::Io(_) | StoreError::Full(_) => Failure::Fatal(e),
-                    e => {
-                        if let StoreError::Damaged(_) = e {
-                            self.shared.fail(e.clone());
-                        }
-                        Failure::Group(e)
-                    }
-                });
+                return Err(self.not_run(e));
             }
             Err(_) => {
                 drop(wtx.abort());
                 let why = "a transaction panicked; nothing of its group was written";
-                return Err(Failure::Group(StoreError::Io(why.into())));
+                return Err(Failure::Group(StoreError::Internal(why.into())));
             }
         };
         let full = written > 0 && !frees && room < written + FLOOR;
@@ -263,19 +289,42 @@ impl Writer {
             let why =
                 format!("{written} bytes are to be written, {room} are left on the file system");
             return if full {
-                Err(Failure::Group(StoreError::Full(why)))
+                Err(Failure::Group(StoreError::Full(why.into())))
             } else {
                 Ok(())
             };
         }
-        let identity = !same(&before, &after);
+        self.commit(wtx, &before, after)
+    }
+
+    /// What the error means that ended a group before its commit.
+    fn not_run(&self, e: StoreError) -> Failure {
+        match e {
+            // Past an I/O error the database refuses everything.
+            StoreError::Io(_) | StoreError::Full(_) => Failure::Fatal(e),
+            e => {
+                if let StoreError::Damaged(_) = e {
+                    self.shared.fail(e.clone());
+                }
+                Failure::Group(e)
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        mut wtx: WriteTransaction,
+        before: &Cached,
+        after: Cached,
+    ) -> Result<(), Failure> {
+        let identity = !same(before, &after);
         if self.shared.durability == Durability::Relaxed
             && !identity
             && self.since_sync < RELAXED_GROUPS
         {
             self.since_sync += 1;
             wtx.set_durability(redb::Durability::None).map_err(|e| {
-                Failure::Fatal(StoreError::Io(format!("committing without a sync: {e}")))
+                Failure::Fatal(StoreError::Io(Why::new("committing without a sync", e)))
             })?;
         } else {
             self.since_sync = 0;
@@ -291,7 +340,7 @@ impl Writer {
                 Ok(())
             }
             Ok(Err(e)) => Err(Failure::Fatal(storage(e))),
-            Err(_) => Err(Failure::Fatal(StoreError::Io(
+            Err(_) => Err(Failure::Fatal(StoreError::Internal(
                 "committing to meta.redb panicked".into(),
             ))),
         }
@@ -303,14 +352,15 @@ impl Writer {
         }
         if self.shared.durability == Durability::Relaxed {
             // Chunks were not synced one by one.
-            let synced = File::open(&self.shared.dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
-            synced.map_err(|e| super::file::failed("syncing", &self.shared.dir, &e))?;
+            let dir = &self.shared.dir;
+            let synced = self.shared.platform.files.sync_all(dir);
+            synced.map_err(|e| failed("syncing the file system of", dir, e))?;
         }
         let wtx = match self.begin() {
             Ok(wtx) => wtx,
             Err(Failure::Group(e) | Failure::Fatal(e)) => return Err(e),
         };
-        Txn::new(&wtx, self.shared.cached(), true)?.take_single(super::open::OPEN)?;
+        Txn::new(&wtx, self.shared.cached(), true)?.take_single(Single::Open)?;
         wtx.commit().map_err(storage)
     }
 }
@@ -338,7 +388,7 @@ fn run_jobs(
         match job.run(&mut txn) {
             Verdict::Keep => txn.keep(),
             // The caller aborts: there is nobody else in this transaction.
-            Verdict::TakeBack if alone => return Ok((txn.cached(), 0)),
+            Verdict::TakeBack if alone => return Ok((txn.cached().clone(), 0)),
             Verdict::TakeBack => txn.take_back(),
             Verdict::Damaged(e) => return Err(e),
         }
@@ -352,5 +402,5 @@ fn run_jobs(
         // Many records lie in one page, and no page is written twice.
         needed = needed.min(txn.changed_tables_bytes()?);
     }
-    Ok((txn.cached(), needed))
+    Ok((txn.cached().clone(), needed))
 }
