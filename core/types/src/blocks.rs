@@ -20,6 +20,14 @@ impl Root {
         let blocks: Vec<[u8; 32]> = payload.chunks(BLOCK_BYTES).map(hash_block).collect();
         (Root::of_blocks(&blocks), blocks)
     }
+    /// The root of a payload in pieces of any length, without copying them together.
+    pub fn of_pieces<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>) -> Root {
+        let mut blocks = BlockHasher::default();
+        for piece in pieces {
+            blocks.update(piece.as_ref());
+        }
+        Root::of_blocks(&blocks.finish())
+    }
     /// The root over block hashes.
     pub fn of_blocks(blocks: &[[u8; 32]]) -> Root {
         let mut hash = blake3::Hasher::new();
@@ -76,6 +84,45 @@ impl BlockHasher {
             self.close();
         }
         self.hashes
+    }
+}
+
+/// Why blocks are not those that a [`Root`] stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// The block hashes are not those of the root.
+    #[error("its block hashes do not match the manifest")]
+    Hashes,
+    /// This block is not there, or is not what its hash says.
+    #[error("block {0} does not match its hash")]
+    Block(u32),
+    /// There is more behind the blocks.
+    #[error("it sent more than was asked")]
+    TooLong,
+}
+
+/// Whether `data` is the blocks `range` of the chunk that `root` stands for, of
+/// which `hashes` are said to be the block hashes.
+pub fn verify(
+    root: Root,
+    hashes: &[[u8; 32]],
+    range: std::ops::Range<u32>,
+    data: &[u8],
+) -> Result<(), Mismatch> {
+    if Root::of_blocks(hashes) != root {
+        return Err(Mismatch::Hashes);
+    }
+    let mut got = data.chunks(BLOCK_BYTES);
+    for index in range {
+        let wanted = hashes.get(index as usize).ok_or(Mismatch::Block(index))?;
+        match got.next() {
+            Some(block) if hash_block(block) == *wanted => {}
+            _ => return Err(Mismatch::Block(index)),
+        }
+    }
+    match got.next() {
+        Some(_) => Err(Mismatch::TooLong),
+        None => Ok(()),
     }
 }
 
@@ -147,5 +194,45 @@ mod tests {
                 assert!(!are_blocks(&payload[..len - 1], &hashes), "one byte less");
             }
         }
+    }
+
+    fn payload() -> Vec<u8> {
+        (0..200_000u32).map(|n| (n % 251) as u8).collect()
+    }
+
+    #[test]
+    fn a_root_does_not_depend_on_how_the_payload_is_cut() {
+        let payload = payload();
+        let whole = Root::of(&payload).0;
+        for cut in [1usize, 7, 65_536, 65_537, 131_072, 199_999] {
+            let pieces = [&payload[..cut], &payload[cut..]];
+            assert_eq!(Root::of_pieces(pieces), whole, "cut at {cut}");
+        }
+        assert_eq!(Root::of_pieces::<&[u8]>([]), Root::of(&[]).0);
+    }
+
+    #[test]
+    fn only_the_blocks_that_were_asked_for_pass() {
+        let payload = payload();
+        let (root, hashes) = Root::of(&payload);
+        let block = |n: usize| &payload[n * BLOCK_BYTES..((n + 1) * BLOCK_BYTES).min(200_000)];
+        assert_eq!(verify(root, &hashes, 1..2, block(1)), Ok(()));
+        assert_eq!(verify(root, &hashes, 3..4, block(3)), Ok(()));
+        assert_eq!(verify(root, &hashes, 0..4, &payload), Ok(()));
+        let wrong = Err(Mismatch::Block(1));
+        assert_eq!(verify(root, &hashes, 1..2, block(0)), wrong);
+        assert_eq!(verify(root, &hashes, 1..2, &[]), wrong);
+        assert_eq!(
+            verify(root, &hashes, 3..5, block(3)),
+            Err(Mismatch::Block(4))
+        );
+        assert_eq!(
+            verify(root, &hashes, 0..1, &payload),
+            Err(Mismatch::TooLong)
+        );
+        assert_eq!(
+            verify(root, &hashes[1..], 0..1, block(1)),
+            Err(Mismatch::Hashes)
+        );
     }
 }

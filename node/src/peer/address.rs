@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chord_types::Ordinal;
-// Held while a small file is looked at, never while anything is awaited.
 use parking_lot::Mutex;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 /// The base URLs of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,8 @@ pub struct Address {
 /// Finds nodes by their ordinals.
 pub enum AddressBook {
     /// `{ordinal}` stands for the number.
-    Pattern {
-        client: String,
-        peer: String,
-    },
+    Pattern { client: String, peer: String },
+    /// A list in a file. (No lock of tokio's: nothing is awaited while it is held.)
     File(Mutex<AddressFile>),
 }
 

@@ -129,6 +129,16 @@ impl ChunkMeta {
     pub fn blocks(&self) -> u32 {
         self.size.div_ceil(chord_types::blocks::BLOCK_BYTES as u32)
     }
+
+    /// The chunk as manifests and requests name it.
+    pub fn placed(&self) -> chord_types::manifest::PlacedChunk {
+        chord_types::manifest::PlacedChunk {
+            id: self.id,
+            key: self.key,
+            size: self.size,
+            root: self.root,
+        }
+    }
 }
 
 /// Verified blocks of a chunk.
