@@ -7,142 +7,13 @@
     reason = "helpers of tests, which clippy does not know for such"
 )]
 
-use std::collections::BTreeSet;
+mod support;
+
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Path as UrlPath, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Something that takes longer than this never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-type Names = Arc<Mutex<BTreeSet<String>>>;
-
-/// A cluster that keeps names, and gives each file half of what it promises.
-struct Cluster {
-    endpoint: String,
-    names: Names,
-    _runtime: tokio::runtime::Runtime,
-}
-
-impl Cluster {
-    fn with(names: impl IntoIterator<Item = String>) -> Cluster {
-        let names: Names = Arc::new(Mutex::new(names.into_iter().collect()));
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let file = get(fetch).put(store).delete(delete);
-        let router = axum::Router::new()
-            .route("/files", get(list))
-            .route("/files/{*name}", file)
-            .with_state(Arc::clone(&names));
-        runtime.spawn(async move { axum::serve(listener, router).await });
-        Cluster {
-            endpoint,
-            names,
-            _runtime: runtime,
-        }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chord"));
-        command
-            .args(args)
-            .args(["--endpoint", &self.endpoint])
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn names(&self) -> usize {
-        self.names.lock().unwrap().len()
-    }
-}
-
-async fn store(State(names): State<Names>, UrlPath(name): UrlPath<String>, _: Bytes) -> Response {
-    names.lock().unwrap().insert(name);
-    (StatusCode::CREATED, [("etag", "\"v\"")]).into_response()
-}
-
-async fn delete(State(names): State<Names>, UrlPath(name): UrlPath<String>) -> StatusCode {
-    match names.lock().unwrap().remove(&name) {
-        true => StatusCode::NO_CONTENT,
-        false => StatusCode::NOT_FOUND,
-    }
-}
-
-async fn fetch(State(names): State<Names>, UrlPath(name): UrlPath<String>) -> Response {
-    if name == "lost" {
-        let problem = json!({
-            "type": "urn:chord:no-quorum", "title": "No quorum", "status": 503,
-            "detail": "2 of 3 nodes do not answer",
-        });
-        return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(problem)).into_response();
-    }
-    if !names.lock().unwrap().contains(&name) {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"12345"))]);
-    let rest = futures::stream::iter([Ok(Bytes::from_static(b"67890"))]);
-    let body = if name == "endless" {
-        Body::from_stream(first.chain(futures::stream::pending()))
-    } else {
-        Body::from_stream(first.chain(rest))
-    };
-    ([("etag", "\"v\""), ("content-length", "10")], body).into_response()
-}
-
-async fn list(State(names): State<Names>) -> axum::Json<Value> {
-    let files: Vec<Value> = names
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|name| json!({"name": name, "size": 10, "etag": "v", "modified": "", "contentType": null}))
-        .collect();
-    axum::Json(json!({"files": files, "prefixes": [], "next": null}))
-}
-
-fn numbered(count: usize) -> impl Iterator<Item = String> {
-    (0..count).map(|n| format!("many/{n}"))
-}
-
-/// A pipe that nobody reads.
-fn closed() -> Stdio {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    writer.into()
-}
-
-fn ends(child: &mut Child) -> Option<i32> {
-    let limit = Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        assert!(Instant::now() < limit, "it does not end");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn entries(folder: &Path) -> Vec<String> {
-    std::fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect()
-}
+use support::{Cluster, closed, ends, entries, numbered, until};
 
 #[test]
 fn work_is_done_to_its_end_though_nobody_reads_of_it() {
@@ -188,11 +59,7 @@ fn a_command_that_is_ended_takes_what_it_began_to_write_away() {
         .current_dir(dir.path())
         .spawn()
         .unwrap();
-    let limit = Instant::now() + PATIENCE;
-    while entries(dir.path()).is_empty() {
-        assert!(Instant::now() < limit, "it does not begin");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("it begins", || !entries(dir.path()).is_empty());
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(ends(&mut child), Some(143));

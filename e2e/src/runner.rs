@@ -43,6 +43,9 @@ struct Run {
     /// Just these suites
     #[arg(long, value_delimiter = ',', value_name = "SUITE")]
     only: Vec<String>,
+    /// Suites that are run only when they are asked for, too
+    #[arg(long)]
+    long: bool,
     /// Tag of the images under test
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     image_tag: String,
@@ -93,7 +96,10 @@ async fn run_stage(run: &Run) -> Result<Tally> {
     let suites: Vec<&Suite> = ALL
         .iter()
         .filter(|s| s.on.contains(&run.on))
-        .filter(|s| run.only.is_empty() || run.only.iter().any(|name| name == s.name))
+        .filter(|s| match run.only.is_empty() {
+            true => run.long || !s.long,
+            false => run.only.iter().any(|name| name == s.name),
+        })
         .collect();
     let seed = run.seed;
     print_line(&format!("   contents are made from --seed {seed}"));

@@ -61,6 +61,8 @@ pub struct Suite {
     pub name: &'static str,
     pub about: &'static str,
     pub on: &'static [Place],
+    /// Run only where it is asked for, by `--long` or by its name.
+    pub long: bool,
     /// Seconds, on a machine that does nothing else.
     pub limit: u64,
     pub run: fn(Ctx) -> LocalBoxFuture<'static, Result<()>>,

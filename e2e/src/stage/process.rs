@@ -42,6 +42,12 @@ pub fn parent(pid: u32) -> Option<(u32, bool)> {
     Some((fields.next()?.parse().ok()?, state == "Z"))
 }
 
+/// The program that a process is, by its path.
+pub fn program_of(pid: u32) -> Result<PathBuf> {
+    let link = format!("/proc/{pid}/exe");
+    std::fs::read_link(&link).with_context(|| format!("reading {link}"))
+}
+
 /// The processes that a process started, with the names of their programs.
 pub fn children(of: u32) -> Vec<(u32, String)> {
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -9,6 +9,7 @@ mod faults;
 mod first_session;
 mod kubectl;
 mod migration;
+mod mixed_versions;
 mod refused_manifests;
 mod replication;
 mod scarce;
@@ -19,8 +20,15 @@ use crate::suite::{Place, Suite};
 const BOTH: &[Place] = &[Place::Local, Place::Kube];
 
 macro_rules! suite {
+    (long $module:ident, $name:literal, $on:expr, $limit:literal, $about:literal) => {
+        Suite {
+            long: true,
+            ..suite!($module, $name, $on, $limit, $about)
+        }
+    };
     ($module:ident, $name:literal, $on:expr, $limit:literal, $about:literal) => {
         Suite {
+            long: false,
             name: $name,
             about: $about,
             on: $on,
@@ -122,5 +130,12 @@ pub const ALL: &[Suite] = &[
         &[Place::Kube],
         300,
         "the charts, from lint to uninstall"
+    ),
+    suite!(
+        long mixed_versions,
+        "mixed-versions",
+        &[Place::Local],
+        1500,
+        "nodes of the previous build and of this one side by side"
     ),
 ];

@@ -163,6 +163,40 @@ impl Load {
             .collect()
     }
 
+    /// That every one of these nodes gives the same of every file that must be there.
+    pub async fn same_from(&self, urls: &[&str]) -> Result<()> {
+        let nodes: Vec<Http> = urls
+            .iter()
+            .map(|url| Http::new(url, true))
+            .collect::<Result<_>>()?;
+        let nodes = &nodes;
+        let entries = locked(&self.ledger.files).clone();
+        let there = entries
+            .iter()
+            .filter(|(_, entry)| entry.state == FileState::There);
+        futures::stream::iter(there.map(anyhow::Ok))
+            .try_for_each_concurrent(4, |(name, entry)| async move {
+                let mut tags = BTreeSet::new();
+                for node in nodes {
+                    tags.insert(node.get(name, &entry.content).await?.0);
+                }
+                ensure!(tags.len() == 1, "{name:?} is {tags:?}, each from some node");
+                Ok(())
+            })
+            .await?;
+        for writer in 0..self.ledger.slates.len() {
+            let path = Http::path(&format!("slate/{writer}"))?;
+            let mut contents = BTreeSet::new();
+            for node in nodes {
+                let answer = node.ask("GET", &path).await?;
+                contents.insert((answer.etag()?, answer.expect(200)?.body.clone()));
+            }
+            let tags: Vec<&String> = contents.iter().map(|(tag, _)| tag).collect();
+            ensure!(tags.len() == 1, "{path} is {tags:?}, each from some node");
+        }
+        Ok(())
+    }
+
     /// Looks at every file of the ledger, and at the listing.
     pub async fn all_there(&self) -> Result<()> {
         let entries: Vec<(String, Entry)> =
