@@ -1,73 +1,31 @@
 //! The objects of a cluster against an API server that is played here: what is asked
 //! of it, and what is done where it refuses.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use chord_types::Ordinal;
+use chord_planner::plan::{self, Memory, Millis, Observed, Stored};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::*;
+use super::objects::{BroughtAbout, Inputs};
+use super::outcome::Outcome;
+use crate::causes;
 use crate::crd::parse_cluster_manifest;
-use crate::kube::api::writer::Applied;
-use crate::kube::apply::turns::Rolling;
-use crate::kube::observe::machines::Machines;
-use crate::kube::observe::nodes::look;
-use crate::kube::status::publish::Publisher;
-use crate::kube::validate::{Pinned, wanted};
+use crate::kube::api::cache::Caches;
+use crate::kube::api::writer::{Applied, Writer};
+use crate::kube::failure::Kind;
+use crate::kube::names::{Names, lasting_labels};
+use crate::kube::observe::Observation;
+use crate::kube::observe::objects::find;
+use crate::kube::observe::record::Pinned;
+use crate::kube::observe::stateful_set::replicas_of;
+use crate::kube::validate::{Checked, validate};
 use crate::metrics::Metrics;
-use chord_planner::plan::{self, Memory, Millis};
-
-#[test]
-fn what_goes_wrong_first_is_the_failure_and_conflicts_are_told() {
-    let conflict = |name: &str| Error::NameConflict {
-        kind: "Service".into(),
-        name: name.into(),
-    };
-    let mut outcome = Outcome::default();
-    assert_eq!(outcome.note(Ok(7)), Some(7));
-    assert!(outcome.is_well());
-    outcome.note::<()>(Err(conflict("files")));
-    outcome.note::<()>(Err(Error::Refused("first".into())));
-    outcome.note::<()>(Err(Error::Refused("second".into())));
-    outcome.note::<()>(Err(conflict("files-nodes")));
-    assert_eq!(
-        outcome.failed.map(|e| e.to_string()).as_deref(),
-        Some("first")
-    );
-    let told: Vec<_> = outcome.conditions.iter().map(|c| c.kind.as_str()).collect();
-    assert_eq!(told, ["NameConflict"], "one of a kind");
-    assert!(outcome.conditions[0].message.contains("Service files "));
-}
-
-#[test]
-fn pods_that_matter_to_nobody_do_not_use_up_the_budget() {
-    let pod = |ready: &str| {
-        let pod = json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}});
-        Arc::new(serde_json::from_value::<Pod>(pod).unwrap())
-    };
-    let seen = |ready: &[&str]| Seen {
-        pods: (0..)
-            .map(Ordinal)
-            .zip(ready.iter().map(|r| pod(r)))
-            .collect(),
-        ..Seen::default()
-    };
-    let all = seen(&["True", "True", "True"]);
-    assert_eq!(may_be_unavailable(1, 3, &all), 1);
-    assert_eq!(may_be_unavailable(0, 3, &all), 0);
-    let drained = seen(&["True", "True", "True", "False"]);
-    assert_eq!(may_be_unavailable(1, 4, &drained), 2);
-    assert_eq!(may_be_unavailable(0, 4, &drained), 0, "copies are missing");
-    assert_eq!(may_be_unavailable(1, 4, &all), 2, "one is not there yet");
-    let mut stopping = (*pod("True")).clone();
-    stopping.metadata.deletion_timestamp = Some(k8s_openapi::jiff::Timestamp::UNIX_EPOCH.into());
-    let mut going = all;
-    going.pods.insert(Ordinal(2), Arc::new(stopping));
-    assert_eq!(may_be_unavailable(1, 3, &going), 2);
-}
+use crate::nodes::Reports;
 
 /// What was asked: method, path, body.
 type Asked = Arc<Mutex<Vec<(Method, String, Value)>>>;
@@ -84,7 +42,6 @@ async fn api_server(there: Value, refuses: &'static str) -> (kube::Client, Asked
         let path = parts.uri.path().to_string();
         noted
             .lock()
-            .unwrap()
             .push((parts.method.clone(), path.clone(), body.clone()));
         let status = |code: StatusCode, reason: &str, message: &str| {
             let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
@@ -115,45 +72,41 @@ async fn first_round(client: &kube::Client, set: Option<&StatefulSet>) -> Outcom
     )
     .unwrap();
     cluster.metadata.uid = Some("u1".into());
-    let shared = Shared {
-        client: client.clone(),
-        metrics: Arc::new(Metrics::default()),
-        publisher: Publisher::new(client.clone(), None),
-        rolling: Rolling::default(),
-        machines: Machines::default(),
-        node_image: "r/n:1".into(),
-        operator_namespace: None,
-    };
     let (names, caches) = (Names::of(&cluster), Caches::empty());
-    let wanted = wanted(&cluster, &Pinned::default(), "r/n:1").unwrap();
-    let seen = look(&caches, &names, set.map(replicas_of), 4);
-    let observed = Observed::default();
-    let (plan, _) = plan::plan(&wanted.plan, &observed, &Memory::default(), Millis(0));
-    let mut applied = Applied::default();
-    let mut applier = Applier {
+    let (pinned, mut checked) = (Pinned::default(), Checked::default());
+    let wanted = validate(&cluster, &pinned, "r/n:1", &mut checked).unwrap();
+    let observation = Observation {
+        seen: find(&caches, &names, set.map(replicas_of), 4),
+        observed: Observed::default(),
+        targets: Vec::new(),
+        reports: Reports::new(),
+    };
+    let memory = Memory::default();
+    let (plan, _) = plan::plan(&wanted.plan, &observation.observed, &memory, Millis(0));
+    let (metrics, mut applied) = (Metrics::default(), Applied::default());
+    let mut writer = Writer {
         client,
-        metrics: &shared.metrics,
+        caches: &caches,
+        metrics: &metrics,
         namespace: "data",
         owner: "u1",
         applied: &mut applied,
     };
-    let round = Round {
-        shared: &shared,
-        caches: &caches,
+    let inputs = Inputs {
         cluster: &cluster,
         names: &names,
         wanted: &wanted,
-        seen: &seen,
-        observed: &observed,
+        observation: &observation,
+        plan: &plan,
+        set,
+        operator_namespace: None,
     };
-    let (mut outcome, kept) = (Outcome::default(), Kept::default());
-    round
-        .objects(
-            &mut applier,
-            &mut BroughtAbout::default(),
-            set,
-            &kept,
-            &plan,
+    let (mut outcome, mut brought_about) = (Outcome::default(), BroughtAbout::default());
+    inputs
+        .bring_about(
+            &mut writer,
+            &mut brought_about,
+            &Stored::Missing,
             &mut outcome,
         )
         .await;
@@ -162,7 +115,7 @@ async fn first_round(client: &kube::Client, set: Option<&StatefulSet>) -> Outcom
 
 /// What was written to paths of this kind.
 fn written(asked: &Asked, kind: &str) -> Vec<Value> {
-    let asked = asked.lock().unwrap();
+    let asked = asked.lock();
     let of_kind = asked
         .iter()
         .filter(|(method, path, _)| *method != Method::GET && path.contains(kind));
@@ -174,8 +127,12 @@ async fn a_stateful_set_that_is_refused_stops_nothing_else() {
     let (client, asked) = api_server(json!({}), "statefulsets").await;
     let outcome = first_round(&client, None).await;
     let failed = outcome.failed.unwrap();
-    assert!(failed.to_string().contains("StatefulSet files"), "{failed}");
-    assert_eq!(failed.condition(0).unwrap().kind, "ApplyFailed");
+    assert_eq!(
+        causes::words(&failed),
+        "applying StatefulSet files: refused",
+        "what was being done, and the API server's own words"
+    );
+    assert_eq!(failed.kind(), Kind::Rejected(422));
     assert_eq!(written(&asked, "statefulsets").len(), 1);
     assert_eq!(written(&asked, "poddisruptionbudgets").len(), 1);
     assert_eq!(written(&asked, "services").len(), 2);
@@ -197,7 +154,7 @@ async fn no_pod_is_made_that_would_mount_a_claim_of_somebody_else() {
         json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {"name": format!("data-files-{n}"), "namespace": "data", "labels": labels}})
     };
-    let ours = json!(crate::kube::names::lasting_labels("files"));
+    let ours = json!(lasting_labels("files"));
     let there = json!({path(0): claim(0, ours), path(1): claim(1, json!({"app": "files"}))});
     let (client, asked) = api_server(there, "nothing").await;
     let outcome = first_round(&client, None).await;

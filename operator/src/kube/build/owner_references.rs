@@ -1,25 +1,21 @@
 //! Which claims go with the ChordCluster when it is deleted
-//! (`retention.whenDeleted: Delete`).
+//! (`retention.whenDeleted: Delete`): their owner references.
 //!
 //! A claim goes with its owners, so it is owned by the ChordCluster itself, and by
 //! nothing that people delete to have it made anew: never by the StatefulSet. And
 //! only from when its disk stands in this cluster's view: a disk that another
 //! cluster of that name left behind is not this one's to take along.
 
+use chord_planner::plan::{Observed, Stored};
 use chord_types::Ordinal;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
-use serde_json::json;
 
+use super::proof::report_of;
 use crate::crd::{ChordCluster, RetentionPolicy};
-use crate::kube::api::cache::Cache;
-use crate::kube::api::writer::Applier;
-use crate::kube::build::replicas::report_of;
-use crate::kube::error::Error;
-use crate::kube::observe::nodes::Seen;
-use chord_planner::plan::{Observed, Stored};
+use crate::kube::observe::objects::Seen;
+use crate::kube::observe::stateful_set::takes_claims;
 
 /// Whether the disk at an ordinal is known to be this cluster's: its node answers,
 /// and with a disk that stands at this place in the view.
@@ -33,15 +29,6 @@ fn is_member(observed: &Observed, ordinal: Ordinal) -> bool {
         .any(|m| m.ordinal == ordinal && m.disk == report.disk)
 }
 
-/// Whether a StatefulSet still says that its claims go with it: while it does,
-/// Kubernetes puts its reference back.
-pub fn takes_claims(set: &StatefulSet) -> bool {
-    set.spec
-        .as_ref()
-        .and_then(|s| s.persistent_volume_claim_retention_policy.as_ref())
-        .is_some_and(|p| p.when_deleted.as_deref() == Some("Delete"))
-}
-
 /// Whether a reference is to the StatefulSet of this name, this one or an earlier one.
 fn is_set(reference: &OwnerReference, name: &str) -> bool {
     reference.kind == "StatefulSet"
@@ -49,9 +36,10 @@ fn is_set(reference: &OwnerReference, name: &str) -> bool {
         && reference.name == name
 }
 
-/// The owners that a claim shall have; `None`: those that it has. `own`: the
-/// reference to the cluster, if its claims go with it; `member`: whether the
-/// claim's disk is known to be the cluster's.
+/// The owners that a claim shall have; `None`: those that it has. `cluster`: the
+/// reference to the cluster; `goes_along`: whether its claims go with it; `member`:
+/// whether the claim's disk is known to be the cluster's; `set`: the name of the
+/// StatefulSet, unless it still says that claims go with it.
 fn wanted(
     has: &[OwnerReference],
     cluster: &OwnerReference,
@@ -102,35 +90,15 @@ pub fn changes(
         .collect()
 }
 
-impl Applier<'_> {
-    /// Gives claims the owners that they shall have.
-    pub async fn own(
-        &self,
-        claims: &Cache<PersistentVolumeClaim>,
-        seen: &Seen,
-        changes: &[(Ordinal, Vec<OwnerReference>)],
-    ) -> Result<(), Error> {
-        for (ordinal, owners) in changes {
-            let Some(claim) = seen.claims.get(ordinal) else {
-                continue;
-            };
-            let patch = json!({"metadata": {
-                "uid": claim.uid(),
-                "resourceVersion": claim.resource_version(),
-                "ownerReferences": owners,
-            }});
-            self.patch_claim(claims, &claim.name_any(), &patch).await?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use chord_types::report::{Copies, Inventory, NodeReport, Space, Sync};
     use chord_types::{ClusterUid, DiskId, Member, Table, Token, View};
+
+    use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+    use serde_json::json;
 
     use super::*;
     use crate::crd::parse_cluster_manifest;
