@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use chord_api::status::WorkerStatus;
 use parking_lot::Mutex;
 
+/// The migrator's name: what it shares out is told under it, too.
+pub const MIGRATOR: &str = "migrator";
+
 /// The states of the workers by their names. (No lock of tokio's: nothing is awaited
 /// while it is held.)
 #[derive(Debug, Default)]

@@ -10,9 +10,9 @@ use chord_register::agreement::Agreement;
 use chord_types::FileName;
 use chord_types::manifest::PlacedChunk;
 
-use super::migrator::NAME;
 use super::owners::{Owners, is_whole};
 use crate::identity::Identity;
+use crate::notes::progress::MIGRATOR as NAME;
 use crate::notes::{Garbage, Progress, Standing};
 use crate::quorum::Quorum;
 use crate::store::{ChunkMeta, Register, Store, StoreError};

@@ -18,14 +18,13 @@ use super::leftovers::Leftovers;
 use super::owners::{Owners, Tally};
 use super::repair::Repairer;
 use super::takeover::Takeover;
+use crate::notes::progress::MIGRATOR as NAME;
 use crate::notes::{Progress, Standing};
 use crate::quorum::Quorum;
 use crate::report::Reporter;
 use crate::store::{Register, Store};
 use crate::view::{Current, Interrupted, ViewKeeper, walk};
 
-/// Its name in the status.
-pub const NAME: &str = "migrator";
 /// Registers that are looked at together.
 const BATCH: usize = 128;
 /// Registers that are reconciled, and chunks that are moved, at a time.

@@ -14,10 +14,10 @@ use chord_register::Condition;
 use chord_types::FileName;
 use futures::StreamExt;
 
-use super::migrator::NAME;
 use crate::files::Put;
 use crate::files::put::Uploader;
 use crate::notes::Progress;
+use crate::notes::progress::MIGRATOR as NAME;
 use crate::quorum::{Quorum, QuorumError};
 use crate::store::{Dropped, Store, StoreError};
 use crate::view::{Current, Interrupted, ViewKeeper, walk};
