@@ -14,7 +14,9 @@ use serde::Deserialize;
 /// The base URLs of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// Of the port for clients.
     pub client: String,
+    /// Of the port for nodes and the operator.
     pub peer: String,
 }
 
@@ -22,9 +24,12 @@ pub struct Address {
 pub enum AddressBook {
     /// `{ordinal}` stands for the number.
     Pattern {
+        /// Of the port for clients.
         client: String,
+        /// Of the port for nodes and the operator.
         peer: String,
     },
+    /// As a list in a file has them.
     File(Mutex<AddressFile>),
 }
 
