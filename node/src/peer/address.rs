@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chord_types::Ordinal;
-// Held while a small file is looked at, never while anything is awaited.
 use parking_lot::Mutex;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 /// The base URLs of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum AddressBook {
         /// Of the port for nodes and the operator.
         peer: String,
     },
-    /// As a list in a file has them.
+    /// A list in a file. (No lock of tokio's: nothing is awaited while it is held.)
     File(Mutex<AddressFile>),
 }
 

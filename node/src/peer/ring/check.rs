@@ -7,14 +7,13 @@
 //! out just the one would make the list step over it), and of a list in no order the
 //! peer is taken out. Thus a node never points at anybody whom its view does not name.
 
-use std::collections::BTreeSet;
-
 use chord_types::view::ViewRef;
-use chord_types::{ClusterUid, DiskId, Id, Ordinal, Tables, View};
+use chord_types::{ClusterUid, Ordinal};
 
 use super::refused::{Reason, Refused};
 use super::senders::Senders;
 use super::{MAX_MESSAGES, known_version};
+use crate::view::members::{MemberIndex, Stands};
 use chord_ring::wire::RingExchange;
 use chord_ring::{Envelope, Message, Peer, Route};
 
@@ -42,81 +41,6 @@ pub struct Known<'a> {
     pub index: &'a MemberIndex,
     /// Who has spoken before.
     pub senders: &'a Senders,
-}
-
-/// The members of a view and their virtual nodes, for quick answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MemberIndex {
-    disks: BTreeSet<(Ordinal, DiskId)>,
-    peers: BTreeSet<(Id, Ordinal)>,
-    hosts: usize,
-}
-
-/// Where the view has an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stands {
-    Here,
-    /// It is another node's.
-    Elsewhere,
-    Nowhere,
-}
-
-impl MemberIndex {
-    /// Of all members in either table, those given up too.
-    pub fn of(view: &View) -> MemberIndex {
-        let tables = match &view.tables {
-            Tables::Stable(one) => vec![one],
-            Tables::Joint(old, new) => vec![old, new],
-        };
-        let members = || tables.iter().flat_map(|t| &t.members);
-        let hosts: BTreeSet<Ordinal> = members().map(|m| m.ordinal).collect();
-        MemberIndex {
-            disks: members().map(|m| (m.ordinal, m.disk)).collect(),
-            peers: members()
-                .flat_map(|m| m.tokens.iter().map(|t| (t.id(), m.ordinal)))
-                .collect(),
-            hosts: hosts.len(),
-        }
-    }
-
-    /// Whether this name with this disk is a member.
-    pub fn has(&self, ordinal: Ordinal, disk: DiskId) -> bool {
-        self.disks.contains(&(ordinal, disk))
-    }
-
-    /// Whether a virtual node is where it says.
-    pub fn knows(&self, peer: &Peer) -> bool {
-        self.peers.contains(&(peer.id, peer.ordinal))
-    }
-
-    /// How many names are members.
-    pub fn hosts(&self) -> usize {
-        self.hosts
-    }
-
-    fn named(&self, ordinal: Ordinal) -> bool {
-        let lowest = DiskId(uuid::Uuid::nil());
-        self.disks
-            .range((ordinal, lowest)..)
-            .next()
-            .is_some_and(|(o, _)| *o == ordinal)
-    }
-
-    fn stands(&self, peer: &Peer) -> Stands {
-        if self.knows(peer) {
-            return Stands::Here;
-        }
-        let elsewhere = self
-            .peers
-            .range((peer.id, Ordinal(0))..)
-            .next()
-            .is_some_and(|(id, _)| *id == peer.id);
-        if elsewhere {
-            Stands::Elsewhere
-        } else {
-            Stands::Nowhere
-        }
-    }
 }
 
 /// An exchange that may reach the ring. Only [`check`] makes one.

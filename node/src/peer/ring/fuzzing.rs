@@ -8,7 +8,8 @@
 use chord_types::view::ViewRef;
 use chord_types::{ClusterUid, DiskId, Id, Member, Ordinal, Table, Token, View};
 
-use super::{Direction, Known, MemberIndex, Reason, Senders, check, decode};
+use super::{Direction, Known, Reason, Senders, check, decode};
+use crate::view::MemberIndex;
 use chord_ring::host::Members;
 use chord_ring::wire::{RING_VERSION, RingExchange};
 use chord_ring::{Config, Envelope, Host, HostAction, Peer};

@@ -24,10 +24,10 @@ use chord_types::{ClusterUid, Ordinal};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-pub use self::check::{Direction, Known, MemberIndex, Valid, check};
+pub use self::check::{Direction, Known, Valid, check};
 pub use self::refused::{Reason, RefusalCounts, Refused};
 pub use self::senders::Senders;
-use crate::node::Current;
+use crate::view::Current;
 use chord_ring::wire::{RING_VERSION, RING_VERSION_OLDEST, RingExchange};
 
 /// The longest body of an exchange; the largest honest ones are a tenth of it.

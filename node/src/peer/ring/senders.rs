@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use chord_types::{DiskId, Ordinal};
 
-use super::check::{Direction, MemberIndex};
+use super::check::Direction;
 use super::refused::Reason;
+use crate::view::MemberIndex;
 use chord_ring::wire::RingExchange;
 
 /// Requests of one sender that may overtake each other.

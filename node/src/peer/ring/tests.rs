@@ -359,7 +359,7 @@ fn another_version_is_known_by_its_number_whatever_its_shape() {
 #[test]
 fn what_is_refused_is_counted_by_reason_and_what_passed_is_remembered() {
     let world = World::new();
-    let current = Current::new(world.view.clone());
+    let current = Current::new(world.view.clone(), true);
     let admission = Admission::default();
     let admit =
         |exchange| admission.admit(&world.cluster, OWN, &current, Direction::Request, exchange);
