@@ -14,14 +14,21 @@ use tokio::time::Instant;
 /// The base URLs of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// Of the port for clients.
     pub client: String,
+    /// Of the port for nodes and the operator.
     pub peer: String,
 }
 
 /// Finds nodes by their ordinals.
 pub enum AddressBook {
     /// `{ordinal}` stands for the number.
-    Pattern { client: String, peer: String },
+    Pattern {
+        /// Of the port for clients.
+        client: String,
+        /// Of the port for nodes and the operator.
+        peer: String,
+    },
     /// A list in a file. (No lock of tokio's: nothing is awaited while it is held.)
     File(Mutex<AddressFile>),
 }

@@ -29,18 +29,22 @@ const MAX_REFUSAL: usize = 64 << 10;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PeerError {
     #[error("node {0} has no known address")]
+    /// Nothing says where it is.
     NoAddress(Ordinal),
     #[error("node {0} does not answer: {1}")]
+    /// No answer came, or not all of it.
     Unreachable(Ordinal, String),
     /// Its address is there, and refuses connections.
     #[error("node {0} does not run: {1}")]
     Gone(Ordinal, String),
     #[error("node {0} refuses: {1}")]
+    /// It understood, and did not do it.
     Refused(Ordinal, Refusal),
     /// It could not make sense of what it was sent, and did nothing. It lives.
     #[error("node {0} does not understand this node: {1}")]
     NotUnderstood(Ordinal, NotUnderstood),
     #[error("node {0} answered what cannot be understood: {1}")]
+    /// What came back is no answer to this request.
     Unreadable(Ordinal, String),
 }
 
@@ -85,6 +89,7 @@ pub struct PeerClient {
 
 /// An answer of the ring, neither read nor believed.
 pub struct RingAnswer {
+    /// As they came, not read.
     pub bytes: Bytes,
     /// The versions that its sender says it speaks; 0.1.0 says none.
     pub speaks: Option<Speaks>,
@@ -92,7 +97,9 @@ pub struct RingAnswer {
 
 /// A chunk's blocks as a holder sent them, not yet verified.
 pub struct RawBlocks {
+    /// Of all blocks of the chunk, BLAKE3.
     pub hashes: Vec<[u8; 32]>,
+    /// The blocks that were asked for.
     pub data: Bytes,
 }
 

@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chord_api::client::{NodeClient, NodeError};
 use chord_node::peer::address::AddressBook;
 use chord_node::peer::client::{PeerClient, PeerError};
 use chord_node::peer::ring::decode;
@@ -71,6 +72,7 @@ async fn answer(State(fake): State<Fake>, request: HttpRequest) -> Response {
 struct Pair {
     client: PeerClient,
     fake: Fake,
+    url: String,
     _dir: tempfile::TempDir,
 }
 
@@ -87,6 +89,7 @@ impl Pair {
         Pair {
             client: PeerClient::new(SECRET.into(), Arc::new(book)).unwrap(),
             fake,
+            url,
             _dir: dir,
         }
     }
@@ -276,4 +279,46 @@ async fn a_node_that_does_not_understand_is_neither_silent_nor_does_it_refuse() 
     let error = pair.ask().await.unwrap_err();
     assert!(matches!(error, PeerError::Unreadable(..)), "{error:?}");
     assert_eq!(pair.client.speaks(TO).unwrap().newest.0, 3);
+}
+
+/// The operator's client, on the same nodes.
+#[tokio::test]
+async fn the_operator_reads_reports_of_both_releases_and_knows_who_does_not_understand_it() {
+    let pair = Pair::new().await;
+    let operator = NodeClient::new(SECRET, std::time::Duration::from_secs(5)).unwrap();
+    pair.answers_as("report");
+    let report = operator.report(&pair.url).await.unwrap();
+    assert_eq!(report.speaks, Speaks::UNTOLD);
+    assert_eq!(pair.got().written.as_deref(), Some("1"));
+    // A later release's, with fields that are not known here.
+    let mut later: serde_json::Value = serde_json::from_slice(&said("report").answer).unwrap();
+    later["speaks"] = serde_json::json!({"oldest": 3, "newest": 4, "draft": true});
+    later["weather"] = serde_json::json!("fine");
+    pair.answers(200, later.to_string(), Some("3-4"));
+    let report = operator.report(&pair.url).await.unwrap();
+    assert_eq!(report.speaks.newest, ProtocolVersion(4));
+
+    let view = View::decode(&said("push-view").body).unwrap();
+    pair.answers(
+        501,
+        "it does not read version 1 of the protocol",
+        Some("3-4"),
+    );
+    let error = operator.push_view(&pair.url, &view).await.unwrap_err();
+    assert!(
+        matches!(&error, NodeError::NotUnderstood { speaks, .. } if speaks.oldest.0 == 3),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("upgrade this program"),
+        "{error}"
+    );
+    assert_eq!(pair.got().body, said("push-view").body);
+    // A view that is refused is another matter.
+    pair.answers_as("push-view-old");
+    let error = operator.push_view(&pair.url, &view).await.unwrap_err();
+    assert!(
+        matches!(error, NodeError::Refused { status: 409, .. }),
+        "{error:?}"
+    );
 }

@@ -226,87 +226,64 @@ pub fn envelopes() -> Vec<Envelope> {
     };
     let (p, q) = (peer(1, 0), peer(0, 1));
     let request = RequestId(1 << 40 | 5);
-    let of = Ordinal(2);
-    let messages = [
-        Message::Query {
-            request,
-            joining: false,
-        },
-        Message::Notify,
-        Message::Ping { request },
-        Message::FindSuccessor {
-            request,
-            id: Id::hash(b"x"),
-        },
-        Message::Hail { request },
-        Message::Probe {
-            request,
-            of: Ordinal(7),
-        },
-        Message::Query {
-            request,
-            joining: true,
-        },
-        Message::State {
-            request,
-            pred: Some(p),
-            succ: vec![p, q],
-        },
-        Message::State {
-            request,
-            pred: None,
-            succ: vec![],
-        },
-        Message::Busy { request },
-        Message::Gone { request },
-        Message::Pong { request },
-        Message::Route {
-            request,
-            route: Route::Found {
-                before: p,
-                successors: vec![q],
-            },
-        },
-        Message::Route {
-            request,
-            route: Route::Nearer {
-                at: p,
-                candidates: vec![q],
-                beyond: vec![p],
-            },
-        },
-        Message::Hailed {
-            request,
-            standing: Standing::Outside,
-        },
-        Message::Hailed {
-            request,
-            standing: Standing::Forming { members: 77 },
-        },
-        Message::Hailed {
-            request,
-            standing: Standing::Member,
-        },
-        Message::Probed {
-            request,
-            of,
-            word: Word::Heard { ago: 1500 },
-        },
-        Message::Probed {
-            request,
-            of,
-            word: Word::Silent,
-        },
-        Message::Probed {
-            request,
-            of,
-            word: Word::Unknown,
-        },
-    ];
     let say = |message| Envelope {
         from: p,
         to: peer(0, 0),
         message,
     };
-    messages.map(say).to_vec()
+    let all = questions(request)
+        .into_iter()
+        .chain(replies_of(request, p, q));
+    all.map(say).collect()
+}
+
+fn questions(request: RequestId) -> Vec<Message> {
+    let query = |joining| Message::Query { request, joining };
+    let id = Id::hash(b"x");
+    let of = Ordinal(7);
+    vec![
+        query(false),
+        Message::Notify,
+        Message::Ping { request },
+        Message::FindSuccessor { request, id },
+        Message::Hail { request },
+        Message::Probe { request, of },
+        query(true),
+    ]
+}
+
+fn replies_of(request: RequestId, p: Peer, q: Peer) -> Vec<Message> {
+    let state = |pred, succ| Message::State {
+        request,
+        pred,
+        succ,
+    };
+    let route = |route| Message::Route { request, route };
+    let found = Route::Found {
+        before: p,
+        successors: vec![q],
+    };
+    let nearer = Route::Nearer {
+        at: p,
+        candidates: vec![q],
+        beyond: vec![p],
+    };
+    let hailed = |standing| Message::Hailed { request, standing };
+    let of = Ordinal(2);
+    let probed = |word| Message::Probed { request, of, word };
+    vec![
+        state(Some(p), vec![p, q]),
+        state(None, vec![]),
+        Message::Busy { request },
+        Message::Gone { request },
+        Message::Pong { request },
+        route(found),
+        route(nearer),
+        hailed(Standing::Outside),
+        hailed(Standing::Forming { members: 77 }),
+        hailed(Standing::Member),
+        probed(Word::Heard { ago: 1500 }),
+        probed(Word::Silent),
+        probed(Word::Unknown),
+    ]
 }

@@ -31,10 +31,15 @@ pub enum Direction {
 
 /// What a node knows that an exchange is judged by.
 pub struct Known<'a> {
+    /// The cluster that this node belongs to.
     pub cluster: &'a ClusterUid,
+    /// This node.
     pub own: Ordinal,
+    /// The view that it is at.
     pub view: ViewRef,
+    /// The members of that view.
     pub index: &'a MemberIndex,
+    /// Who has spoken before.
     pub senders: &'a Senders,
 }
 
@@ -46,6 +51,7 @@ pub struct Valid {
 }
 
 impl Valid {
+    /// The exchange, lists cut to peers that the view knows.
     pub fn exchange(&self) -> &RingExchange {
         &self.exchange
     }

@@ -25,10 +25,15 @@ const STEP: u64 = 700;
 /// The small cluster.
 #[derive(Clone, Debug)]
 pub struct World {
+    /// Its id.
     pub cluster: ClusterUid,
+    /// The view that it is at.
     pub view: View,
+    /// The number and hash of that view.
     pub reference: ViewRef,
+    /// Who may speak.
     pub index: MemberIndex,
+    /// The same, as the ring is told.
     pub members: Members,
 }
 
@@ -209,6 +214,7 @@ pub struct HostUnderTest<'a> {
 }
 
 impl<'a> HostUnderTest<'a> {
+    /// A host that starts so, and has heard nothing.
     pub fn new(world: &'a World, start: Start) -> HostUnderTest<'a> {
         HostUnderTest {
             world,

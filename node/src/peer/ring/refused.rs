@@ -23,7 +23,9 @@ pub enum Reason {
     ListTooLong,
     /// A number past what it may be.
     OutOfRange,
+    /// A version of the exchange that is not read here.
     OtherVersion,
+    /// Another cluster's.
     OtherCluster,
     /// This node has no view to judge it by.
     NoView,
@@ -150,13 +152,16 @@ impl Reason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {why}", .reason.label())]
 pub struct Refused {
+    /// The kind of fault, which is counted.
     pub reason: Reason,
+    /// In words.
     pub why: String,
     /// The sender's view, where the refusal may come of one of the two being old.
     pub theirs: Option<ViewRef>,
 }
 
 impl Refused {
+    /// Without a view of the sender.
     pub fn new(reason: Reason, why: String) -> Refused {
         Refused {
             reason,
