@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{int_schema, rules};
+use super::rules::{int_schema, rules};
 
 /// Lets disk usage decide how many nodes there are.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{BadSpec, ChordCluster, schema};
+use super::bad_spec::BadSpec;
+use super::schema;
+use super::spec::ChordCluster;
 
 /// Everything that is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]

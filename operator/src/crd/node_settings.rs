@@ -4,8 +4,8 @@
 use serde::Serialize;
 use sha1::{Digest, Sha1};
 
-use super::to_plan::BadSpec;
-use super::{ChordClusterSpec, Durability};
+use super::bad_spec::BadSpec;
+use super::spec::{ChordClusterSpec, Durability};
 
 /// What every node of a cluster is started with. A change of any of these means
 /// another revision, so that nodes are restarted one at a time.
@@ -27,7 +27,8 @@ pub struct NodeSettings {
 impl NodeSettings {
     /// The settings that a spec asks for.
     pub fn new(spec: &ChordClusterSpec) -> Result<NodeSettings, BadSpec> {
-        let millis = |path, d: &super::Duration| d.millis().map_err(|e| BadSpec::new(path, e));
+        let millis =
+            |path, d: &super::units::Duration| d.millis().map_err(|e| BadSpec::new(path, e));
         Ok(NodeSettings {
             capacity: spec
                 .storage

@@ -3,29 +3,13 @@
 use chord_types::{ClusterUid, DiskId, Ordinal};
 use kube::ResourceExt;
 
-use super::{
-    Autoscaling, CLUSTER_UID_ANNOTATION, ChordCluster, MAX_NAME, NodeSettings, Policy, PolicyType,
-    REPLACE_ANNOTATION, RetentionPolicy, ScalingRules, SelectPolicy,
+use super::autoscaling::{Autoscaling, Policy, PolicyType, ScalingRules, SelectPolicy};
+use super::bad_spec::BadSpec;
+use super::node_settings::NodeSettings;
+use super::spec::{
+    CLUSTER_UID_ANNOTATION, ChordCluster, MAX_NAME, REPLACE_ANNOTATION, RetentionPolicy,
 };
 use chord_planner::plan;
-
-/// What is wrong with a resource, where, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct BadSpec {
-    pub path: String,
-    pub problem: String,
-}
-
-impl BadSpec {
-    /// Something wrong at a path.
-    pub fn new(path: impl Into<String>, problem: impl ToString) -> BadSpec {
-        BadSpec {
-            path: path.into(),
-            problem: problem.to_string(),
-        }
-    }
-}
 
 /// The cluster's UID: its own, or that of the deleted cluster whose disks it is
 /// told to take over.
