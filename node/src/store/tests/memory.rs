@@ -11,7 +11,9 @@ fn open_in(memory: &MemoryFiles) -> Store {
 }
 
 async fn keep(store: &Store, bytes: &[u8]) -> DroppedId {
-    let mut writer = store.dropped_writer(name("d"), None, Default::default(), None).unwrap();
+    let mut writer = store
+        .dropped_writer(name("d"), None, Default::default(), None)
+        .unwrap();
     writer.write(bytes.to_vec().into()).await.unwrap();
     writer.finish().await.unwrap()
 }
