@@ -12,9 +12,9 @@ use tokio::sync::Semaphore;
 
 use super::{chunk_failed, finish_chunk};
 use crate::node::{Current, Node};
-use crate::peer::client::verify_blocks;
+use crate::peer::client::{PeerError, verify_blocks};
 use crate::peer::wire::Refusal;
-use crate::store::{ChunkMeta, Tier};
+use crate::store::{ChunkError, ChunkMeta, StoreError, Tier};
 
 /// Blocks that are fetched at a time: 1 MiB.
 pub const SPAN_BLOCKS: u32 = (1 << 20) / BLOCK_BYTES as u32;
@@ -22,13 +22,30 @@ pub const SPAN_BLOCKS: u32 = (1 << 20) / BLOCK_BYTES as u32;
 /// Chunks that are pulled onto this disk at a time.
 static PULLS: Semaphore = Semaphore::const_new(4);
 
+/// Why blocks cannot be had.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Unread {
+    /// For people.
+    pub why: String,
+    /// This process has no file descriptor for it: that says nothing about the copy.
+    pub overloaded: bool,
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Unread {
+        let overloaded = false;
+        Unread { why, overloaded }
+    }
+}
+
 /// Blocks of a chunk from one holder, verified; from this disk when it is ours.
 pub async fn span(
     node: &Arc<Node>,
     chunk: &PlacedChunk,
     holder: (Ordinal, Option<DiskId>),
     blocks: Range<u32>,
-) -> Result<Bytes, String> {
+) -> Result<Bytes, Unread> {
     if holder
         .1
         .map_or(holder.0 == node.ordinal, |disk| disk == node.disk())
@@ -37,9 +54,13 @@ pub async fn span(
             .store
             .chunk_read(chunk.id, blocks)
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| Unread {
+                why: e.to_string(),
+                overloaded: matches!(e, ChunkError::Store(StoreError::Overloaded(_))),
+            })?;
         if read.meta.root != chunk.root {
-            return Err("the chunk on this disk is not the one that the manifest names".into());
+            let why = "the chunk on this disk is not the one that the manifest names";
+            return Err(why.to_string().into());
         }
         return Ok(read.data);
     }
@@ -48,7 +69,10 @@ pub async fn span(
         .peers
         .get_blocks(holder.0, chunk.id, blocks.clone(), hashes)
         .await
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| Unread {
+            why: e.to_string(),
+            overloaded: matches!(e, PeerError::Overloaded(..)),
+        })?;
     verify_blocks(&raw, chunk.root, blocks)?;
     Ok(raw.data)
 }
@@ -64,9 +88,9 @@ pub async fn gather(
     chunk: &PlacedChunk,
     holders: &mut [Holder],
     blocks: Range<u32>,
-    noted: impl Fn(&Holder, &str),
-) -> Result<Bytes, String> {
-    let mut why = String::from("no node holds it");
+    noted: impl Fn(&Holder, &Unread),
+) -> Result<Bytes, Unread> {
+    let mut why = Unread::from("no node holds it".to_string());
     let singles = blocks.clone().map(|block| block..block + 1);
     let single = blocks.len() == 1;
     let mut parts = Vec::new();
@@ -83,7 +107,8 @@ pub async fn gather(
                 }
                 Err(error) => {
                     noted(&first, &error);
-                    why = error;
+                    let overloaded = why.overloaded || error.overloaded;
+                    why = Unread { overloaded, ..error };
                     holders.rotate_left(1);
                 }
             }

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 
 use super::Body;
-use crate::answer::fetch::{Holder, SPAN_BLOCKS, gather};
+use crate::answer::fetch::{Holder, SPAN_BLOCKS, Unread, gather};
 use crate::node::Node;
 use crate::notes::readers::Reader;
 
@@ -167,7 +167,7 @@ fn holders(node: &Node, chunk: &PlacedChunk) -> Vec<Holder> {
 
 async fn fetch(node: &Arc<Node>, name: &FileName, piece: &Piece) -> Result<Bytes, Problem> {
     let mut holders = holders(node, &piece.chunk);
-    let noted = |holder: &Holder, error: &str| {
+    let noted = |holder: &Holder, error: &Unread| {
         tracing::debug!(%name, chunk = %piece.chunk.id, holder = holder.0.0, %error, "a copy cannot be read");
         node.owe(name);
     };
@@ -181,7 +181,12 @@ async fn fetch(node: &Arc<Node>, name: &FileName, piece: &Piece) -> Result<Bytes
     .await
     .map_err(|why| {
         let part = piece.chunk.id.part;
-        broken(name, &format!("no copy of part {part} can be read: {why}"))
+        let problem = broken(name, &format!("no copy of part {part} can be read: {why}"));
+        let kind = match why.overloaded {
+            true => Kind::Overloaded,
+            false => problem.kind,
+        };
+        Problem { kind, ..problem }
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chord_api::client::{bearer, builder};
+use chord_api::host::descriptors;
 use chord_types::blocks::Root;
 use chord_types::report::NodeReport;
 use chord_types::view::ViewRef;
@@ -31,6 +32,9 @@ pub enum PeerError {
     /// Its address is there, and refuses connections.
     #[error("node {0} does not run: {1}")]
     Gone(Ordinal, String),
+    /// This process has no file descriptor to ask it with: that says nothing about it.
+    #[error("node {0} cannot be asked from here: {1}")]
+    Overloaded(Ordinal, String),
     #[error("node {0} refuses: {1}")]
     Refused(Ordinal, Refusal),
     #[error("node {0} answered what cannot be understood: {1}")]
@@ -313,6 +317,9 @@ fn encode<T: serde::Serialize>(to: Ordinal, value: &T) -> Result<Vec<u8>, PeerEr
 
 /// A refused connection says more than a time-out: nobody listens there.
 fn unreached(to: Ordinal, error: &reqwest::Error) -> PeerError {
+    if descriptors::caused_by_exhaustion(error) {
+        return PeerError::Overloaded(to, describe(error));
+    }
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         if error

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chord_api::host::descriptors;
 use tokio::task::JoinHandle;
 
 use super::Shared;
@@ -17,19 +18,49 @@ use super::types::{Durability, StoreError};
 /// Bytes gathered before they are written.
 const BATCH: usize = 256 * 1024;
 
-/// What an error means: a full disk is not a broken one.
+/// What an error means: a full disk is not a broken one, nor is one for which there is
+/// no file descriptor.
 pub(super) fn failed(doing: &str, path: &Path, e: &std::io::Error) -> StoreError {
     let what = format!("{doing} {}: {e}", path.display());
     if is_full(e) {
         StoreError::Full(what)
+    } else if descriptors::exhausted(e) {
+        StoreError::Overloaded(what)
     } else {
         StoreError::Io(what)
     }
 }
 
-/// Makes a folder's entries durable.
-pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()
+/// A folder whose entries are about to change. It is opened before, since a change that
+/// then cannot be made durable would be one of which nobody knows whether it stays.
+pub(super) struct Folder<'a> {
+    shared: &'a Shared,
+    path: &'a Path,
+    /// `None`: nothing is synced.
+    file: Option<File>,
+}
+
+impl<'a> Folder<'a> {
+    /// `None`: there is no such folder.
+    pub(super) fn open(shared: &'a Shared, path: &'a Path) -> Result<Option<Self>, StoreError> {
+        let file = match (shared.durability, File::open(path)) {
+            (_, Err(e)) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            (_, Err(e)) => return Err(failed("opening the folder", path, &e)),
+            (Durability::Durable, Ok(file)) => Some(file),
+            (Durability::Relaxed, Ok(_)) => None,
+        };
+        Ok(Some(Folder { shared, path, file }))
+    }
+
+    /// Makes its entries durable, or ends the process.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let synced = self.file.as_ref().map_or(Ok(()), File::sync_all);
+        synced.map_err(|e| {
+            let e = failed("syncing the folder", self.path, &e);
+            self.shared.die(&e);
+            e
+        })
+    }
 }
 
 /// A file that is being written in `tmp/`, with the room that is set aside for
@@ -115,19 +146,16 @@ impl TmpFile {
             .set_len(self.written)
             .map_err(|e| failed("cutting", &self.path, &e))?;
         let before = std::fs::metadata(to).ok().map(|m| m.len());
-        if let Err(e) = std::fs::rename(&self.path, to) {
-            let dir = to.parent().unwrap_or(&self.shared.dir);
-            if e.kind() != std::io::ErrorKind::NotFound {
-                return Err(failed("renaming", to, &e));
-            }
-            std::fs::create_dir_all(dir).map_err(|e| failed("making the folder", dir, &e))?;
-            self.shared.sync_dir(dir.parent().unwrap_or(dir))?;
-            std::fs::rename(&self.path, to).map_err(|e| failed("renaming", to, &e))?;
-        }
+        let shared = self.shared.clone();
+        let dir = to.parent().unwrap_or(&shared.dir);
+        let folder = match Folder::open(&shared, dir)? {
+            Some(folder) => folder,
+            None => make_folder(&shared, dir)?,
+        };
+        std::fs::rename(&self.path, to).map_err(|e| failed("renaming", to, &e))?;
         self.placed = true;
-        self.shared.space.placed(self.written, before);
-        self.shared
-            .sync_dir(to.parent().unwrap_or(&self.shared.dir))?;
+        shared.space.placed(self.written, before);
+        folder.sync()?;
         Ok(self.written)
     }
 
@@ -147,6 +175,16 @@ impl Drop for TmpFile {
     }
 }
 
+/// Makes a folder that stays.
+fn make_folder<'a>(shared: &'a Shared, dir: &'a Path) -> Result<Folder<'a>, StoreError> {
+    let gone = || StoreError::Io(format!("the folder {} is gone", dir.display()));
+    let above = dir.parent().unwrap_or(dir);
+    let above = Folder::open(shared, above)?.ok_or_else(gone)?;
+    std::fs::create_dir_all(dir).map_err(|e| failed("making the folder", dir, &e))?;
+    above.sync()?;
+    Folder::open(shared, dir)?.ok_or_else(gone)
+}
+
 /// Deletes a file durably and gives its room back; whether it was there.
 pub(super) fn remove(shared: &Shared, path: &Path) -> Result<bool, StoreError> {
     let length = match std::fs::metadata(path) {
@@ -154,12 +192,15 @@ pub(super) fn remove(shared: &Shared, path: &Path) -> Result<bool, StoreError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(failed("looking at", path, &e)),
     };
+    let Some(folder) = Folder::open(shared, path.parent().unwrap_or(&shared.dir))? else {
+        return Ok(false);
+    };
     match std::fs::remove_file(path) {
         Ok(()) => shared.space.removed(length),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(failed("deleting", path, &e)),
     }
-    shared.sync_dir(path.parent().unwrap_or(&shared.dir))?;
+    folder.sync()?;
     Ok(true)
 }
 

@@ -31,7 +31,7 @@ mod writer;
 mod tests;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
@@ -177,18 +177,6 @@ impl Shared {
         self.dir
             .join("tmp")
             .join(self.tmp.fetch_add(1, Ordering::Relaxed).to_string())
-    }
-
-    /// Makes a folder's entries durable, or ends the process.
-    fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
-        if self.durability == Durability::Relaxed {
-            return Ok(());
-        }
-        file::sync_dir(dir).map_err(|e| {
-            let e = file::failed("syncing the folder", dir, &e);
-            self.die(&e);
-            e
-        })
     }
 }
 

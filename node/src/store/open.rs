@@ -113,7 +113,8 @@ pub(super) fn open(
         if folder.as_os_str().is_empty() {
             continue;
         }
-        super::file::sync_dir(folder).map_err(|e| io("syncing", folder, dir, e))?;
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|e| io("syncing", folder, dir, e))?;
     }
     Ok(Opened {
         lock,

@@ -87,6 +87,10 @@ pub enum StoreError {
     },
     #[error("the disk failed: {0}")]
     Io(String),
+    /// This process has no file descriptor left. It says nothing about the disk, and
+    /// passes.
+    #[error("too many files and connections are open: {0}")]
+    Overloaded(String),
     #[error("the disk has been closed")]
     Closed,
     /// A caller's own reason to give up a transaction.
