@@ -1,10 +1,12 @@
 //! The storage node's process.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use chord_api::host::Descriptors;
 use chord_node::config::{Args, Durability};
 use chord_node::files::coordinator::Coordinator;
 use chord_node::local::Own;
@@ -21,11 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let descriptors = Descriptors::raise();
     let filter = tracing_subscriber::EnvFilter::try_from_env("CHORD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be told on standard error as well, and panic where that is full.
+        .log_internal_errors(false)
         .with_ansi(false);
     if args.log_format == "json" {
         log.json().init()
@@ -38,20 +43,25 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("chord-node: cannot start: {error}");
+            complain(&format!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(args)) {
+    match runtime.block_on(run(args, descriptors)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("chord-node: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
+/// Says why it ends; where it is said may be on a full disk, too.
+fn complain(why: &str) {
+    let _ = writeln!(std::io::stderr(), "chord-node: {why}");
+}
+
+async fn run(args: Args, descriptors: Descriptors) -> anyhow::Result<()> {
     let ordinal = args.ordinal()?;
     let secret = std::fs::read_to_string(&args.secret_file)
         .with_context(|| {
@@ -103,12 +113,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
         Own::new(node.clone()).context("cannot make an HTTP client")?,
         node.metrics.clone(),
     );
-    let client_port = tokio::spawn(http::serve(clients, router, stop.clone().cancelled_owned()));
-    let peer_port = tokio::spawn(http::serve(
-        others,
-        peer_port::router(node.clone()),
-        stop.clone().cancelled_owned(),
-    ));
+    let limits = http::Limits::within(descriptors);
+    let ended = || stop.clone().cancelled_owned();
+    let client_port = tokio::spawn(http::serve(clients, router, limits.clone(), ended()));
+    let router = peer_port::router(node.clone());
+    let peer_port = tokio::spawn(http::serve(others, router, limits, ended()));
     wait_for_end(&node).await?;
     tracing::info!("stopping");
     stop.cancel();

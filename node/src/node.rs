@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chord_placement::Placements;
 use chord_types::report::{Copies, Inventory, NodeReport, Sync};
 use chord_types::view::{ViewHash, ViewRef};
-use chord_types::{ClusterUid, DiskId, FileName, Ordinal, UploadId, View};
+use chord_types::{ClusterUid, DiskId, FileName, Ordinal, Speaks, UploadId, View};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::Args;
@@ -451,6 +451,7 @@ impl Node {
             disk: self.disk(),
             cluster: current.as_ref().map(|c| c.view.cluster.clone()),
             version: env!("CARGO_PKG_VERSION").to_string(),
+            speaks: Speaks::OURS,
             boot: self.store.boot(),
             view: reference,
             ready: sound && self.is_member(),

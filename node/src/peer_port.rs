@@ -1,17 +1,24 @@
 //! The routes of the peer port. Nothing is answered without the secret.
+//!
+//! A request is read in the version of the protocol that it names, if this program
+//! speaks it; every answer says which versions that are. What was not understood is
+//! answered so, apart from what failed, and has changed nothing.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request as HttpRequest, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Query, Request as HttpRequest, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
-use chord_types::{ChunkId, UploadId, View};
+use chord_api::client::NOT_UNDERSTOOD;
+use chord_types::protocol::{SPEAKS, WRITTEN_IN};
+use chord_types::view::BadView;
+use chord_types::{ChunkId, ProtocolVersion, Speaks, UploadId, View};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -28,6 +35,14 @@ const MAX_BODY: usize = 64 << 20;
 /// Requests that are worked on at a time.
 const MAX_AT_ONCE: usize = 512;
 
+/// Where a node says which versions it speaks: answered whatever version the question
+/// is of, else nobody could tell whom to upgrade.
+const REPORT: &str = "/peer/report";
+
+/// The version of the protocol that a request is written in: one that is spoken here.
+#[derive(Clone, Copy)]
+struct Written(ProtocolVersion);
+
 #[derive(Clone)]
 struct Peer {
     node: Arc<Node>,
@@ -41,7 +56,7 @@ pub fn router(node: Arc<Node>) -> Router {
         turns: Arc::new(Semaphore::new(MAX_AT_ONCE)),
     };
     Router::new()
-        .route("/peer/report", get(report))
+        .route(REPORT, get(report))
         .route("/peer/view", get(get_view).put(put_view))
         .route("/peer/call", post(call))
         .route(
@@ -50,6 +65,8 @@ pub fn router(node: Arc<Node>) -> Router {
         )
         .route("/peer/chunk", put(put_chunk))
         .route("/peer/chunk/{upload}/{part}", get(get_chunk))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(peer.clone(), guard))
         .with_state(peer)
@@ -74,12 +91,52 @@ async fn guard(State(peer): State<Peer>, request: HttpRequest, next: Next) -> Re
         ];
         return (problem.status(), kind, body).into_response();
     }
-    match peer.turns.try_acquire() {
-        Ok(_turn) => next.run(request).await,
+    let mut answer = match peer.turns.try_acquire() {
+        Ok(_turn) => in_its_version(request, next).await,
         Err(_) => refuse(
             StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Failed("it has too much to do".into()),
         ),
+    };
+    if let Ok(speaks) = HeaderValue::try_from(Speaks::OURS.to_header()) {
+        answer.headers_mut().insert(SPEAKS, speaks);
+    }
+    answer
+}
+
+/// Lets a request through in the version that it names, if that is spoken here.
+async fn in_its_version(mut request: HttpRequest, next: Next) -> Response {
+    if request.uri().path() == REPORT {
+        return next.run(request).await;
+    }
+    let named = request.headers().get(WRITTEN_IN).map(|v| v.as_bytes());
+    let why = match ProtocolVersion::of_header(named) {
+        Some(version) if Speaks::OURS.has(version) => {
+            request.extensions_mut().insert(Written(version));
+            return next.run(request).await;
+        }
+        Some(version) => format!("it does not read version {version} of the protocol"),
+        None => format!("the header {WRITTEN_IN} names no version"),
+    };
+    (NOT_UNDERSTOOD, why).into_response()
+}
+
+/// Says that a request was not understood, and that nothing was done: to who speaks
+/// the first version only, as 0.1.0 did, which would take another answer for silence.
+fn not_understood(written: Written, at_first: StatusCode, why: String) -> Response {
+    match written.0 < ProtocolVersion::NAMED {
+        true => refuse(at_first, Refusal::Failed(why)),
+        false => (NOT_UNDERSTOOD, why).into_response(),
+    }
+}
+
+async fn unknown(Extension(written): Extension<Written>, method: Method, uri: Uri) -> Response {
+    match written.0 < ProtocolVersion::NAMED {
+        true => StatusCode::NOT_FOUND.into_response(),
+        false => {
+            let path: String = uri.path().chars().take(100).collect();
+            (NOT_UNDERSTOOD, format!("it knows no {method} {path}")).into_response()
+        }
     }
 }
 
@@ -112,10 +169,24 @@ async fn get_view(State(peer): State<Peer>) -> Response {
     }
 }
 
-async fn put_view(State(peer): State<Peer>, body: Bytes) -> Response {
+async fn put_view(
+    State(peer): State<Peer>,
+    Extension(written): Extension<Written>,
+    body: Bytes,
+) -> Response {
     let view = match View::decode(&body) {
         Ok(view) => view,
-        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(error) => {
+            let status = match error {
+                BadView::Encoding(_) | BadView::Format(_)
+                    if written.0 >= ProtocolVersion::NAMED =>
+                {
+                    NOT_UNDERSTOOD
+                }
+                _ => StatusCode::BAD_REQUEST,
+            };
+            return (status, error.to_string()).into_response();
+        }
     };
     // Not cut short when the sender goes away: the view is taken or it is not.
     let node = peer.node.clone();
@@ -126,17 +197,26 @@ async fn put_view(State(peer): State<Peer>, body: Bytes) -> Response {
     }
 }
 
-async fn call(State(peer): State<Peer>, body: Bytes) -> Response {
+async fn call(
+    State(peer): State<Peer>,
+    Extension(written): Extension<Written>,
+    body: Bytes,
+) -> Response {
     match rmp_serde::from_slice::<Call>(&body) {
         Ok(call) => pack(&handle::handle(&peer.node, call).await),
-        Err(error) => refuse(
+        Err(error) => not_understood(
+            written,
             StatusCode::BAD_REQUEST,
-            Refusal::Failed(format!("cannot read the call: {error}")),
+            format!("cannot read the call: {error}"),
         ),
     }
 }
 
-async fn exchange(State(peer): State<Peer>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn exchange(
+    State(peer): State<Peer>,
+    Extension(written): Extension<Written>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let read = body
         .map_err(|error| {
             let reason = match error.status() {
@@ -150,22 +230,28 @@ async fn exchange(State(peer): State<Peer>, body: Result<Bytes, BytesRejection>)
         Ok(reply) => pack(&reply),
         Err(refused) => {
             peer.node.ring_guard.count(&refused, "a request");
+            if refused.reason.not_understood() {
+                return not_understood(written, refused.reason.status(), refused.to_string());
+            }
             let ours = peer.node.current().map(|c| c.reference);
             refuse(refused.reason.status(), refused.refusal(ours))
         }
     }
 }
 
-async fn put_chunk(State(peer): State<Peer>, headers: HeaderMap, body: Body) -> Response {
+async fn put_chunk(
+    State(peer): State<Peer>,
+    Extension(written): Extension<Written>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let head = headers
         .get("x-chord-chunk")
         .and_then(|v| hex::decode(v.as_bytes()).ok())
         .and_then(|bytes| rmp_serde::from_slice::<ChunkHeader>(&bytes).ok());
     let Some(head) = head else {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            Refusal::Failed("cannot read X-Chord-Chunk".into()),
-        );
+        let why = "cannot read X-Chord-Chunk".to_string();
+        return not_understood(written, StatusCode::BAD_REQUEST, why);
     };
     match take_chunk(&peer.node, head, body).await {
         Ok(()) => StatusCode::CREATED.into_response(),
@@ -210,14 +296,13 @@ struct Blocks {
 
 async fn get_chunk(
     State(peer): State<Peer>,
+    Extension(written): Extension<Written>,
     Path((upload, part)): Path<(String, u32)>,
     Query(blocks): Query<Blocks>,
 ) -> Response {
     let Ok(upload) = upload.parse::<UploadId>() else {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            Refusal::Failed("cannot read the upload id".into()),
-        );
+        let why = "cannot read the upload id".to_string();
+        return not_understood(written, StatusCode::BAD_REQUEST, why);
     };
     if blocks.upto < blocks.from
         || blocks.upto - blocks.from > 4 * crate::answer::fetch::SPAN_BLOCKS

@@ -195,6 +195,7 @@ mod tests {
             disk: DiskId::random(),
             cluster: view.map(|_| ClusterUid("c".into())),
             version: "1".into(),
+            speaks: chord_types::Speaks::OURS,
             boot: 1,
             view,
             ready: true,

@@ -6,7 +6,7 @@ pub mod builder;
 mod node;
 pub mod resolver;
 
-pub use node::{NodeClient, NodeError, bearer};
+pub use node::{NOT_UNDERSTOOD, NodeClient, NodeError, bearer};
 
 /// The innermost reason of an error: the outer ones repeat the URL and say no more.
 pub fn reason(error: &reqwest::Error) -> String {

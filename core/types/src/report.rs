@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::Speaks;
 use crate::view::{ClusterUid, DiskId, Epoch, Ordinal, ViewHash, ViewRef};
 
 /// One node, as it sees itself.
@@ -20,6 +21,9 @@ pub struct NodeReport {
     pub cluster: Option<ClusterUid>,
     /// The program's version.
     pub version: String,
+    /// The versions of the protocol that it speaks.
+    #[serde(default)]
+    pub speaks: Speaks,
     /// Grows with every start of this disk.
     pub boot: u64,
     /// The view it acts by.

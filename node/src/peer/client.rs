@@ -1,17 +1,20 @@
 //! Asking other nodes: one HTTP client, one set of time limits.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chord_api::client::{bearer, builder};
+use chord_api::client::{NOT_UNDERSTOOD, bearer, builder};
 use chord_api::host::descriptors;
 use chord_types::blocks::Root;
+use chord_types::protocol::{SPEAKS, WRITTEN_IN};
 use chord_types::report::NodeReport;
 use chord_types::view::ViewRef;
-use chord_types::{ChunkId, DiskId, Ordinal, View};
+use chord_types::{ChunkId, DiskId, Ordinal, ProtocolVersion, Speaks, View};
 use futures::{Stream, StreamExt};
+use http::StatusCode;
+// Held for a look at a map, never while anything is awaited.
+use parking_lot::Mutex;
 
 use super::address::{Address, AddressBook};
 use super::wire::{Call, ChunkHeader, Refusal, Reply};
@@ -21,6 +24,8 @@ use chord_ring::wire::RingExchange;
 pub const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a chunk may take from its first byte to its receipt.
 const CHUNK_LIMIT: Duration = Duration::from_secs(60);
+/// Bytes of a refusal that are read.
+const MAX_REFUSAL: usize = 64 << 10;
 
 /// Why a node could not be asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -37,8 +42,41 @@ pub enum PeerError {
     Overloaded(Ordinal, String),
     #[error("node {0} refuses: {1}")]
     Refused(Ordinal, Refusal),
+    /// It could not make sense of what it was sent, and did nothing. It lives.
+    #[error("node {0} does not understand this node: {1}")]
+    NotUnderstood(Ordinal, NotUnderstood),
     #[error("node {0} answered what cannot be understood: {1}")]
     Unreadable(Ordinal, String),
+}
+
+/// What a node did not understand, and what it would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotUnderstood {
+    /// Who says so, for people.
+    by: Ordinal,
+    /// The version that it was written to in.
+    pub written: ProtocolVersion,
+    /// The versions that it speaks.
+    pub speaks: Speaks,
+    /// What it says of it.
+    pub why: String,
+}
+
+impl std::fmt::Display for NotUnderstood {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let them = format!("node {}", self.by);
+        write!(f, "{}; ", self.why)?;
+        match Speaks::OURS.apart("this node", &self.speaks, &them) {
+            Some(remedy) => f.write_str(&remedy),
+            None => write!(
+                f,
+                "it was written to in version {} of the protocol and speaks {}, this node {}: should it go on, bring both to one release",
+                self.written,
+                self.speaks,
+                Speaks::OURS
+            ),
+        }
+    }
 }
 
 /// What was last heard of another node.
@@ -58,6 +96,15 @@ pub struct PeerClient {
     secret: String,
     book: AddressBook,
     heard: Mutex<BTreeMap<Ordinal, Heard>>,
+    /// The versions of the protocol in each node's last answer.
+    speaks: Mutex<BTreeMap<Ordinal, Speaks>>,
+}
+
+/// An answer of the ring, neither read nor believed.
+pub struct RingAnswer {
+    pub bytes: Bytes,
+    /// The versions that its sender says it speaks; 0.1.0 says none.
+    pub speaks: Option<Speaks>,
 }
 
 /// A chunk's blocks as a holder sent them, not yet verified.
@@ -75,6 +122,7 @@ impl PeerClient {
             secret,
             book,
             heard: Mutex::new(BTreeMap::new()),
+            speaks: Mutex::new(BTreeMap::new()),
         })
     }
 
@@ -85,11 +133,13 @@ impl PeerClient {
 
     /// What was last heard of a node.
     pub fn heard(&self, ordinal: Ordinal) -> Option<Heard> {
-        self.heard
-            .lock()
-            .unwrap_or_else(|p| p.into_inner())
-            .get(&ordinal)
-            .cloned()
+        self.heard.lock().get(&ordinal).cloned()
+    }
+
+    /// The versions of the protocol that a node said it speaks in its last answer;
+    /// `None`: it has not answered yet.
+    pub fn speaks(&self, ordinal: Ordinal) -> Option<Speaks> {
+        self.speaks.lock().get(&ordinal).copied()
     }
 
     /// Takes note of news from a node.
@@ -101,10 +151,7 @@ impl PeerClient {
             view: exchange.view,
             available: exchange.available,
         };
-        self.heard
-            .lock()
-            .unwrap_or_else(|p| p.into_inner())
-            .insert(exchange.from, heard);
+        self.heard.lock().insert(exchange.from, heard);
     }
 
     fn url(&self, to: Ordinal, path: &str) -> Result<String, PeerError> {
@@ -117,19 +164,62 @@ impl PeerClient {
         to: Ordinal,
         request: reqwest::RequestBuilder,
     ) -> Result<reqwest::Response, PeerError> {
+        let written = Speaks::to_write(self.speaks(to));
         let response = request
             .header(http::header::AUTHORIZATION, bearer(&self.secret))
+            .header(WRITTEN_IN, written.0)
             .send()
             .await
             .map_err(|e| unreached(to, &e))?;
-        if response.status().is_success() {
+        let said = said(&response);
+        let status = response.status();
+        if status.is_success() {
+            self.learn(to, said);
             return Ok(response);
         }
-        let status = response.status();
-        let body = response.bytes().await.unwrap_or_default();
-        match rmp_serde::from_slice::<Refusal>(&body) {
+        let body = collect(to, response.bytes_stream(), 0, MAX_REFUSAL).await;
+        let body = body.unwrap_or_default();
+        let refusal = rmp_serde::from_slice::<Refusal>(&body);
+        // What stands between may answer, too: that says nothing of the node.
+        if said.is_some() || refusal.is_ok() {
+            self.learn(to, said);
+        }
+        let not_understood = |why| {
+            let speaks = said.unwrap_or_default();
+            let what = NotUnderstood {
+                by: to,
+                written,
+                speaks,
+                why,
+            };
+            Err(PeerError::NotUnderstood(to, what))
+        };
+        match refusal {
+            _ if status == NOT_UNDERSTOOD && said.is_some() => {
+                not_understood(String::from_utf8_lossy(&body).into_owned())
+            }
+            // To whom speaks the first version it is said as 0.1.0 says it.
+            Ok(Refusal::Failed(why))
+                if status == StatusCode::BAD_REQUEST && written < ProtocolVersion::NAMED =>
+            {
+                not_understood(why)
+            }
             Ok(refusal) => Err(PeerError::Refused(to, refusal)),
             Err(_) => Err(PeerError::Unreadable(to, format!("HTTP {status}"))),
+        }
+    }
+
+    /// The last answer counts: a node may have been brought to another release, forth
+    /// or back, since the one before.
+    fn learn(&self, of: Ordinal, said: Option<Speaks>) {
+        let speaks = said.unwrap_or_default();
+        let before = self.speaks.lock().insert(of, speaks);
+        if before == Some(speaks) {
+            return;
+        }
+        match Speaks::OURS.apart("this node", &speaks, &format!("node {of}")) {
+            Some(remedy) => tracing::warn!(node = of.0, "{remedy}"),
+            None => tracing::debug!(node = of.0, %speaks, "a node's versions of the protocol"),
         }
     }
 
@@ -158,15 +248,22 @@ impl PeerClient {
             .map_err(|refusal| PeerError::Refused(to, refusal))
     }
 
-    /// One exchange of ring messages: what came back, neither read nor believed.
-    pub async fn ring(&self, to: Ordinal, exchange: &RingExchange) -> Result<Bytes, PeerError> {
+    /// One exchange of ring messages, and what came back.
+    pub async fn ring(
+        &self,
+        to: Ordinal,
+        exchange: &RingExchange,
+    ) -> Result<RingAnswer, PeerError> {
         let body = encode(to, exchange)?;
         let request = self.http.post(self.url(to, "/peer/ring")?);
         let response = self
             .send(to, request.timeout(CALL_LIMIT).body(body))
             .await?;
-        let said = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(0);
-        collect(to, response.bytes_stream(), said, super::ring::MAX_BODY).await
+        let speaks = said(&response);
+        let length = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(0);
+        let body = response.bytes_stream();
+        let bytes = collect(to, body, length, super::ring::MAX_BODY).await?;
+        Ok(RingAnswer { bytes, speaks })
     }
 
     /// The view that a node holds.
@@ -288,6 +385,11 @@ pub fn verify_blocks(
     } else {
         Ok(())
     }
+}
+
+/// What an answer says of the versions that its sender speaks.
+fn said(response: &reqwest::Response) -> Option<Speaks> {
+    Speaks::of_header(response.headers().get(SPEAKS).map(|v| v.as_bytes()))
 }
 
 async fn collect(

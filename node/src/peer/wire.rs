@@ -3,6 +3,10 @@
 //! Everything that counts for safety carries the view it is meant for and the
 //! disk it is meant for; a receiver of another view, or on another disk, says so
 //! and does nothing.
+//!
+//! The shapes here are those of every version of the protocol that this program
+//! speaks: they may only change as docs/architecture.md, "Versions", has it, and the
+//! bytes in `tests/wire` hold them.
 
 use chord_types::manifest::PlacedChunk;
 use chord_types::view::ViewRef;

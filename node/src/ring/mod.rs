@@ -205,8 +205,8 @@ async fn ask(
     };
     let number = node.ring_guard.number(to);
     let sent = exchange(node, &current, number, messages);
-    let bytes = match node.peers.ring(to, &sent).await {
-        Ok(bytes) => bytes,
+    let answer = match node.peers.ring(to, &sent).await {
+        Ok(answer) => answer,
         // It lives, and one of the two views is old.
         Err(PeerError::Refused(_, Refusal::OtherView(Some(theirs)))) => {
             node.reconcile_views(to, Some(theirs)).await;
@@ -222,7 +222,7 @@ async fn ask(
         return Err(Failure::Busy);
     };
     let judge = |current: &Current| {
-        wire::decode(&bytes).and_then(|answer| {
+        wire::decode(&answer.bytes).and_then(|answer| {
             let way = Way::Response(to);
             node.ring_guard
                 .admit(&node.cluster, node.ordinal, current, way, answer)
@@ -257,6 +257,8 @@ async fn ask(
                 | Reason::FromSelf
                 | Reason::Stranger
                 | Reason::OtherDisk => Failure::Gone,
+                // A node said it, in words that this one does not know.
+                reason if reason.not_understood() && answer.speaks.is_some() => Failure::Busy,
                 _ => Failure::Silent,
             })
         }
@@ -270,6 +272,8 @@ fn failure(error: &PeerError) -> Failure {
         PeerError::Refused(_, Refusal::Failed(_) | Refusal::Full | Refusal::NotOwner) => {
             Failure::Busy
         }
+        // Of another release: it lives, and only the look-up or the round has failed.
+        PeerError::NotUnderstood(..) => Failure::Busy,
         // It has no view yet: it may soon have one, or has lost its disk.
         PeerError::Refused(_, Refusal::OtherView(_)) => Failure::Silent,
         PeerError::NoAddress(_)

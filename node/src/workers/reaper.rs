@@ -14,6 +14,7 @@ use chord_types::{ChunkId, FileName, Id, UploadId};
 use super::copies::{target_owners, who_has};
 use crate::answer::owns;
 use crate::node::{Current, Node};
+use crate::peer::client::PeerError;
 use crate::peer::wire::{Answer, Request};
 use crate::quorum::drive;
 use crate::store::ChunkMeta;
@@ -150,9 +151,13 @@ async fn is_read(node: &Arc<Node>, upload: UploadId) -> bool {
         node.ask(&current, m.ordinal, m.disk, request)
     });
     let answers = futures::future::join_all(asked).await;
-    answers
-        .iter()
-        .any(|answer| matches!(answer, Ok(Answer::Active(true))))
+    // One that lives and does not understand the question may well be reading.
+    answers.iter().any(|answer| {
+        matches!(
+            answer,
+            Ok(Answer::Active(true)) | Err(PeerError::NotUnderstood(..))
+        )
+    })
 }
 
 async fn chunks_of(node: &Node, name: &FileName, upload: UploadId) -> Result<Vec<ChunkId>, String> {

@@ -95,13 +95,22 @@ fn looker(node: &Node, current: &Current, key: &Id) -> Option<(Ordinal, DiskId)>
         .map(|m| (m.ordinal, m.disk))
 }
 
-/// Those of `registers` that this node is to compare, and how many there are of
-/// which that could not be found out.
+/// Names of which it could not be found out whether this node is to compare them.
+#[derive(Default)]
+struct Unknown {
+    names: u64,
+    /// Why the last of them could not, in words.
+    why: String,
+}
+
+/// Those of `registers` that this node is to compare; `unknown` takes in how many
+/// there are of which that could not be found out.
 async fn to_compare<'r>(
     node: &Arc<Node>,
     current: &Arc<Current>,
     registers: &'r [Register],
-) -> (Vec<&'r Register>, u64) {
+    unknown: &mut Unknown,
+) -> Vec<&'r Register> {
     let mut mine = Vec::new();
     let mut others: BTreeMap<(Ordinal, DiskId), Vec<&Register>> = BTreeMap::new();
     for register in registers {
@@ -111,7 +120,6 @@ async fn to_compare<'r>(
             None => {}
         }
     }
-    let mut unknown = 0;
     for ((ordinal, disk), theirs) in others {
         let names = theirs.iter().map(|r| r.name.clone()).collect();
         let request = Request::Ballots { names };
@@ -120,10 +128,16 @@ async fn to_compare<'r>(
                 let lacks = theirs.iter().zip(&ballots).filter(|(_, b)| b.is_none());
                 mine.extend(lacks.map(|(register, _)| *register));
             }
-            _ => unknown += theirs.len() as u64,
+            answer => {
+                unknown.names += theirs.len() as u64;
+                unknown.why = match answer {
+                    Err(error) => error.to_string(),
+                    Ok(_) => format!("node {ordinal} answered something else"),
+                };
+            }
         }
     }
-    (mine, unknown)
+    mine
 }
 
 /// One pass over all registers of this node.
@@ -136,7 +150,8 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
         upto: Id([0; 20]),
     };
     let mut after: Option<(Id, FileName)> = None;
-    let (mut missing, mut repaired, mut unknown) = (0u64, 0u64, 0u64);
+    let (mut missing, mut repaired) = (0u64, 0u64);
+    let mut unknown = Unknown::default();
     let mut waiting = None;
     loop {
         let from = after.clone();
@@ -145,8 +160,7 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
             .read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH))
             .await
             .map_err(|e| e.to_string())?;
-        let (mine, unheard) = to_compare(node, current, &page.items).await;
-        unknown += unheard;
+        let mine = to_compare(node, current, &page.items, &mut unknown).await;
         let broken = incomplete(node, current, &mine).await;
         let results: Vec<_> = futures::stream::iter(broken)
             .map(|name| async move { (repair(node, &name).await, name) })
@@ -188,13 +202,14 @@ async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
     };
     *node.copies.lock().unwrap_or_else(|p| p.into_inner()) = Some(Copies {
         epoch: current.reference.epoch,
-        complete: same && missing == 0 && unknown == 0 && all_alive,
+        complete: same && missing == 0 && unknown.names == 0 && all_alive,
         missing,
         unrepaired: missing,
         waiting,
     });
-    if missing == 0 && unknown > 0 {
-        let why = format!("the copies of {unknown} names are not known: an owner does not answer");
+    if missing == 0 && unknown.names > 0 {
+        let Unknown { names, why } = unknown;
+        let why = format!("the copies of {names} names are not known: {why}");
         node.workers.say(NAME, "waiting", why);
     } else if missing == 0 {
         node.workers.say(NAME, "idle", "all copies are there");

@@ -178,6 +178,7 @@ mod tests {
             disk,
             cluster: Some(view.cluster.clone()),
             version: String::new(),
+            speaks: chord_types::Speaks::OURS,
             boot: 1,
             view: Some(view.reference()),
             ready: false,

@@ -46,6 +46,7 @@ impl Fake {
             disk: self.disk,
             cluster: view.as_ref().map(|v| v.cluster.clone()),
             version: "1".into(),
+            speaks: chord_types::Speaks::OURS,
             boot: 1,
             view: reference,
             ready: view

@@ -314,6 +314,7 @@ impl Local for Fake {
                 disk: DiskId::random(),
                 cluster: None,
                 version: "0".into(),
+                speaks: chord_types::Speaks::OURS,
                 boot: 1,
                 view: None,
                 ready: false,

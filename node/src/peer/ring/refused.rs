@@ -106,8 +106,19 @@ impl Reason {
         }
     }
 
+    /// Whether this node could make nothing of it: the sender is told so, and that it
+    /// lives.
+    pub fn not_understood(self) -> bool {
+        matches!(
+            self,
+            Reason::Unreadable | Reason::TrailingBytes | Reason::OtherVersion
+        )
+    }
+
     /// What the sender is answered: 400 for what no sender should make, 403 for
-    /// what this sender may not say, 409 where the two disagree about the world.
+    /// what this sender may not say, 409 where the two disagree about the world. What
+    /// was not understood is answered so only to who speaks the first version of the
+    /// protocol, in which "not understood" has no status of its own.
     pub fn status(self) -> StatusCode {
         match self {
             Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -34,6 +34,7 @@ impl World {
             disk: disk.id,
             cluster: disk.view.as_ref().map(|v| v.cluster.clone()),
             version: "1".into(),
+            speaks: chord_types::Speaks::OURS,
             boot: 1,
             view: reference,
             ready: sound && disk.view.as_ref().is_some_and(|v| v.has(ordinal, disk.id)),
