@@ -108,7 +108,10 @@ pub async fn gather(
                 Err(error) => {
                     noted(&first, &error);
                     let overloaded = why.overloaded || error.overloaded;
-                    why = Unread { overloaded, ..error };
+                    why = Unread {
+                        overloaded,
+                        ..error
+                    };
                     holders.rotate_left(1);
                 }
             }
