@@ -6,4 +6,5 @@
 pub mod crd;
 pub mod kube;
 pub mod local;
+pub mod metrics;
 pub mod nodes;

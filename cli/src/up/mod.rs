@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chord_api::host::Descriptors;
-use chord_node::http::{self, Limits};
-use chord_operator::crd::{ChordCluster, ManifestErrors, parse_manifest};
+use chord_api::host::listen::Bounded;
+use chord_operator::crd::{ChordCluster, ClusterManifestErrors, parse_cluster_manifest};
 use kube::ResourceExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -312,12 +312,12 @@ fn given_manifest(args: &UpArgs) -> Result<Option<ChordCluster>, Failure> {
     };
     let text = text
         .map_err(|e| Failure::usage(format!("cannot read the manifest {}: {e}", path.display())))?;
-    parse_manifest(&text)
+    parse_cluster_manifest(&text)
         .map(Some)
         .map_err(|e| refused(args, &e))
 }
 
-fn refused(args: &UpArgs, errors: &ManifestErrors) -> Failure {
+fn refused(args: &UpArgs, errors: &ClusterManifestErrors) -> Failure {
     let manifest = args
         .file
         .as_ref()
@@ -345,15 +345,7 @@ async fn serve_control(
         changing: Mutex::default(),
     };
     let router = control::router(Arc::new(control));
-    let limits = Limits {
-        connections: CONTROL_CONNECTIONS,
-        ..Limits::within(Descriptors::now())
-    };
-    tokio::spawn(http::serve(
-        listener,
-        router,
-        limits,
-        std::future::pending(),
-    ));
+    let listener = Bounded::new(listener, CONTROL_CONNECTIONS).map_err(cannot)?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(format!("http://{address}"))
 }

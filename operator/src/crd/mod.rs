@@ -7,7 +7,7 @@
 //! [`schema`] evaluates the same schema and the same rules without an API server.
 
 pub mod autoscaling;
-pub mod manifest;
+pub mod cluster_manifest;
 pub mod node_settings;
 pub mod pod;
 pub mod schema;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use autoscaling::{
     Autoscaling, Behavior, DiskUsage, Policy, PolicyType, ScalingRules, SelectPolicy,
 };
-pub use manifest::{ManifestErrors, parse_manifest};
+pub use cluster_manifest::{ClusterManifestErrors, parse_cluster_manifest};
 pub use node_settings::NodeSettings;
 pub use pod::{Pod, Resources};
 pub use status::ChordClusterStatus;

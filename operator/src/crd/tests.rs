@@ -21,7 +21,7 @@ fn manifest(spec: &str) -> String {
 }
 
 fn refused(spec: &str) -> String {
-    match parse_manifest(&manifest(spec)) {
+    match parse_cluster_manifest(&manifest(spec)) {
         Ok(_) => panic!("taken, though it should be refused: {spec}"),
         Err(e) => e.to_string(),
     }
@@ -103,9 +103,9 @@ fn the_definition_is_what_an_api_server_takes() {
 
 #[test]
 fn everything_has_a_default() {
-    let cluster = parse_manifest(MINIMAL).unwrap();
+    let cluster = parse_cluster_manifest(MINIMAL).unwrap();
     assert_eq!(cluster.spec, ChordClusterSpec::default());
-    let nested = parse_manifest(&manifest(
+    let nested = parse_cluster_manifest(&manifest(
         "{storage: {}, autoscaling: {diskUsage: {}, behavior: {scaleDown: {}}}, ring: {}, tls: {}, image: {}, pod: {resources: {}}, networkPolicy: {}}",
     ))
     .unwrap();
@@ -118,7 +118,7 @@ fn everything_has_a_default() {
     );
     // A field without a value counts as absent, as for an API server.
     assert_eq!(
-        parse_manifest(&manifest("{autoscaling: , nodes: }"))
+        parse_cluster_manifest(&manifest("{autoscaling: , nodes: }"))
             .unwrap()
             .spec,
         ChordClusterSpec::default()
@@ -138,7 +138,7 @@ fn the_defaults_of_the_types_are_those_of_the_schema() {
 
 #[test]
 fn the_whole_of_the_interface_is_taken() {
-    let cluster = parse_manifest(
+    let cluster = parse_cluster_manifest(
         r#"
 apiVersion: chord.storage/v1alpha1
 kind: ChordCluster
@@ -333,7 +333,7 @@ fn the_rules_are_applied() {
         "{nodes: 1, replication: 1}",
         "{storage: {size: 1.5G}}",
     ] {
-        assert!(parse_manifest(&manifest(spec)).is_ok(), "{spec}");
+        assert!(parse_cluster_manifest(&manifest(spec)).is_ok(), "{spec}");
     }
 }
 
@@ -341,7 +341,7 @@ fn the_rules_are_applied() {
 fn names_are_those_that_services_can_have() {
     for name in ["a", "files", "files-1", &"a".repeat(40)] {
         assert!(
-            parse_manifest(&MINIMAL.replace("files", name)).is_ok(),
+            parse_cluster_manifest(&MINIMAL.replace("files", name)).is_ok(),
             "{name}"
         );
     }
@@ -354,7 +354,7 @@ fn names_are_those_that_services_can_have() {
         &"a".repeat(41),
     ] {
         assert!(
-            parse_manifest(&MINIMAL.replace("files", name)).is_err(),
+            parse_cluster_manifest(&MINIMAL.replace("files", name)).is_err(),
             "{name}"
         );
     }
@@ -382,11 +382,11 @@ fn a_file_must_hold_just_one_chord_cluster() {
             "extra: there is no such field",
         ),
     ] {
-        let error = parse_manifest(&yaml).unwrap_err().to_string();
+        let error = parse_cluster_manifest(&yaml).unwrap_err().to_string();
         assert!(error.contains(says), "{yaml}: {error}");
     }
     // A file may start with a comment and a separator.
-    assert!(parse_manifest(&format!("# mine\n---{MINIMAL}---\n")).is_ok());
+    assert!(parse_cluster_manifest(&format!("# mine\n---{MINIMAL}---\n")).is_ok());
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn changes_obey_the_rules_for_changes() {
 
 #[test]
 fn a_cluster_that_takes_over_retained_disks_has_their_uid() {
-    let mut cluster = parse_manifest(MINIMAL).unwrap();
+    let mut cluster = parse_cluster_manifest(MINIMAL).unwrap();
     assert!(
         plan::Spec::try_from(&cluster).is_err(),
         "a cluster without a UID"
@@ -481,7 +481,7 @@ fn every_setting_of_a_node_changes_its_revision() {
 fn the_examples_are_valid() {
     for file in ["examples/laptop.yaml", "examples/cluster.yaml"] {
         let yaml = std::fs::read_to_string(root(file)).unwrap();
-        let cluster = parse_manifest(&yaml).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let cluster = parse_cluster_manifest(&yaml).unwrap_or_else(|e| panic!("{file}: {e}"));
         assert_eq!(cluster.metadata.name.as_deref(), Some("files"));
         assert!(
             cluster.spec.autoscaling.is_some(),
@@ -501,7 +501,7 @@ fn a_key_that_is_there_twice_is_refused() {
 #[test]
 fn what_stands_at_the_top_is_told_in_full() {
     let text = |more: &str| format!("{}{more}", MINIMAL);
-    let error = parse_manifest(&text("replicas: 3\n"))
+    let error = parse_cluster_manifest(&text("replicas: 3\n"))
         .unwrap_err()
         .to_string();
     for field in [
@@ -514,6 +514,8 @@ fn what_stands_at_the_top_is_told_in_full() {
     ] {
         assert!(error.contains(field), "{error}");
     }
-    let error = parse_manifest(&manifest("")).unwrap_err().to_string();
+    let error = parse_cluster_manifest(&manifest(""))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("spec: {}"), "{error}");
 }

@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::cache::{Caches, api};
-use super::error::Error;
-use super::reconcile::{Shared, State, back_off, reconcile};
 use crate::crd::ChordCluster;
+use crate::kube::api::cache::{Caches, api};
+use crate::kube::error::Error;
+use crate::kube::reconcile::{Shared, State, back_off, reconcile};
 
 /// A ChordCluster that may not be readable: one such must not hide the others.
 pub type Cluster = DeserializeGuard<ChordCluster>;

@@ -1,29 +1,21 @@
 //! The Kubernetes shell: a `ChordCluster` in, Kubernetes objects out.
 //!
 //! A round of a cluster is a pipeline, one module a step: [`observe`] →
-//! [`validate`] → plan → [`build`] → [`apply`] → [`publish`]; [`reconcile`] is its
-//! table of contents. [`controller`] decides when a cluster gets a round, [`leader`]
-//! which operator works.
+//! [`validate`] → plan → [`build`] → [`apply`] → [`status`]; [`reconcile`] is its
+//! table of contents. [`controller`] decides when a cluster gets a round,
+//! [`process`] which operator works and how it is asked about itself; [`api`] is
+//! the API server as it was last seen, and writes to it.
 
+pub mod api;
 pub mod apply;
 pub mod build;
-pub mod cache;
-pub mod claims;
 pub mod controller;
 pub mod error;
-pub mod leader;
-pub mod machines;
-pub mod metrics;
 pub mod names;
-pub mod objects;
 pub mod observe;
-pub mod owners;
-pub mod publish;
+pub mod process;
 pub mod reconcile;
-pub mod rolling;
-pub mod serve;
-pub mod slots;
-pub mod store;
+pub mod status;
 pub mod validate;
 
 use std::net::SocketAddr;
@@ -35,11 +27,13 @@ use futures::future::{BoxFuture, try_join_all};
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
-use metrics::Metrics;
-use publish::Publisher;
-use reconcile::Shared;
-use rolling::Rolling;
-use serve::Readiness;
+use self::apply::turns::Rolling;
+use self::observe::machines;
+use self::process::leader;
+use self::process::serve::{self, Readiness};
+use self::reconcile::Shared;
+use self::status::publish::Publisher;
+use crate::metrics::Metrics;
 
 /// How long rounds have to end when the operator is stopped; a pod has 30 s.
 const LAST_ROUNDS: Duration = Duration::from_secs(20);

@@ -14,21 +14,21 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 
-use super::apply::{Applied, Applier};
-use super::cache::Caches;
-use super::error::Error;
-use super::machines::Machines;
-use super::metrics::Metrics;
-use super::names::Names;
-use super::objects::{BroughtAbout, Outcome, Round, replicas_of};
-use super::observe;
-use super::owners;
-use super::publish::{Published, Publisher, planned, troubled};
-use super::rolling::Rolling;
-use super::slots;
-use super::store::{self, Kept};
-use super::validate::{self, Pinned, Wanted};
 use crate::crd::{BadSpec, ChordCluster};
+use crate::kube::api::cache::Caches;
+use crate::kube::api::writer::{Applied, Applier};
+use crate::kube::apply::claim_owners;
+use crate::kube::apply::objects::{BroughtAbout, Outcome, Round, replicas_of};
+use crate::kube::apply::record::{self, Kept};
+use crate::kube::apply::turns::Rolling;
+use crate::kube::build::replicas;
+use crate::kube::error::Error;
+use crate::kube::names::Names;
+use crate::kube::observe::machines::Machines;
+use crate::kube::observe::nodes as observe;
+use crate::kube::status::publish::{Published, Publisher, planned, troubled};
+use crate::kube::validate::{self, Pinned, Wanted};
+use crate::metrics::Metrics;
 use crate::nodes::push_view;
 use chord_planner::plan::{self, Memory, Millis, Plan};
 
@@ -178,7 +178,7 @@ async fn steps(
     applier: &mut Applier<'_>,
 ) -> Result<Done, Error> {
     // Observe: what is stored, and the StatefulSet.
-    let kept = store::read(applier.find(&caches.config_maps, &names.view()).await?);
+    let kept = record::read(applier.find(&caches.config_maps, &names.view()).await?);
     let set = applier.find(&caches.stateful_sets, &names.own()).await?;
     let settled = settled(&kept, set.as_deref());
     let wanted = validated(cluster, &settled, shared, state)?;
@@ -192,7 +192,7 @@ async fn steps(
         .published
         .last(cluster)
         .map_or(0, |s| s.nodes.max(s.desired_nodes));
-    let horizon = slots::horizon(
+    let horizon = replicas::horizon(
         &kept.stored,
         set_replicas.unwrap_or(0),
         wanted.plan.nodes,
@@ -203,7 +203,8 @@ async fn steps(
     let sites = shared.machines.sites(&shared.client, &seen.pods).await;
     let heard = &mut state.heard;
     let stored = kept.stored.clone();
-    let (observed, reports) = observe::observe(&nodes, &seen, &targets, heard, sites, stored).await;
+    let observed = observe::observe(&nodes, &seen, &targets, heard, sites, stored);
+    let (observed, reports) = observed.await?;
 
     // Plan.
     let time = now();
@@ -246,7 +247,7 @@ async fn steps(
     }
     let mut outcome = Outcome::default();
     // Also while paused: who wants to keep the files must not lose them.
-    let owned = owners::changes(cluster, &seen, &observed, set.as_deref());
+    let owned = claim_owners::changes(cluster, &seen, &observed, set.as_deref());
     outcome.note(applier.own(&caches.claims, &seen, &owned).await);
     if !wanted.plan.paused {
         let round = Round {

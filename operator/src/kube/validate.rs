@@ -158,7 +158,7 @@ fn split(image: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::{ChordClusterSpec, parse_manifest};
+    use crate::crd::{ChordClusterSpec, parse_cluster_manifest};
 
     const DEFAULT: &str = "docker.io/chord/chord-node:2.0";
 
@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn cluster() -> ChordCluster {
-        let mut cluster = parse_manifest(
+        let mut cluster = parse_cluster_manifest(
             "{apiVersion: chord.storage/v1alpha1, kind: ChordCluster, metadata: {name: files}, spec: {}}",
         )
         .unwrap();

@@ -24,7 +24,7 @@ impl Paths {
         Paths { dir: dir.into() }
     }
     /// The ChordCluster as it is wanted; written by `chord up`.
-    pub fn manifest(&self) -> PathBuf {
+    pub fn cluster_manifest(&self) -> PathBuf {
         self.dir.join("cluster.yaml")
     }
     /// The cluster's secret; written by `chord up`.
@@ -156,7 +156,7 @@ pub struct EventLine {
 /// Reads one of these files; `None` where there is none.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
     use anyhow::Context as _;
-    match super::store::read(path)? {
+    match super::durable::read(path)? {
         Some(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
             format!(
                 "reading {}: it is not what is expected there",

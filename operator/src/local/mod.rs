@@ -5,25 +5,26 @@
 //! the plan out. It may be killed at any point: every file is replaced whole, and
 //! to do a round again does no harm.
 
+pub mod durable;
 pub mod files;
 mod round;
-pub mod store;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use chord_api::client::NodeClient;
 use chord_types::Ordinal;
 use kube::ResourceExt;
+use serde::de::DeserializeOwned;
 
+use self::durable::StoredView;
 use self::files::{Nodes, Paths, Slots, StatusFile, read_json};
-use self::store::StoredView;
-use crate::crd::{ChordCluster, parse_manifest, status::ConditionNow};
+use crate::crd::{ChordCluster, parse_cluster_manifest, status::ConditionNow};
 use crate::nodes;
 use chord_planner::plan::{self, Memory, Millis, Spec};
 
@@ -41,7 +42,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
     let paths = Paths::new(dir);
     std::fs::create_dir_all(paths.operator())
         .with_context(|| format!("making the folder {}", paths.operator().display()))?;
-    let _lock = store::lock(&paths)?;
+    let _lock = durable::lock(&paths)?;
     let secret = std::fs::read_to_string(paths.secret())
         .with_context(|| format!("reading the cluster's secret, {}", paths.secret().display()))?;
     let client =
@@ -68,7 +69,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
                     if told != why {
                         // Else it would stand in the log alone, which nobody reads.
                         let line = round::trouble(&why, now());
-                        if store::append_events(&operator.paths.events(), &[line]).is_ok() {
+                        if durable::append_events(&operator.paths.events(), &[line]).is_ok() {
                             told = why;
                         }
                     }
@@ -101,9 +102,9 @@ struct Wanted {
 impl Operator {
     /// Reads the manifest. One that is wrong is not obeyed: the last right one is,
     /// and what is wrong is returned.
-    fn read_manifest(&mut self) -> anyhow::Result<Option<String>> {
-        let path = self.paths.manifest();
-        let text = store::read(&path)?
+    fn read_cluster_manifest(&mut self) -> anyhow::Result<Option<String>> {
+        let path = self.paths.cluster_manifest();
+        let text = durable::read(&path)?
             .with_context(|| format!("reading {}: there is none", path.display()))?;
         if self
             .wanted
@@ -115,7 +116,7 @@ impl Operator {
         let parsed = std::str::from_utf8(&text)
             .map_err(anyhow::Error::from)
             .and_then(|yaml| {
-                let cluster = parse_manifest(yaml)?;
+                let cluster = parse_cluster_manifest(yaml)?;
                 let spec = Spec::try_from(&cluster)?;
                 Ok((cluster, spec))
             });
@@ -135,18 +136,19 @@ impl Operator {
 
     /// One round; returns after how many milliseconds to look again.
     async fn round(&mut self) -> anyhow::Result<u64> {
-        let invalid = self.read_manifest()?;
+        let invalid = self.read_cluster_manifest()?;
         let wanted = self.wanted.as_ref().context("no manifest has been read")?;
         let paths = &self.paths;
         let stored = StoredView::read(paths)?;
         let running: Nodes = read_json(&paths.nodes())?.unwrap_or_default();
         let slots: Slots = read_json(&paths.slots())?.unwrap_or_default();
-        let memory = read_memory(paths);
-        let previous: Option<StatusFile> = read_json(&paths.status()).unwrap_or_default();
+        let memory: Memory = remembered(&paths.memory())?.unwrap_or_default();
+        let previous: Option<StatusFile> = remembered(&paths.status())?;
         let now = now();
 
         let targets = round::targets(&running);
-        let reports = nodes::observe_nodes(&self.client, &targets, &mut self.heard).await;
+        let asked = nodes::observe_nodes(&self.client, &targets, &mut self.heard).await;
+        let reports = asked.context("asking the nodes")?;
         let known = stored.parse();
         let held = nodes::held_views(&self.client, &targets, &reports, &known).await;
         let observed = round::observed(known, &running, &slots, &reports, held);
@@ -169,9 +171,9 @@ impl Operator {
                 tracing::warn!("node {ordinal} did not take view {}: {e}", view.epoch);
             }
         }
-        store::replace_json(&paths.slots(), &round::merged(slots, &plan, &running))?;
+        durable::replace_json(&paths.slots(), &round::merged(slots, &plan, &running))?;
         if next != memory {
-            store::replace_json(&paths.memory(), &next)?;
+            durable::replace_json(&paths.memory(), &next)?;
         }
         let extra = invalid.map(|message| ConditionNow {
             kind: "InvalidSpec".into(),
@@ -190,7 +192,7 @@ impl Operator {
             now,
         );
         if previous.as_ref() != Some(&status) {
-            store::replace_json(&paths.status(), &status)?;
+            durable::replace_json(&paths.status(), &status)?;
         }
         for event in &plan.events {
             match event.warning {
@@ -198,7 +200,11 @@ impl Operator {
                 false => tracing::info!("{name}: {}: {}", event.reason, event.message),
             }
         }
-        store::append_events(&paths.events(), &round::event_lines(&plan.events, now))?;
+        let lines = round::event_lines(&plan.events, now);
+        // Nothing depends on them, and they are in the log.
+        if let Err(e) = durable::append_events(&paths.events(), &lines) {
+            tracing::warn!("an event is told here alone: {e:#}");
+        }
         Ok(if plan.view.is_some() {
             ROUND_AT_LEAST_MS
         } else {
@@ -207,14 +213,18 @@ impl Operator {
     }
 }
 
-/// What the planner remembers. Memory that cannot be read is lost memory: the
-/// planner holds, and nothing else depends on it.
-fn read_memory(paths: &Paths) -> Memory {
-    match read_json(&paths.memory()) {
-        Ok(memory) => memory.unwrap_or_default(),
+/// What was written down in an earlier round. What makes no sense is lost (the planner
+/// holds without its memory, and nothing else depends on it); what cannot be read now
+/// may be read in the next round, and must not be written over.
+fn remembered<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    let Some(bytes) = durable::read(path)? else {
+        return Ok(None);
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(remembered) => Ok(Some(remembered)),
         Err(e) => {
-            tracing::warn!("{e:#}; going on without memory");
-            Memory::default()
+            tracing::warn!("{} makes no sense and is lost: {e}", path.display());
+            Ok(None)
         }
     }
 }

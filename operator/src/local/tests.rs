@@ -18,8 +18,8 @@ use chord_types::{DiskId, Epoch, Ordinal, View};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::durable::{self, StoredView};
 use super::files::{DesiredSlot, NodeProcess, Nodes, Paths, Slots, StatusFile, read_json};
-use super::store::{self, StoredView};
 use chord_planner::plan::Stored;
 
 const SECRET: &str = "a secret of the cluster";
@@ -184,7 +184,7 @@ impl Supervisor {
                 }
             }
         }
-        store::replace_json(&self.paths.nodes(), &self.nodes).unwrap();
+        durable::replace_json(&self.paths.nodes(), &self.nodes).unwrap();
     }
 
     /// Obeys until something holds.
@@ -245,7 +245,7 @@ fn folder() -> (tempfile::TempDir, Paths) {
     let paths = Paths::new(dir.path());
     std::fs::create_dir(dir.path().join("run")).unwrap();
     std::fs::write(paths.secret(), format!("{SECRET}\n")).unwrap();
-    std::fs::write(paths.manifest(), manifest(3, "")).unwrap();
+    std::fs::write(paths.cluster_manifest(), manifest(3, "")).unwrap();
     (dir, paths)
 }
 
@@ -265,7 +265,7 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         "{second:#}"
     );
 
-    store::replace(&paths.manifest(), manifest(4, "").as_bytes()).unwrap();
+    durable::replace(&paths.cluster_manifest(), manifest(4, "").as_bytes()).unwrap();
     supervisor.until("a fourth member", |s| s.is_ready(4)).await;
     assert_ne!(supervisor.stored(), first);
     let lines = supervisor.status().nodes;
@@ -277,8 +277,8 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         "{lines:?}"
     );
 
-    store::replace(
-        &paths.manifest(),
+    durable::replace(
+        &paths.cluster_manifest(),
         manifest(4, "  drained: [3]\n").as_bytes(),
     )
     .unwrap();
@@ -288,14 +288,14 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
             state(s, 3).as_deref() == Some("Out") && state(s, 0).as_deref() == Some("Ready")
         })
         .await;
-    store::replace(&paths.manifest(), manifest(4, "").as_bytes()).unwrap();
+    durable::replace(&paths.cluster_manifest(), manifest(4, "").as_bytes()).unwrap();
     supervisor.until("its return", |s| s.is_ready(4)).await;
 
     // Killed at any point, the next one goes on from what is stored.
     operator.task.abort();
     assert!(operator.task.await.unwrap_err().is_cancelled());
-    store::replace(
-        &paths.manifest(),
+    durable::replace(
+        &paths.cluster_manifest(),
         manifest(3, "  chunkSize: 1Mi\n").as_bytes(),
     )
     .unwrap();
@@ -313,7 +313,7 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         })
         .await;
 
-    store::replace(&paths.manifest(), b"spec: {nodes: many}").unwrap();
+    durable::replace(&paths.cluster_manifest(), b"spec: {nodes: many}").unwrap();
     supervisor
         .until("word of the wrong manifest", |s| {
             s.status()
@@ -360,7 +360,7 @@ async fn a_lost_store_is_filled_from_the_nodes() {
 async fn an_operator_that_cannot_go_on_says_so_where_it_is_heard() {
     let (dir, paths) = folder();
     let without_uid = manifest(3, "").replace(", uid: u-1", "");
-    std::fs::write(paths.manifest(), without_uid).unwrap();
+    std::fs::write(paths.cluster_manifest(), without_uid).unwrap();
     let operator = operate(dir.path());
     let limit = std::time::Instant::now() + Duration::from_secs(60);
     let told = loop {

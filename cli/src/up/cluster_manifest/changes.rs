@@ -1,7 +1,7 @@
 //! Changes by hand: scaling, draining, giving a disk up.
 
 use chord_api::problem::{Kind, Problem};
-use chord_operator::crd::{ChordCluster, ManifestErrors, REPLACE_ANNOTATION};
+use chord_operator::crd::{ChordCluster, ClusterManifestErrors, REPLACE_ANNOTATION};
 use http::StatusCode;
 use kube::ResourceExt;
 
@@ -50,7 +50,7 @@ pub fn replaced(
     checked(next, Some(current)).map_err(|e| invalid(&e))
 }
 
-fn invalid(errors: &ManifestErrors) -> Problem {
+fn invalid(errors: &ClusterManifestErrors) -> Problem {
     Problem::new(Kind::InvalidRequest, errors.to_string().replace('\n', "; "))
 }
 

@@ -1,7 +1,9 @@
 //! The rules that an API server applies to a manifest, and those of one machine.
 
 use chord_operator::crd::to_plan::cluster_uid;
-use chord_operator::crd::{BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, ManifestErrors, schema};
+use chord_operator::crd::{
+    BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, ClusterManifestErrors, schema,
+};
 use chord_planner::plan;
 
 use super::sizes::start_and_most;
@@ -14,10 +16,10 @@ pub const MOST_HERE: u32 = 100;
 pub fn checked(
     mut next: ChordCluster,
     before: Option<&ChordCluster>,
-) -> Result<ChordCluster, ManifestErrors> {
+) -> Result<ChordCluster, ClusterManifestErrors> {
     let value = |cluster: &ChordCluster| {
         serde_json::to_value(cluster).map_err(|e| {
-            ManifestErrors(vec![BadSpec::new(
+            ClusterManifestErrors(vec![BadSpec::new(
                 "the manifest",
                 format!("cannot be written: {e}"),
             )])
@@ -53,6 +55,6 @@ pub fn checked(
     if errors.is_empty() {
         Ok(next)
     } else {
-        Err(ManifestErrors(errors))
+        Err(ClusterManifestErrors(errors))
     }
 }

@@ -11,7 +11,7 @@ pub mod sizes;
 #[cfg(test)]
 mod tests;
 
-use chord_operator::crd::{BadSpec, ChordCluster, ManifestErrors, REPLACE_ANNOTATION};
+use chord_operator::crd::{BadSpec, ChordCluster, ClusterManifestErrors, REPLACE_ANNOTATION};
 use kube::ResourceExt;
 
 use self::changes::set_replace;
@@ -47,11 +47,11 @@ pub struct KeptManifests {
 pub fn decide(
     given: Option<&ChordCluster>,
     kept: Option<&KeptManifests>,
-) -> Result<ChordCluster, ManifestErrors> {
+) -> Result<ChordCluster, ClusterManifestErrors> {
     let Some(kept) = kept else {
         let mut first = match given {
             Some(given) => given.clone(),
-            None => chord_operator::crd::parse_manifest(SMALL)?,
+            None => chord_operator::crd::parse_cluster_manifest(SMALL)?,
         };
         first.metadata.uid = Some(uuid::Uuid::new_v4().to_string());
         first.metadata.generation = Some(1);
@@ -61,7 +61,7 @@ pub fn decide(
         let first = checked(first, None)?;
         return match too_few(&first) {
             None => Ok(first),
-            Some(error) => Err(ManifestErrors(vec![error])),
+            Some(error) => Err(ClusterManifestErrors(vec![error])),
         };
     };
     let Some(given) = given else {
@@ -69,7 +69,7 @@ pub fn decide(
     };
     let current = &kept.current;
     if given.name_any() != current.name_any() {
-        return Err(ManifestErrors(vec![BadSpec::new(
+        return Err(ClusterManifestErrors(vec![BadSpec::new(
             "metadata.name",
             format!(
                 "is {:?}, but this folder holds the data of {:?}: use another --dir, or the manifest of {1:?}",

@@ -1,7 +1,7 @@
 //! Which manifest runs, and which changes are refused.
 
 use chord_api::problem::Kind;
-use chord_operator::crd::parse_manifest;
+use chord_operator::crd::parse_cluster_manifest;
 use http::StatusCode;
 
 use super::changes::{drained, replaced, scaled};
@@ -43,7 +43,7 @@ fn a_first_start_gives_the_cluster_an_id_that_later_starts_keep() {
 fn what_is_stored_can_be_read_back() {
     let kept = first("{nodes: 4, drained: [1]}");
     let text = serde_yaml::to_string(&kept.current).unwrap();
-    assert_eq!(parse_manifest(&text).unwrap(), kept.current);
+    assert_eq!(parse_cluster_manifest(&text).unwrap(), kept.current);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chord_operator::crd::{ChordCluster, parse_manifest};
+use chord_operator::crd::{ChordCluster, parse_cluster_manifest};
 use chord_operator::local::files::StatusFile;
 use rand::RngCore;
 
@@ -185,7 +185,7 @@ impl Folder {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(cannot_read(&path, &e)),
         };
-        parse_manifest(&text)
+        parse_cluster_manifest(&text)
             .map(Some)
             .map_err(|e| Failure::failed(format!("{} cannot be read:\n{e}", path.display())))
     }

@@ -1,8 +1,9 @@
 //! The objects that a cluster is made of: plain values from plain values.
 //!
 //! The ConfigMap with the view and the Secret are not here: they hold what cannot
-//! be made a second time, and are only ever created or replaced, by [`super::store`].
+//! be made a second time, and are only ever created or replaced, by [`crate::kube::apply::record`].
 
+pub mod replicas;
 mod services;
 mod statefulset;
 
@@ -11,9 +12,9 @@ use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use super::names::Names;
-use super::validate::Wanted;
 use crate::crd::ChordCluster;
+use crate::kube::names::Names;
+use crate::kube::validate::Wanted;
 
 /// What the objects depend on beside the resource.
 #[derive(Clone, Debug)]

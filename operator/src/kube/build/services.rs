@@ -11,12 +11,10 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::names::{
-    CLIENT_PORT, MANAGER, Names, PEER_PORT, meta, selector, selector_labels,
-};
-use super::super::validate::Wanted;
 use super::Shape;
 use crate::crd::ChordCluster;
+use crate::kube::names::{CLIENT_PORT, MANAGER, Names, PEER_PORT, meta, selector, selector_labels};
+use crate::kube::validate::Wanted;
 
 fn port(name: &str, number: i32, http: bool) -> ServicePort {
     ServicePort {

@@ -17,13 +17,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::names::{
+use super::Shape;
+use crate::crd::{ChordCluster, PullPolicy};
+use crate::kube::names::{
     CLIENT_PORT, Names, PEER_PORT, REVISION, SECRET_DIR, SECRET_KEY, labels, lasting_labels, meta,
     selector,
 };
-use super::super::validate::Wanted;
-use super::Shape;
-use crate::crd::{ChordCluster, PullPolicy};
+use crate::kube::validate::Wanted;
 
 /// The user and group of the nodes, as in their image.
 const USER: i64 = 65532;

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::super::validate::{Pinned, wanted};
 use super::*;
-use crate::crd::parse_manifest;
+use crate::crd::parse_cluster_manifest;
+use crate::kube::validate::{Pinned, wanted};
 
 fn cluster(spec: &str) -> ChordCluster {
-    let mut cluster = parse_manifest(&format!(
+    let mut cluster = parse_cluster_manifest(&format!(
         "apiVersion: chord.storage/v1alpha1\nkind: ChordCluster\nmetadata: {{name: files, namespace: data}}\nspec: {spec}\n"
     ))
     .unwrap_or_else(|e| panic!("{e}"));

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-use super::cache::{Cache, Kind};
-use super::error::Error;
-use super::metrics::Metrics;
-use super::names::{APPLIED, MANAGER, is_owned};
 use crate::crd::node_settings::revision_of;
+use crate::kube::api::cache::{Cache, Kind};
+use crate::kube::error::Error;
+use crate::kube::names::{APPLIED, MANAGER, is_owned};
+use crate::metrics::Metrics;
 
 /// What was applied last, and what the object was then: when an API server has
 /// normalised something (`1000m` is `1`), the object differs from what was applied

@@ -10,9 +10,9 @@ use super::{BadSpec, ChordCluster, schema};
 
 /// Everything that is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManifestErrors(pub Vec<BadSpec>);
+pub struct ClusterManifestErrors(pub Vec<BadSpec>);
 
-impl fmt::Display for ManifestErrors {
+impl fmt::Display for ClusterManifestErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, error) in self.0.iter().enumerate() {
             if i > 0 {
@@ -24,11 +24,11 @@ impl fmt::Display for ManifestErrors {
     }
 }
 
-impl std::error::Error for ManifestErrors {}
+impl std::error::Error for ClusterManifestErrors {}
 
-impl ManifestErrors {
-    fn one(path: &str, problem: impl ToString) -> ManifestErrors {
-        ManifestErrors(vec![BadSpec::new(path, problem)])
+impl ClusterManifestErrors {
+    fn one(path: &str, problem: impl ToString) -> ClusterManifestErrors {
+        ClusterManifestErrors(vec![BadSpec::new(path, problem)])
     }
 }
 
@@ -55,14 +55,15 @@ const METADATA: [&str; 12] = [
 
 /// The one ChordCluster of a manifest, checked against the schema of the custom
 /// resource, with its defaults filled in.
-pub fn parse_manifest(yaml: &str) -> Result<ChordCluster, ManifestErrors> {
+pub fn parse_cluster_manifest(yaml: &str) -> Result<ChordCluster, ClusterManifestErrors> {
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(yaml) {
         // By way of YAML's own value, which refuses a key that is there twice.
         let value = serde_yaml::Value::deserialize(document)
-            .map_err(|e| ManifestErrors::one("the manifest", format!("is not YAML: {e}")))?;
-        let value = serde_json::to_value(value)
-            .map_err(|e| ManifestErrors::one("the manifest", format!("cannot be read: {e}")))?;
+            .map_err(|e| ClusterManifestErrors::one("the manifest", format!("is not YAML: {e}")))?;
+        let value = serde_json::to_value(value).map_err(|e| {
+            ClusterManifestErrors::one("the manifest", format!("cannot be read: {e}"))
+        })?;
         if !value.is_null() {
             documents.push(value);
         }
@@ -70,13 +71,13 @@ pub fn parse_manifest(yaml: &str) -> Result<ChordCluster, ManifestErrors> {
     let object = match documents.as_slice() {
         [one] => one,
         [] => {
-            return Err(ManifestErrors::one(
+            return Err(ClusterManifestErrors::one(
                 "the manifest",
                 "is empty: it needs a ChordCluster",
             ));
         }
         more => {
-            return Err(ManifestErrors::one(
+            return Err(ClusterManifestErrors::one(
                 "the manifest",
                 format!(
                     "has {} documents: leave just one ChordCluster in it",
@@ -87,7 +88,7 @@ pub fn parse_manifest(yaml: &str) -> Result<ChordCluster, ManifestErrors> {
     };
     let mut errors = Vec::new();
     if !object.is_object() {
-        return Err(ManifestErrors::one(
+        return Err(ClusterManifestErrors::one(
             "the manifest",
             "is not a mapping: it needs a ChordCluster",
         ));
@@ -121,14 +122,14 @@ pub fn parse_manifest(yaml: &str) -> Result<ChordCluster, ManifestErrors> {
         }
     }
     if !errors.is_empty() {
-        return Err(ManifestErrors(errors));
+        return Err(ClusterManifestErrors(errors));
     }
     let object = schema::with_defaults(object);
     let errors = schema::check(&object, None);
     if !errors.is_empty() {
-        return Err(ManifestErrors(errors));
+        return Err(ClusterManifestErrors(errors));
     }
-    serde_json::from_value(object).map_err(|e| ManifestErrors::one("the manifest", e))
+    serde_json::from_value(object).map_err(|e| ClusterManifestErrors::one("the manifest", e))
 }
 
 fn check_metadata(metadata: &Value, errors: &mut Vec<BadSpec>) {

@@ -10,8 +10,9 @@ use chord_types::report::NodeReport;
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
-use super::cache::Caches;
-use super::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
+use crate::kube::api::cache::Caches;
+use crate::kube::error::Error;
+use crate::kube::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
 use crate::nodes::{Reports, held_views, observe_nodes};
 use chord_planner::plan::{Node, Observed, Site, Stored, Trouble};
 
@@ -89,8 +90,9 @@ pub async fn observe(
     heard: &mut BTreeSet<Ordinal>,
     sites: BTreeMap<Ordinal, Site>,
     stored: Stored,
-) -> (Observed, Reports) {
-    let mut reports = observe_nodes(client, targets, heard).await;
+) -> Result<(Observed, Reports), Error> {
+    let asked = observe_nodes(client, targets, heard).await;
+    let mut reports = asked.map_err(|e| Error::Broken(format!("is blind: {e}")))?;
     for (ordinal, report) in &mut reports {
         // An address may have passed to another pod since it was read.
         if let Ok(said) = report
@@ -104,14 +106,14 @@ pub async fn observe(
         }
     }
     let held = held_views(client, targets, &reports, &stored).await;
-    (
+    Ok((
         Observed {
             nodes: nodes(seen, &reports, sites),
             stored,
             held,
         },
         reports,
-    )
+    ))
 }
 
 fn nodes(

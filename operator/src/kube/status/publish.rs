@@ -9,11 +9,11 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
-use super::error::Error;
-use super::metrics::Metrics;
-use super::names::{MANAGER, selector_text};
 use crate::crd::status::{ConditionNow, Context, stamp, time};
 use crate::crd::{ChordCluster, ChordClusterStatus};
+use crate::kube::error::Error;
+use crate::kube::names::{MANAGER, selector_text};
+use crate::metrics::Metrics;
 use chord_planner::plan;
 
 /// How often figures alone may be written.
@@ -221,10 +221,10 @@ pub fn troubled(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::parse_manifest;
+    use crate::crd::parse_cluster_manifest;
 
     fn cluster() -> ChordCluster {
-        parse_manifest("{apiVersion: chord.storage/v1alpha1, kind: ChordCluster, metadata: {name: files, generation: 4}, spec: {}}")
+        parse_cluster_manifest("{apiVersion: chord.storage/v1alpha1, kind: ChordCluster, metadata: {name: files, generation: 4}, spec: {}}")
             .unwrap()
     }
 

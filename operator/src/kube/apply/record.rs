@@ -16,14 +16,14 @@ use kube::{Api, ResourceExt};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use super::apply::Applier;
-use super::cache::Cache;
-use super::error::Error;
-use super::names::{
+use crate::crd::ChordCluster;
+use crate::kube::api::cache::Cache;
+use crate::kube::api::writer::Applier;
+use crate::kube::error::Error;
+use crate::kube::names::{
     INSTANCE, MANAGED_BY, MANAGER, Names, SECRET_KEY, VERSION, is_labelled, is_owned, meta,
 };
-use super::validate::Pinned;
-use crate::crd::ChordCluster;
+use crate::kube::validate::Pinned;
 use chord_planner::plan::{Memory, Stored};
 
 const VIEW: &str = "view";
@@ -297,10 +297,10 @@ mod tests {
     use chord_types::{DiskId, Member, Ordinal, Table, Token};
 
     use super::*;
-    use crate::crd::parse_manifest;
+    use crate::crd::parse_cluster_manifest;
 
     fn cluster() -> ChordCluster {
-        let mut cluster = parse_manifest(
+        let mut cluster = parse_cluster_manifest(
             "{apiVersion: chord.storage/v1alpha1, kind: ChordCluster, metadata: {name: files, namespace: data}, spec: {}}",
         )
         .unwrap();

@@ -8,20 +8,20 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PropagationPolicy};
 
-use super::apply::{Applier, marker_of};
-use super::build::{Objects, Shape, build};
-use super::cache::Caches;
-use super::claims;
-use super::error::Error;
-use super::names::{Names, REVISION};
-use super::observe::{Seen, has_volume};
-use super::owners;
-use super::reconcile::Shared;
-use super::slots;
-use super::store::Kept;
-use super::validate::Wanted;
 use crate::crd::status::ConditionNow;
 use crate::crd::{ChordCluster, Quantity};
+use crate::kube::api::cache::Caches;
+use crate::kube::api::writer::{Applier, marker_of};
+use crate::kube::apply::claim_owners;
+use crate::kube::apply::claims;
+use crate::kube::apply::record::Kept;
+use crate::kube::build::replicas;
+use crate::kube::build::{Objects, Shape, build};
+use crate::kube::error::Error;
+use crate::kube::names::{Names, REVISION};
+use crate::kube::observe::nodes::{Seen, has_volume};
+use crate::kube::reconcile::Shared;
+use crate::kube::validate::Wanted;
 use chord_planner::plan::{Observed, Plan};
 
 /// What was brought about last. A round that finds the same again builds and
@@ -174,9 +174,9 @@ impl Round<'_> {
             }
             None => replicas = replicas.min(now),
         }
-        let proof = slots::removed(now, replicas)
-            .and_then(|o| slots::report_of(self.observed, o))
-            .and_then(|r| slots::proof(r, &self.observed.stored));
+        let proof = replicas::removed(now, replicas)
+            .and_then(|o| replicas::report_of(self.observed, o))
+            .and_then(|r| replicas::proof(r, &self.observed.stored));
         let steps = claims::steps(
             self.seen,
             &plan.slots,
@@ -312,8 +312,8 @@ impl Round<'_> {
         let now = self.seen.replicas;
         // A new view is not what the proofs were made at; and one goes at a time.
         let leaving = plan.view.is_some() || self.seen.pods.keys().any(|o| o.0 >= now);
-        let wanted = slots::replicas(&plan.slots, now, leaving);
-        match slots::removed(now, wanted) {
+        let wanted = replicas::replicas(&plan.slots, now, leaving);
+        match replicas::removed(now, wanted) {
             Some(ordinal)
                 if self
                     .seen
@@ -321,8 +321,8 @@ impl Round<'_> {
                     .get(&ordinal)
                     .is_some_and(|c| has_volume(c)) =>
             {
-                let report = slots::report_of(self.observed, ordinal);
-                match report.and_then(|r| slots::proof(r, &self.observed.stored)) {
+                let report = replicas::report_of(self.observed, ordinal);
+                match report.and_then(|r| replicas::proof(r, &self.observed.stored)) {
                     Some(_) => wanted,
                     None => now,
                 }
@@ -340,7 +340,7 @@ impl Round<'_> {
                 .iter()
                 .any(|o| Some(&o.uid) == set.metadata.uid.as_ref())
         });
-        if owners::takes_claims(set) || tied {
+        if claim_owners::takes_claims(set) || tied {
             return Err(Error::Waiting(
                 "the StatefulSet is made anew for larger volumes once it no longer owns the claims"
                     .into(),

@@ -8,9 +8,13 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
+use chord_api::host::listen::{self, Bounded};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
+use crate::metrics::Metrics;
+
+/// Connections at once; more wait.
+const CONNECTIONS: usize = 128;
 
 /// Whether this operator does its work, or stands by to take over.
 #[derive(Clone, Default)]
@@ -30,9 +34,11 @@ pub async fn serve(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let listener = chord_api::host::listen::bind(listen)
+    let listener = listen::bind(listen)
         .await
         .with_context(|| format!("listening on {listen} for probes and metrics"))?;
+    let listener =
+        Bounded::new(listener, CONNECTIONS).context("looking where the operator listens")?;
     let app = Router::new()
         .route("/livez", get(async || "ok"))
         .route(

@@ -10,14 +10,14 @@ use chord_types::Ordinal;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::crd::parse_manifest;
-use crate::kube::apply::Applied;
-use crate::kube::machines::Machines;
-use crate::kube::metrics::Metrics;
-use crate::kube::observe::look;
-use crate::kube::publish::Publisher;
-use crate::kube::rolling::Rolling;
+use crate::crd::parse_cluster_manifest;
+use crate::kube::api::writer::Applied;
+use crate::kube::apply::turns::Rolling;
+use crate::kube::observe::machines::Machines;
+use crate::kube::observe::nodes::look;
+use crate::kube::status::publish::Publisher;
 use crate::kube::validate::{Pinned, wanted};
+use crate::metrics::Metrics;
 use chord_planner::plan::{self, Memory, Millis};
 
 #[test]
@@ -110,7 +110,7 @@ async fn api_server(there: Value, refuses: &'static str) -> (kube::Client, Asked
 
 /// The first round of a cluster of three; `set`: its StatefulSet, where there is one.
 async fn first_round(client: &kube::Client, set: Option<&StatefulSet>) -> Outcome {
-    let mut cluster = parse_manifest(
+    let mut cluster = parse_cluster_manifest(
         "{apiVersion: chord.storage/v1alpha1, kind: ChordCluster, metadata: {name: files, namespace: data}, spec: {}}",
     )
     .unwrap();

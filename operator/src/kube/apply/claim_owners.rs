@@ -13,12 +13,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use super::apply::Applier;
-use super::cache::Cache;
-use super::error::Error;
-use super::observe::Seen;
-use super::slots::report_of;
 use crate::crd::{ChordCluster, RetentionPolicy};
+use crate::kube::api::cache::Cache;
+use crate::kube::api::writer::Applier;
+use crate::kube::build::replicas::report_of;
+use crate::kube::error::Error;
+use crate::kube::observe::nodes::Seen;
 use chord_planner::plan::{Observed, Stored};
 
 /// Whether the disk at an ordinal is known to be this cluster's: its node answers,
@@ -133,11 +133,11 @@ mod tests {
     use chord_types::{ClusterUid, DiskId, Member, Table, Token, View};
 
     use super::*;
-    use crate::crd::parse_manifest;
+    use crate::crd::parse_cluster_manifest;
     use chord_planner::plan::Node;
 
     fn cluster(when_deleted: &str) -> ChordCluster {
-        let mut cluster = parse_manifest(&format!(
+        let mut cluster = parse_cluster_manifest(&format!(
             "{{apiVersion: chord.storage/v1alpha1, kind: ChordCluster, metadata: {{name: files, namespace: data}}, \
              spec: {{storage: {{retention: {{whenDeleted: {when_deleted}}}}}}}}}"
         ))

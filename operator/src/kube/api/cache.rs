@@ -25,8 +25,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::controller::Cluster;
-use super::names::{INSTANCE, WATCHED};
+use crate::kube::controller::Cluster;
+use crate::kube::names::{INSTANCE, WATCHED};
 
 /// After this long, what was written counts as seen: an object that is missing
 /// then was deleted by somebody.

@@ -12,14 +12,14 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::apply::Applier;
-use super::cache::Cache;
-use super::error::Error;
-use super::names::{MANAGER, Names, PROVEN_EMPTY, is_labelled};
-use super::observe::{Seen, proof_on};
-use super::slots::{removed, still_proven};
 use crate::crd::Quantity;
 use crate::crd::status::ConditionNow;
+use crate::kube::api::cache::Cache;
+use crate::kube::api::writer::Applier;
+use crate::kube::build::replicas::{removed, still_proven};
+use crate::kube::error::Error;
+use crate::kube::names::{MANAGER, Names, PROVEN_EMPTY, is_labelled};
+use crate::kube::observe::nodes::{Seen, proof_on};
 use chord_planner::plan::{Slot, Stored};
 
 /// What is to be done with one claim.

@@ -1,0 +1,4 @@
+//! The API server: its objects as they were last seen, and writes to it.
+
+pub mod cache;
+pub mod writer;

@@ -1,0 +1,3 @@
+//! What people see of a cluster: its status and its events.
+
+pub mod publish;
