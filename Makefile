@@ -3,6 +3,10 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 1000
+# What `make test` draws is the same each time; `make soak` draws something new.
+ifndef SEED
+SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+endif
 
 .PHONY: help up test check e2e soak bench bench-peers bench-ring figures fmt images
 
@@ -29,9 +33,12 @@ fmt: ## formats the code
 e2e: ## the suites on a real Kubernetes
 	@scripts/e2e.sh kube
 
-soak: ## the simulations and the rings of real nodes in their long form: SEEDS=1000
-	CHORD_SEEDS=$(SEEDS) CHORD_PLAN_SEEDS=$(SEEDS) SEEDS=$(SEEDS) MODELS=all CHORD_PLACEMENT=long \
+soak: ## simulations, properties and rings of real nodes in their long form, from fresh seeds: SEEDS=1000 SEED=…
+	@echo "seeds from $(SEED) on; to repeat: make soak SEED=$(SEED) SEEDS=$(SEEDS)"
+	CHORD_SEED=$(SEED) CHORD_CASES_TIMES=20 CHORD_SEEDS=$(SEEDS) CHORD_PLAN_SEEDS=$(SEEDS) SEEDS=$(SEEDS) MODELS=all CHORD_PLACEMENT=long \
 		$(CARGO) test --release --lib --locked -p chord-ring -p chord-register -p chord-placement -p chord-planner -- --nocapture
+	CHORD_SEED=$(SEED) CHORD_CASES_TIMES=20 SEEDS=$(SEEDS) \
+		$(CARGO) test --release --lib --locked -p chord-node -- --nocapture http:: peer::ring::
 	RINGS=all $(CARGO) test --release -p chord-node --test rings --locked -- --nocapture --test-threads 1
 
 bench: ## figures of the data path, to target/bench

@@ -7,7 +7,8 @@ use chord_api::http::{Successor, Where};
 use chord_types::FileName;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::stage::{Cluster, Node};
+use crate::stage::Cluster;
+use crate::stage::node::Node;
 use crate::traffic::http::Http;
 
 /// Everything that every node says it holds, by the node's name.

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use chord_api::human;
 use tokio::process::Command;
 
 /// The top of the checkout.
@@ -113,7 +114,7 @@ pub async fn run_with(
     with(&mut command);
     let output = tokio::time::timeout(limit, command.output())
         .await
-        .with_context(|| format!("`{told}` has not ended after {} s", limit.as_secs()))?
+        .with_context(|| format!("`{told}` has not ended after {}", human::span(limit)))?
         .with_context(|| format!("running `{told}`"))?;
     Ok(Ran {
         command: told,

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use chord_api::human;
+use clap::{Args, Parser, Subcommand};
 
 use crate::program::repo;
 use crate::stage::Stage;
-use crate::stage::kube::{Access, Kube, operator};
+use crate::stage::kube::{Access, Kube, operator, release};
 use crate::stage::local::Local;
-use crate::suites::{ALL, Ctx, Suite};
-use crate::tally::{Cases, Reported, Tally, say};
+use crate::suite::{Ctx, Place, Suite};
+use crate::suites::ALL;
+use crate::tally::{Cases, Reported, Tally, print_line};
 use crate::traffic::content::mix;
 use crate::wait::PATIENCE;
 
@@ -47,25 +49,9 @@ struct Run {
     /// Append the counts to this file
     #[arg(long, value_name = "FILE")]
     tally: Option<PathBuf>,
-    /// What the contents of files are made from; left out: another one each time
-    #[arg(long)]
-    seed: Option<u64>,
-}
-
-/// Where suites run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Place {
-    Local,
-    Kube,
-}
-
-impl Place {
-    fn name(self) -> &'static str {
-        match self {
-            Place::Local => "local",
-            Place::Kube => "kube",
-        }
-    }
+    /// What the contents of files are made from
+    #[arg(long, env = "CHORD_SEED", default_value_t = 0)]
+    seed: u64,
 }
 
 /// Whether everything passed.
@@ -74,7 +60,7 @@ pub async fn main(cli: Cli) -> Result<bool> {
         Command::List => {
             for suite in ALL {
                 let on: Vec<&str> = suite.on.iter().map(|p| p.name()).collect();
-                say(&format!(
+                print_line(&format!(
                     "{:<18} {:<12} {}",
                     suite.name,
                     on.join(","),
@@ -85,19 +71,19 @@ pub async fn main(cli: Cli) -> Result<bool> {
         }
         Command::Run(run) => {
             let tally = tokio::select! {
-                tally = all(&run) => tally?,
+                tally = run_stage(&run) => tally?,
                 _ = tokio::signal::ctrl_c() => bail!("interrupted: what runs on Kubernetes may be left there"),
             };
             if let Some(path) = &run.tally {
                 tally.append(path)?;
             }
-            say(&tally.to_string());
+            print_line(&tally.to_string());
             Ok(tally.failed == 0)
         }
     }
 }
 
-async fn all(run: &Run) -> Result<Tally> {
+async fn run_stage(run: &Run) -> Result<Tally> {
     for name in &run.only {
         ensure!(
             ALL.iter().any(|s| s.name == name),
@@ -109,8 +95,8 @@ async fn all(run: &Run) -> Result<Tally> {
         .filter(|s| s.on.contains(&run.on))
         .filter(|s| run.only.is_empty() || run.only.iter().any(|name| name == s.name))
         .collect();
-    let seed = run.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    say(&format!("   contents are made from --seed {seed}"));
+    let seed = run.seed;
+    print_line(&format!("   contents are made from --seed {seed}"));
     let mut total = Tally::default();
     match run.on {
         Place::Local => {
@@ -119,29 +105,29 @@ async fn all(run: &Run) -> Result<Tally> {
         }
         Place::Kube => {
             if let Err(why) = Access::find() {
-                return nowhere(&suites, &format!("{why:#}"));
+                return skip_all(&suites, &format!("{why:#}"));
             }
             let kube = Arc::new(Kube::connect(&run.image_tag).await?);
             // Two runs would share one operator, and the first to end takes it away.
-            let _alone = alone(&kube.access.context)?;
-            operator::check_free(&kube).await?;
+            let _alone = lock_context(&kube.access.context)?;
+            release::check_free(&kube).await?;
             let begun = Instant::now();
-            let installed = operator::install(&kube).await;
+            let installed = release::install(&kube).await;
             let result = match installed {
                 Ok(()) => {
-                    say(&format!(
-                        "   the operator is installed ({:.1} s)",
-                        begun.elapsed().as_secs_f64()
+                    print_line(&format!(
+                        "   the operator is installed ({})",
+                        human::span(begun.elapsed())
                     ));
                     run_suites(&suites, &Stage::Kube(Arc::clone(&kube)), seed, &mut total).await
                 }
                 Err(e) => {
-                    operator::keep_logs(&kube, &kept("install")).await;
+                    operator::keep_logs(&kube.client, &log_folder("install")).await;
                     Err(e)
                 }
             };
-            if let Err(e) = operator::uninstall(&kube).await {
-                say(&format!("   the operator could not be taken away: {e:#}"));
+            if let Err(e) = release::uninstall(&kube).await {
+                print_line(&format!("   the operator could not be taken away: {e:#}"));
             }
             result?;
         }
@@ -150,7 +136,7 @@ async fn all(run: &Run) -> Result<Tally> {
 }
 
 /// Held while a run is at work on a cluster.
-fn alone(context: &str) -> Result<File> {
+fn lock_context(context: &str) -> Result<File> {
     let folder = repo().join("target/e2e");
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let name: String = context
@@ -178,7 +164,7 @@ fn alone(context: &str) -> Result<File> {
 }
 
 /// Where there is no cluster the suites are skipped, which on CI is a failure.
-fn nowhere(suites: &[&Suite], why: &str) -> Result<Tally> {
+fn skip_all(suites: &[&Suite], why: &str) -> Result<Tally> {
     let ci = std::env::var("CI").is_ok_and(|v| v == "true");
     let mut total = Tally::default();
     for suite in suites {
@@ -188,41 +174,35 @@ fn nowhere(suites: &[&Suite], why: &str) -> Result<Tally> {
         } else {
             cases.skipped("all of it", why)
         }
-        add(&mut total, cases.tally());
+        total.add(cases.tally());
     }
     Ok(total)
 }
 
-fn add(total: &mut Tally, more: Tally) {
-    total.passed += more.passed;
-    total.failed += more.failed;
-    total.skipped += more.skipped;
-}
-
 /// Where the logs of a failed suite are kept.
-fn kept(suite: &str) -> PathBuf {
+fn log_folder(suite: &str) -> PathBuf {
     repo().join("target/e2e").join(suite)
 }
 
 async fn run_suites(suites: &[&Suite], stage: &Stage, seed: u64, total: &mut Tally) -> Result<()> {
     for suite in suites {
         let begun = Instant::now();
-        let tally = one(suite, stage, seed).await?;
-        add(total, tally);
-        say(&format!(
-            "   {}/{}: {tally} in {:.0} s",
+        let tally = run_suite(suite, stage, seed).await?;
+        total.add(tally);
+        print_line(&format!(
+            "   {}/{}: {tally} in {}",
             stage.name(),
             suite.name,
-            begun.elapsed().as_secs_f64()
+            human::span(begun.elapsed())
         ));
     }
     Ok(())
 }
 
 /// Runs a suite. Whatever becomes of it, the next one finds a clean place.
-async fn one(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
+async fn run_suite(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
     let shown = format!("{}/{}", stage.name(), suite.name);
-    let folder = kept(&format!("{}-{}", stage.name(), suite.name));
+    let folder = log_folder(&format!("{}-{}", stage.name(), suite.name));
     let _ = std::fs::remove_dir_all(&folder);
     let cases = Cases::new(&shown);
     let seed = suite
@@ -247,7 +227,7 @@ async fn one(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
             let _ = task.await;
             cases.failed(
                 "beside its cases",
-                &format!("it has not ended after {} s", limit.as_secs()),
+                &format!("it has not ended after {}", human::span(limit)),
             );
         }
     }
@@ -257,7 +237,7 @@ async fn one(suite: &Suite, stage: &Stage, seed: u64) -> Result<Tally> {
     }
     if cases.tally().failed > 0 {
         let path = folder.strip_prefix(repo()).unwrap_or(&folder);
-        say(&format!("   {shown}: logs are in {}", path.display()));
+        print_line(&format!("   {shown}: logs are in {}", path.display()));
     }
     let tally = cases.tally();
     ensure!(
@@ -299,15 +279,15 @@ mod tests {
     #[test]
     fn only_one_run_works_on_a_cluster() {
         let context = format!("test/{}", std::process::id());
-        let first = alone(&context).unwrap();
+        let first = lock_context(&context).unwrap();
         assert!(
-            alone(&context)
+            lock_context(&context)
                 .unwrap_err()
                 .to_string()
                 .contains("another run")
         );
         drop(first);
-        drop(alone(&context).unwrap());
+        drop(lock_context(&context).unwrap());
         let name = format!("target/e2e/kube-test-{}.lock", std::process::id());
         std::fs::remove_file(repo().join(name)).unwrap();
     }
@@ -315,6 +295,12 @@ mod tests {
     #[tokio::test]
     async fn a_suite_that_is_none_is_named() {
         let run = Run::parsed(&["chord-e2e", "run", "--on", "local", "--only", "nothing"]).unwrap();
-        assert!(all(&run).await.unwrap_err().to_string().contains("nothing"));
+        assert!(
+            run_stage(&run)
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("nothing")
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use chord_api::human;
 
 /// Counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,13 @@ impl fmt::Display for Tally {
 }
 
 impl Tally {
+    /// Adds other counts to these.
+    pub fn add(&mut self, more: Tally) {
+        self.passed += more.passed;
+        self.failed += more.failed;
+        self.skipped += more.skipped;
+    }
+
     /// Adds a line `PASSED FAILED SKIPPED` to a file, for whoever sums over several runs.
     pub fn append(&self, path: &Path) -> Result<()> {
         let doing = || format!("writing the counts to {}", path.display());
@@ -85,10 +93,10 @@ impl Cases {
         match work.await {
             Ok(value) => {
                 self.count(|t| t.passed += 1);
-                say(&format!(
-                    "ok {}: {what} ({:.1} s)",
+                print_line(&format!(
+                    "ok {}: {what} ({})",
                     self.suite,
-                    begun.elapsed().as_secs_f64()
+                    human::span(begun.elapsed())
                 ));
                 Ok(value)
             }
@@ -101,22 +109,22 @@ impl Cases {
 
     pub fn failed(&self, what: &str, why: &str) {
         self.count(|t| t.failed += 1);
-        say(&format!("FAILED {}: {what}: {why}", self.suite));
+        print_line(&format!("FAILED {}: {what}: {why}", self.suite));
     }
 
     pub fn skipped(&self, what: &str, why: &str) {
         self.count(|t| t.skipped += 1);
-        say(&format!("skipped {}: {what}: {why}", self.suite));
+        print_line(&format!("skipped {}: {what}: {why}", self.suite));
     }
 
     /// A figure or a remark; counts for nothing.
     pub fn note(&self, text: &str) {
-        say(&format!("   {}: {text}", self.suite));
+        print_line(&format!("   {}: {text}", self.suite));
     }
 }
 
 /// A line, at once: a run may be cut off.
-pub fn say(line: &str) {
+pub fn print_line(line: &str) {
     if cfg!(test) {
         // Of which the harness shows what belongs to a failed test, and nothing else.
         println!("{line}");

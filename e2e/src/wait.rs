@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use chord_api::human;
 
 /// The error of a probe after which waiting is in vain.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ where
         };
         if begun.elapsed() + pause >= limit {
             return Err(anyhow!(
-                "not so after {:.0} s: {what}; last seen: {last}",
-                begun.elapsed().as_secs_f64()
+                "not so after {}: {what}; last seen: {last}",
+                human::span(begun.elapsed())
             ));
         }
         tokio::time::sleep(pause).await;

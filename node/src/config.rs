@@ -91,14 +91,4 @@ impl Args {
             )
         })
     }
-
-    /// The name of the node at another ordinal: names differ in their number only.
-    pub fn name_of(&self, ordinal: Ordinal) -> String {
-        match self.name.rsplit_once('-') {
-            Some((stem, digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                format!("{stem}-{ordinal}")
-            }
-            _ => format!("{}-{ordinal}", self.name),
-        }
-    }
 }

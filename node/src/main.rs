@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context;
 use chord_api::host::Descriptors;
 use chord_node::config::{Args, Durability};
-use chord_node::files::coordinator::Coordinator;
-use chord_node::local::Own;
-use chord_node::node::Node;
+use chord_node::http::{self, Metrics};
+use chord_node::local::supervisor::Supervisor;
+use chord_node::node::{Node, Outside};
 use chord_node::peer::address::AddressBook;
 use chord_node::peer::client::PeerClient;
+use chord_node::peer_port;
 use chord_node::store::{self, Store};
-use chord_node::{http, peer_port};
+use chord_node::world::World;
 use chord_types::ClusterUid;
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -95,35 +96,40 @@ async fn run(args: Args, descriptors: Descriptors) -> anyhow::Result<()> {
         },
         _ => anyhow::bail!("give --addresses, or --peer-url and --client-url"),
     };
-    let peers = PeerClient::new(secret.clone(), book).context("cannot make an HTTP client")?;
-    let boot = u32::try_from(store.boot()).unwrap_or(u32::MAX);
-    let host = chord_ring::Host::new(
-        chord_ring::Config::new(boot, args.stabilize_every_ms),
-        ordinal,
-    );
+    let book = Arc::new(book);
+    let peers = PeerClient::new(secret.clone(), book.clone());
+    let peers = Arc::new(peers.context("cannot make an HTTP client")?);
     let clients = listen(args.client_listen).await?;
     let others = listen(args.peer_listen).await?;
-    tracing::info!(name = %args.name, disk = %store.disk(), boot, clients = %args.client_listen, "started");
-    let node = Node::new(args, ordinal, secret, store, peers, host);
+    tracing::info!(name = %args.name, disk = %store.disk(), boot = store.boot(), clients = %args.client_listen, "started");
+    let supervisor = Supervisor::new(args.supervisor.clone(), secret.clone());
+    let outside = Outside {
+        ordinal,
+        secret,
+        supervisor: supervisor.context("cannot make an HTTP client")?,
+        store,
+        peers,
+        book,
+        world: World::default(),
+    };
+    let node = Node::new(&args, outside);
+    let tasks = &node.world.tasks;
 
     let stop = CancellationToken::new();
-    node.workers.start(&node);
-    let router = http::router_with(
-        Coordinator { node: node.clone() },
-        Own::new(node.clone()).context("cannot make an HTTP client")?,
-        node.metrics.clone(),
-    );
+    node.start();
+    let router = http::router_with(node.files.clone(), node.local.clone(), Metrics::default());
     let limits = http::Limits::within(descriptors);
-    let ended = || stop.clone().cancelled_owned();
-    let client_port = tokio::spawn(http::serve(clients, router, limits.clone(), ended()));
-    let router = peer_port::router(node.clone());
-    let peer_port = tokio::spawn(http::serve(others, router, limits, ended()));
-    wait_for_end(&node).await?;
+    let stopped = stop.clone().cancelled_owned();
+    let client_port = tasks.to_its_end(http::serve(clients, router, limits.clone(), stopped));
+    let router = peer_port::router(node.peer_port.clone());
+    let stopped = stop.clone().cancelled_owned();
+    let peer_port = tasks.to_its_end(http::serve(others, router, limits, stopped));
+    wait_for_end(args.exit_with_stdin).await?;
     tracing::info!("stopping");
     stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(25), async {
         let _ = client_port.await;
-        node.workers.stop().await;
+        tasks.stop().await;
         let _ = peer_port.await;
     })
     .await;
@@ -138,10 +144,9 @@ async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// SIGTERM, Ctrl-C, or the end of standard input where the parent holds it open.
-async fn wait_for_end(node: &Arc<Node>) -> anyhow::Result<()> {
+async fn wait_for_end(stdin: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let stdin = node.args.exit_with_stdin;
     let parent_gone = async move {
         if stdin {
             chord_api::host::parent::gone().await

@@ -24,11 +24,15 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use crate::answer as handle;
-use crate::node::Node;
+use crate::answer::fetch::SPAN_BLOCKS;
+use crate::answer::{Responder, chunk_failed};
 use crate::peer::ring;
 use crate::peer::wire::{Call, ChunkHeader, Refusal};
-use crate::store::Tier;
+use crate::report::Reporter;
+use crate::ring::Ring;
+use crate::store::Store;
+use crate::view::ViewKeeper;
+use crate::world::Tasks;
 
 /// The largest body that is not a chunk: a value with a long list of chunks.
 const MAX_BODY: usize = 64 << 20;
@@ -43,16 +47,28 @@ const REPORT: &str = "/peer/report";
 #[derive(Clone, Copy)]
 struct Written(ProtocolVersion);
 
+/// What the peer port answers with.
+#[derive(Clone)]
+pub struct PeerPort {
+    pub secret: String,
+    pub view: Arc<ViewKeeper>,
+    pub store: Store,
+    pub responder: Arc<Responder>,
+    pub ring: Arc<Ring>,
+    pub reporter: Arc<Reporter>,
+    pub tasks: Tasks,
+}
+
 #[derive(Clone)]
 struct Peer {
-    node: Arc<Node>,
+    port: Arc<PeerPort>,
     turns: Arc<Semaphore>,
 }
 
 /// The router of the peer port.
-pub fn router(node: Arc<Node>) -> Router {
+pub fn router(port: PeerPort) -> Router {
     let peer = Peer {
-        node,
+        port: Arc::new(port),
         turns: Arc::new(Semaphore::new(MAX_AT_ONCE)),
     };
     Router::new()
@@ -73,7 +89,7 @@ pub fn router(node: Arc<Node>) -> Router {
 }
 
 async fn guard(State(peer): State<Peer>, request: HttpRequest, next: Next) -> Response {
-    let wanted = chord_api::client::bearer(&peer.node.secret);
+    let wanted = chord_api::client::bearer(&peer.port.secret);
     let given = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -159,11 +175,11 @@ fn refuse(status: StatusCode, refusal: Refusal) -> Response {
 }
 
 async fn report(State(peer): State<Peer>) -> Response {
-    axum::Json(peer.node.report()).into_response()
+    axum::Json(peer.port.reporter.report()).into_response()
 }
 
 async fn get_view(State(peer): State<Peer>) -> Response {
-    match peer.node.current() {
+    match peer.port.view.current() {
         Some(current) => current.view.encode().into_response(),
         None => refuse(StatusCode::NOT_FOUND, Refusal::OtherView(None)),
     }
@@ -189,8 +205,9 @@ async fn put_view(
         }
     };
     // Not cut short when the sender goes away: the view is taken or it is not.
-    let node = peer.node.clone();
-    match tokio::spawn(async move { node.adopt(view).await }).await {
+    let keeper = peer.port.view.clone();
+    let adopted = async move { keeper.adopt(view).await };
+    match peer.port.tasks.to_its_end(adopted).await {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(refused)) => (StatusCode::CONFLICT, refused.to_string()).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -203,7 +220,7 @@ async fn call(
     body: Bytes,
 ) -> Response {
     match rmp_serde::from_slice::<Call>(&body) {
-        Ok(call) => pack(&handle::handle(&peer.node, call).await),
+        Ok(call) => pack(&peer.port.responder.handle(call).await),
         Err(error) => not_understood(
             written,
             StatusCode::BAD_REQUEST,
@@ -226,14 +243,14 @@ async fn exchange(
             ring::Refused::new(reason, error.body_text())
         })
         .and_then(|body| ring::decode(&body));
-    match read.and_then(|exchange| crate::ring::answer(&peer.node, exchange)) {
+    match read.and_then(|exchange| peer.port.ring.answer(exchange)) {
         Ok(reply) => pack(&reply),
         Err(refused) => {
-            peer.node.ring_guard.count(&refused, "a request");
+            peer.port.ring.count_refused(&refused);
             if refused.reason.not_understood() {
                 return not_understood(written, refused.reason.status(), refused.to_string());
             }
-            let ours = peer.node.current().map(|c| c.reference);
+            let ours = peer.port.view.reference();
             refuse(refused.reason.status(), refused.refusal(ours))
         }
     }
@@ -253,39 +270,11 @@ async fn put_chunk(
         let why = "cannot read X-Chord-Chunk".to_string();
         return not_understood(written, StatusCode::BAD_REQUEST, why);
     };
-    match take_chunk(&peer.node, head, body).await {
+    let body = body.into_data_stream().map_err(|e| e.to_string());
+    match peer.port.responder.take_chunk(head, body).await {
         Ok(()) => StatusCode::CREATED.into_response(),
         Err(refusal) => refuse(StatusCode::CONFLICT, refusal),
     }
-}
-
-async fn take_chunk(node: &Arc<Node>, head: ChunkHeader, body: Body) -> Result<(), Refusal> {
-    if head.header.cluster != node.cluster {
-        return Err(Refusal::OtherCluster);
-    }
-    if head.header.to != node.disk() {
-        return Err(Refusal::OtherDisk(node.disk()));
-    }
-    let current = node.current();
-    let current = match &current {
-        Some(current) if current.reference == head.header.view => current,
-        other => return Err(Refusal::OtherView(other.as_ref().map(|c| c.reference))),
-    };
-    if !handle::owns(node, current, &head.chunk.key) {
-        return Err(Refusal::NotOwner);
-    }
-    if head.chunk.size > crate::store::MAX_CHUNK_BYTES {
-        return Err(Refusal::Failed("the chunk is too large".into()));
-    }
-    let meta = handle::meta_of(head.name, &head.chunk, head.committed);
-    handle::store_chunk(
-        node,
-        current,
-        meta,
-        Tier::Clients,
-        body.into_data_stream().map_err(|e| e.to_string()),
-    )
-    .await
 }
 
 #[derive(Deserialize)]
@@ -304,25 +293,20 @@ async fn get_chunk(
         let why = "cannot read the upload id".to_string();
         return not_understood(written, StatusCode::BAD_REQUEST, why);
     };
-    if blocks.upto < blocks.from
-        || blocks.upto - blocks.from > 4 * crate::answer::fetch::SPAN_BLOCKS
-    {
+    if blocks.upto < blocks.from || blocks.upto - blocks.from > 4 * SPAN_BLOCKS {
         return refuse(
             StatusCode::BAD_REQUEST,
             Refusal::Failed("cannot give so many blocks at once".into()),
         );
     }
-    match peer
-        .node
-        .store
-        .chunk_read(ChunkId { upload, part }, blocks.from..blocks.upto)
-        .await
-    {
+    let wanted = blocks.from..blocks.upto;
+    let read = peer.port.store.chunk_read(ChunkId { upload, part }, wanted);
+    match read.await {
         Ok(read) => {
             let hashes = Bytes::from(read.hashes.concat());
             let pieces = [Ok::<_, std::io::Error>(hashes), Ok(read.data)];
             Body::from_stream(futures::stream::iter(pieces)).into_response()
         }
-        Err(error) => refuse(StatusCode::NOT_FOUND, handle::chunk_failed(error)),
+        Err(error) => refuse(StatusCode::NOT_FOUND, chunk_failed(error)),
     }
 }

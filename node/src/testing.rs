@@ -5,19 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 use chord_api::problem::Problem;
 use chord_types::blocks::Root;
 use chord_types::manifest::chunk_key;
+use chord_types::protocol::SPEAKS;
 use chord_types::{ChunkId, ClusterUid, FileName, Member, Table, Token, UploadId, View};
 use clap::Parser;
+use parking_lot::Mutex;
 
 use crate::config::Args;
-use crate::files::{Put, PutDone};
-use crate::node::Node;
+use crate::files::{Files, Put, PutDone};
+use crate::local::supervisor::Supervisor;
+use crate::node::{Node, Outside};
 use crate::peer::address::AddressBook;
 use crate::peer::client::PeerClient;
+use crate::store::platform::faulty::Faults;
 use crate::store::{ChunkMeta, ChunkWriter, Durability, Options, Store, Tier};
+use crate::world::World;
 use chord_register::Condition;
 
 const SECRET: &str = "a secret of the tests";
@@ -27,9 +33,15 @@ const UID: &str = "0b0c6a1e-1111-4222-8333-444444444444";
 pub struct Nodes {
     dir: tempfile::TempDir,
     pub nodes: Vec<Arc<Node>>,
+    /// What is wrong with the disk of each.
+    pub faults: Vec<Faults>,
     silent: Vec<Arc<AtomicBool>>,
     hanging: Vec<Arc<AtomicBool>>,
+    fixed: Vec<Fixed>,
 }
+
+/// An answer that a node gives instead of its own.
+type Fixed = Arc<Mutex<Option<(StatusCode, Vec<u8>)>>>;
 
 impl Nodes {
     /// Starts nodes that no view knows yet.
@@ -53,19 +65,30 @@ impl Nodes {
         let mut all = Nodes {
             dir,
             nodes: Vec::new(),
+            faults: vec![],
             silent: Vec::new(),
             hanging: Vec::new(),
+            fixed: Vec::new(),
         };
         for (n, port) in ports.into_iter().enumerate() {
+            all.faults.push(Faults::default());
             let node = all.open(n);
             let silent = Arc::new(AtomicBool::new(false));
-            let router = crate::peer_port::router(node.clone());
+            let router = crate::peer_port::router(node.peer_port.clone());
             let hanging = Arc::new(AtomicBool::new(false));
-            let (deaf, slow) = (silent.clone(), hanging.clone());
+            let fixed = Fixed::default();
+            let (deaf, slow, said) = (silent.clone(), hanging.clone(), fixed.clone());
             let router = router.layer(axum::middleware::from_fn(
                 move |request: axum::extract::Request, next: axum::middleware::Next| {
                     let (deaf, slow) = (deaf.clone(), slow.clone());
+                    let said = said.lock().clone();
                     async move {
+                        if let Some((status, body)) = said {
+                            let speaks = [(SPEAKS, "8-9")];
+                            return axum::response::IntoResponse::into_response((
+                                status, speaks, body,
+                            ));
+                        }
                         while slow.load(Ordering::SeqCst) {
                             tokio::time::sleep(Duration::from_millis(10)).await;
                         }
@@ -82,12 +105,13 @@ impl Nodes {
             all.nodes.push(node);
             all.silent.push(silent);
             all.hanging.push(hanging);
+            all.fixed.push(fixed);
         }
         all
     }
 
     fn open(&self, n: usize) -> Arc<Node> {
-        let data = self.dir.path().join(format!("disk-{n}"));
+        let data = self.disk(n);
         let book = self.dir.path().join("nodes.json");
         let name = format!("files-{n}");
         let args = Args::try_parse_from([
@@ -107,7 +131,8 @@ impl Nodes {
             "65536",
         ])
         .unwrap();
-        let store = Store::open_with(
+        let store = Store::open_on(
+            self.faults[n].platform(),
             Options {
                 dir: data,
                 capacity: Some(256 << 20),
@@ -117,17 +142,29 @@ impl Nodes {
             Arc::new(|e| panic!("the process would end: {e}")),
         )
         .unwrap();
-        let ordinal = args.ordinal().unwrap();
-        let peers = PeerClient::new(SECRET.into(), AddressBook::file(book)).unwrap();
-        let host = chord_ring::Host::new(chord_ring::Config::new(1, 1000), ordinal);
-        Node::new(args, ordinal, SECRET.into(), store, peers, host)
+        let book = Arc::new(AddressBook::file(book));
+        let outside = Outside {
+            ordinal: args.ordinal().unwrap(),
+            secret: SECRET.into(),
+            store,
+            peers: Arc::new(PeerClient::new(SECRET.into(), book.clone()).unwrap()),
+            book,
+            supervisor: Supervisor::new(None, SECRET.into()).unwrap(),
+            world: World::default(),
+        };
+        Arc::new(Node::new(&args, outside))
+    }
+
+    /// The folder of a node's disk.
+    pub fn disk(&self, n: usize) -> std::path::PathBuf {
+        self.dir.path().join(format!("disk-{n}"))
     }
 
     /// A table of some of them.
     pub fn table(&self, replication: u8, nodes: &[usize]) -> Table {
         let member = |n: &usize| Member {
-            ordinal: self.nodes[*n].ordinal,
-            disk: self.nodes[*n].disk(),
+            ordinal: self.nodes[*n].me.ordinal,
+            disk: self.nodes[*n].me.disk,
             tokens: (0..8u64)
                 .map(|t| Token((t << 61) | ((*n as u64 + 1) << 40)))
                 .collect(),
@@ -153,13 +190,19 @@ impl Nodes {
     /// Gives a view to some.
     pub async fn give(&self, nodes: &[usize], view: &View) {
         for n in nodes {
-            self.nodes[*n].adopt(view.clone()).await.unwrap();
+            self.nodes[*n].view.adopt(view.clone()).await.unwrap();
         }
     }
 
     /// Whether a node's port says nothing that anybody could use.
     pub fn silence(&self, n: usize, silent: bool) {
         self.silent[n].store(silent, Ordering::SeqCst);
+    }
+
+    /// What a node of a release far ahead answers, whatever it is asked; `None`: it is
+    /// of this release again.
+    pub fn far_ahead(&self, n: usize, answer: Option<(StatusCode, &[u8])>) {
+        *self.fixed[n].lock() = answer.map(|(status, body)| (status, body.to_vec()));
     }
 
     /// Whether what a node is asked waits until this is over.
@@ -204,14 +247,18 @@ impl Nodes {
         let body = body.into();
         let put = request(name, Some(body.len() as u64));
         let pieces = futures::stream::iter([Ok(body)]);
-        crate::files::put::put(&self.nodes[n], put, Box::pin(pieces)).await
+        self.nodes[n]
+            .files
+            .uploader
+            .put(put, Box::pin(pieces))
+            .await
     }
 
     /// Drops a file on a node.
     pub async fn drop_on(&self, n: usize, name: &str, body: &'static [u8]) -> Result<(), Problem> {
         let put = request(name, Some(body.len() as u64));
         let pieces = futures::stream::iter([Ok(Bytes::from_static(body))]);
-        crate::files::put::drop_here(&self.nodes[n], put, Box::pin(pieces)).await
+        self.nodes[n].files.drop_here(put, Box::pin(pieces)).await
     }
 }
 

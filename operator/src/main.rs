@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use chord_api::client::{builder, reason};
 use chord_api::host::Descriptors;
 use chord_api::retry::{self, Retryable as _};
+use chord_operator::clock::Clock;
 use chord_operator::crd::schema;
 use chord_operator::kube::{self, Options};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -205,7 +206,8 @@ async fn operator(run: Run) -> anyhow::Result<()> {
         env!("CARGO_PKG_VERSION"),
         options.node_image
     );
-    kube::run(options, stopped()?).await
+    kube::run(options, Clock::system(), stopped()?).await?;
+    Ok(())
 }
 
 async fn local(dir: PathBuf, exit_with_stdin: bool) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chord_api::client::{NodeClient, NodeError};
 use chord_types::report::NodeReport;
 use chord_types::view::ViewRef;
-use chord_types::{Ordinal, View};
+use chord_types::{Ordinal, Speaks, View};
 use futures::StreamExt;
 
 use chord_planner::plan::Stored;
@@ -59,6 +59,16 @@ pub async fn observe_nodes(
     let unasked = reports.extract_if(.., |_, answer| is_unasked(answer));
     if let Some((_, Err(unasked))) = unasked.last() {
         return Err(unasked);
+    }
+    for (ordinal, answer) in &reports {
+        // Said once for each time that it begins to answer; the status says it as long
+        // as it lasts.
+        if let Ok(report) = answer
+            && !heard.contains(ordinal)
+            && let Some(remedy) = Speaks::OURS.apart("the operator", &report.speaks, &report.name)
+        {
+            tracing::warn!(node = report.name, "{remedy}");
+        }
     }
     let answered = reports.iter().filter(|(_, answer)| answer.is_ok());
     *heard = answered.map(|(ordinal, _)| *ordinal).collect();

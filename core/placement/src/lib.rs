@@ -353,6 +353,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         #[test]
         fn changed_ranges_are_just_where_owners_differ(
             a in prop::collection::btree_set(1u64.., 3..40),

@@ -240,6 +240,8 @@ mod tests {
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         /// As many zones as there are, then machines, whatever the order; and a
         /// member more takes at most one copy from one other.
         #[test]

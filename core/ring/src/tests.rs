@@ -25,10 +25,7 @@ struct Cluster {
 
 /// The seeds of a run: a few, or as many as `SEEDS` says.
 fn seeds(few: u64) -> std::ops::Range<u64> {
-    0..std::env::var("SEEDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(few)
+    chord_testing::seeds("SEEDS", few)
 }
 
 impl Cluster {

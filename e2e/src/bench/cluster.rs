@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::cluster_spec::{self as manifest, NAME};
+use crate::cluster_spec::{self, NAME};
 use crate::program::binary;
 use crate::wait::{eventually, secs};
 use anyhow::{Context, Result, bail, ensure};
@@ -33,8 +33,11 @@ pub struct Cluster {
 /// A node's process.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// Its number.
     pub ordinal: u32,
+    /// Its process.
     pub pid: u32,
+    /// Its client port.
     pub address: SocketAddr,
 }
 
@@ -45,7 +48,7 @@ impl Cluster {
         let file = beside.join("manifest.yaml");
         std::fs::write(
             &file,
-            serde_yaml::to_string(&manifest::cluster(NAME, spec))?,
+            serde_yaml::to_string(&cluster_spec::cluster(NAME, spec))?,
         )?;
         let dir = beside.join("data");
         let log = std::fs::File::create(beside.join("up.err"))?;
@@ -107,6 +110,7 @@ impl Cluster {
         nodes_in(&self.dir)
     }
 
+    /// The client ports of all nodes.
     pub fn addresses(&self) -> Result<Vec<SocketAddr>> {
         Ok(self.nodes()?.into_iter().map(|n| n.address).collect())
     }
@@ -252,6 +256,7 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Begins to watch these processes.
     pub fn watch(pids: Vec<u32>) -> Memory {
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let watching = tokio::spawn(async move {

@@ -10,13 +10,17 @@ use serde::Serialize;
 /// One figure over all rounds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
+    /// Its name.
     pub figure: String,
     /// The median.
     pub value: f64,
+    /// `MB/s`, `ms`, `ratio` and the like.
     pub unit: String,
     /// Measurements.
     pub n: usize,
+    /// The least measurement.
     pub min: f64,
+    /// The greatest measurement.
     pub max: f64,
 }
 
@@ -40,6 +44,7 @@ impl Figures {
         })
     }
 
+    /// All figures, four digits each.
     pub fn all(&self) -> Vec<Figure> {
         let figure = |(name, unit, values): &(String, String, Vec<f64>)| {
             let mut sorted = values.clone();
@@ -71,6 +76,7 @@ impl Figures {
             .with_context(|| format!("appending figures to {}", path.display()))
     }
 
+    /// All figures as a table for people.
     pub fn table(&self) -> String {
         let figures = self.all();
         let width = figures.iter().map(|f| f.figure.len()).max().unwrap_or(0);

@@ -16,8 +16,8 @@ use tokio::process::{Child, Command};
 use crate::program::{Ran, run};
 use crate::wait::{eventually, secs};
 
-use super::client::{FileSet, Puts, Source, Until, load};
-use super::loads::{Door, Store};
+use super::client::{FileSet, Puts, Source, Until, run_clients};
+use super::loads::{Protocol, Store};
 use super::s3::Signer;
 
 /// Names the program; `make bench-peers` installs it and sets this.
@@ -88,6 +88,7 @@ impl Garage {
     pub async fn start(dir: &Path, durability: Durability) -> Result<Garage> {
         let program = program()?;
         let ports = free_ports(NODES * 2)?;
+        // Fresh each time: a secret.
         let secret: [u8; 32] = rand::random();
         let mut nodes = Vec::new();
         for (n, pair) in ports.chunks_exact(2).enumerate() {
@@ -105,13 +106,15 @@ impl Garage {
         Ok(Garage { nodes, signer })
     }
 
+    /// The store as its clients see it.
     pub fn store(&self) -> Store {
         Store {
             servers: self.nodes.iter().map(|node| node.s3).collect(),
-            door: Door::S3(Arc::clone(&self.signer)),
+            protocol: Protocol::S3(Arc::clone(&self.signer)),
         }
     }
 
+    /// Its processes.
     pub fn pids(&self) -> Vec<u32> {
         self.nodes.iter().filter_map(|n| n.child.id()).collect()
     }
@@ -259,7 +262,7 @@ async fn set_up(nodes: &mut [Node]) -> Result<Signer> {
                 paths: signer.puts(&set, 1),
                 set: set.clone(),
             };
-            load(&[node.s3], 1, Until::requests(1), puts).await
+            run_clients(&[node.s3], 1, Until::requests(1), puts).await
         })
         .await?;
     }

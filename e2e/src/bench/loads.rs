@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::client::{Done, FileSet, Gets, Paths, Puts, Source, Until, load};
+use super::client::{Done, FileSet, Gets, Paths, Puts, Source, Until, run_clients};
 use super::figures::{Figures, quantile};
 use super::s3::Signer;
 
+/// Bytes of a big file.
 pub const BIG: usize = 16 << 20;
+/// Bytes of a small file.
 pub const SMALL: usize = 4096;
 /// Clients of the figures with big files.
 pub const FOUR: usize = 4;
+/// Clients of the figures with small files, where there is not one alone.
 pub const SIXTEEN: usize = 16;
 /// Small requests of one phase at most: what they leave behind must fit.
 pub const MOST: usize = 20_000;
@@ -22,6 +25,7 @@ pub const MOST: usize = 20_000;
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
+    /// How often everything is measured.
     pub rounds: usize,
     /// Files of 16 MiB in a round.
     pub big_files: usize,
@@ -31,10 +35,12 @@ pub struct Extent {
     pub phase: Duration,
     /// How long nothing is done before the idle figures, and then while they are taken.
     pub quiet: Duration,
+    /// How long idle figures are taken.
     pub watched: Duration,
 }
 
 impl Extent {
+    /// What figures are published from.
     pub fn long(rounds: usize) -> Extent {
         Extent {
             rounds,
@@ -66,22 +72,29 @@ impl Extent {
 
 /// How files are asked for.
 #[derive(Clone)]
-pub enum Door {
+pub enum Protocol {
+    /// As chord has it: by their names.
     Chord,
+    /// Through S3, with signed paths.
     S3(Arc<Signer>),
 }
 
 /// A store as its clients see it.
 #[derive(Clone)]
 pub struct Store {
+    /// Where its nodes answer.
     pub servers: Vec<SocketAddr>,
-    pub door: Door,
+    /// How files are asked for.
+    pub protocol: Protocol,
 }
 
 /// The loads on one store.
 pub struct Loads {
+    /// Who is asked.
     pub store: Store,
+    /// What contents are cut out of.
     pub source: Source,
+    /// How much is done.
     pub extent: Extent,
 }
 
@@ -90,9 +103,9 @@ impl Loads {
         Puts {
             source: self.source.clone(),
             set: set.clone(),
-            paths: match &self.store.door {
-                Door::Chord => Paths::FILES,
-                Door::S3(signer) => signer.puts(set, count),
+            paths: match &self.store.protocol {
+                Protocol::Chord => Paths::FILES,
+                Protocol::S3(signer) => signer.puts(set, count),
             },
         }
     }
@@ -102,9 +115,9 @@ impl Loads {
             source: self.source.clone(),
             set: set.clone(),
             count,
-            paths: match &self.store.door {
-                Door::Chord => Paths::FILES,
-                Door::S3(signer) => signer.gets(set, count),
+            paths: match &self.store.protocol {
+                Protocol::Chord => Paths::FILES,
+                Protocol::S3(signer) => signer.gets(set, count),
             },
         }
     }
@@ -113,7 +126,7 @@ impl Loads {
     pub async fn lay_out(&self, set: &FileSet) -> Result<()> {
         let count = self.extent.small_files;
         let puts = self.puts(set, count);
-        load(&self.store.servers, SIXTEEN, Until::requests(count), puts)
+        run_clients(&self.store.servers, SIXTEEN, Until::requests(count), puts)
             .await
             .context("writing the files that are read and listed")?;
         Ok(())
@@ -123,7 +136,7 @@ impl Loads {
     pub async fn put_big(&self, figures: &mut Figures, set: &FileSet) -> Result<Done> {
         let count = self.extent.big_files;
         let puts = self.puts(set, count);
-        let put = load(&self.store.servers, FOUR, Until::requests(count), puts).await?;
+        let put = run_clients(&self.store.servers, FOUR, Until::requests(count), puts).await?;
         let mbs = self.extent.big_mb() / put.took.as_secs_f64();
         figures.add("put_16m_4c_mbs", "MB/s", mbs);
         Ok(put)
@@ -134,7 +147,7 @@ impl Loads {
     pub async fn get_big(&self, figures: &mut Figures, set: &FileSet) -> Result<Done> {
         let count = self.extent.big_files;
         let gets = self.gets(set, count);
-        let got = load(&self.store.servers, FOUR, Until::requests(count * 2), gets).await?;
+        let got = run_clients(&self.store.servers, FOUR, Until::requests(count * 2), gets).await?;
         let mbs = 2.0 * self.extent.big_mb() / got.took.as_secs_f64();
         figures.add("get_16m_4c_mbs", "MB/s", mbs);
         Ok(got)
@@ -145,11 +158,11 @@ impl Loads {
         let until = self.until();
         let servers = &self.store.servers;
         let set = FileSet::new(format!("one-{round}/"), SMALL);
-        let one = load(servers, 1, until, self.puts(&set, MOST)).await?;
+        let one = run_clients(servers, 1, until, self.puts(&set, MOST)).await?;
         figures.add("put_4k_1c_per_s", "1/s", one.per_second());
         figures.add("put_4k_1c_p50_ms", "ms", latency(&one, 0.5));
         let set = FileSet::new(format!("sixteen-{round}/"), SMALL);
-        let sixteen = load(servers, SIXTEEN, until, self.puts(&set, MOST)).await?;
+        let sixteen = run_clients(servers, SIXTEEN, until, self.puts(&set, MOST)).await?;
         figures.add("put_4k_16c_per_s", "1/s", sixteen.per_second());
         figures.add("put_4k_16c_p99_ms", "ms", latency(&sixteen, 0.99));
         Ok(one)
@@ -159,10 +172,10 @@ impl Loads {
     pub async fn get_small(&self, figures: &mut Figures, there: &FileSet) -> Result<()> {
         let (until, count) = (self.until(), self.extent.small_files);
         let servers = &self.store.servers;
-        let one = load(servers, 1, until, self.gets(there, count)).await?;
+        let one = run_clients(servers, 1, until, self.gets(there, count)).await?;
         figures.add("get_4k_1c_p50_ms", "ms", latency(&one, 0.5));
         figures.add("get_4k_1c_p99_ms", "ms", latency(&one, 0.99));
-        let sixteen = load(servers, SIXTEEN, until, self.gets(there, count)).await?;
+        let sixteen = run_clients(servers, SIXTEEN, until, self.gets(there, count)).await?;
         figures.add("get_4k_16c_per_s", "1/s", sixteen.per_second());
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::client::{FileSet, Source};
 use super::cluster::{Cluster, Memory};
 use super::figures::{Figure, Figures};
 use super::garage::{Durability, Garage};
-use super::loads::{BIG, Door, Extent, Loads, SMALL, Store};
+use super::loads::{BIG, Extent, Loads, Protocol, SMALL, Store};
 use super::record::{CLUSTER, PEER, busy};
 
 /// For what a store does behind its answers (the third copy among it) before the
@@ -25,7 +25,9 @@ const QUIET: Duration = Duration::from_secs(2);
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
+    /// This store.
     Chord,
+    /// The peer, set up in this way.
     Garage(Durability),
 }
 
@@ -93,7 +95,7 @@ impl Running {
         Ok(match self {
             Running::Chord(cluster) => Store {
                 servers: cluster.addresses()?,
-                door: Door::Chord,
+                protocol: Protocol::Chord,
             },
             Running::Garage(garage) => garage.store(),
         })
@@ -127,22 +129,27 @@ pub async fn run(work: &Path, extent: Extent, figures: &mut Figures) -> Result<(
                 who.name(),
                 busy().map_or(String::new(), |load| format!("; load {load}"))
             );
-            let measured = turn(who, work, &source, extent)
+            let measured = measure_alone(who, work, &source, extent)
                 .await
                 .with_context(|| format!("measuring {}", who.name()))?;
             turns.push((who, measured));
         }
-        enter(figures, &turns);
+        add_round(figures, &turns);
     }
     Ok(())
 }
 
 /// One store, from its start to its end.
-async fn turn(who: Contender, work: &Path, source: &Source, extent: Extent) -> Result<Figures> {
+async fn measure_alone(
+    who: Contender,
+    work: &Path,
+    source: &Source,
+    extent: Extent,
+) -> Result<Figures> {
     for store in [CLUSTER, PEER] {
         remove(&work.join(store))?;
     }
-    settled().await;
+    quiet_down().await;
     let running = Running::start(who, work).await?;
     let result = measure(&running, source, extent).await;
     let stopped = running.stop().await;
@@ -159,23 +166,23 @@ async fn measure(running: &Running, source: &Source, extent: Extent) -> Result<F
     };
     let (small, big) = (FileSet::new("small/", SMALL), FileSet::new("big/", BIG));
     loads.lay_out(&small).await?;
-    settled().await;
+    quiet_down().await;
     let memory = Memory::watch(running.pids()?);
     loads.put_big(&mut figures, &big).await?;
-    settled().await;
+    quiet_down().await;
     loads.get_big(&mut figures, &big).await?;
     match memory.most().await {
         Ok(most) => figures.add("load_rss_mib", "MiB", most),
         Err(e) => eprintln!("no load_rss_mib: {e:#}"),
     }
     loads.put_small(&mut figures, 0).await?;
-    settled().await;
+    quiet_down().await;
     loads.get_small(&mut figures, &small).await?;
     Ok(figures)
 }
 
 /// Lets the disk and the store finish what they have begun.
-async fn settled() {
+async fn quiet_down() {
     // In a thread of its own: it waits for the disk, and nodes are asked meanwhile.
     let synced = tokio::task::spawn_blocking(rustix::fs::sync).await;
     if let Err(e) = synced {
@@ -193,8 +200,8 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// Enters what a round has measured, and chord's over each peer's.
-fn enter(figures: &mut Figures, turns: &[(Contender, Figures)]) {
+/// Adds what a round has measured, and chord's over each peer's.
+fn add_round(figures: &mut Figures, turns: &[(Contender, Figures)]) {
     let ours = turns.iter().find(|(who, _)| *who == Contender::Chord);
     for (who, measured) in turns {
         for (name, unit, value) in measured.last() {
@@ -278,7 +285,7 @@ mod tests {
                 one.add("put_4k_1c_per_s", "1/s", value);
                 one
             };
-            enter(
+            add_round(
                 &mut figures,
                 &[
                     (ALL[0], one(ours)),
@@ -308,7 +315,7 @@ mod tests {
         let mut ours = Figures::default();
         ours.add("a", "ms", 1.0);
         let mut figures = Figures::default();
-        enter(
+        add_round(
             &mut figures,
             &[(ALL[0], ours), (ALL[1], Figures::default())],
         );

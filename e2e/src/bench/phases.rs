@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::client::{Connection, FileSet, Gets, Lists, Paths, Source, Until, Verifies, Work, load};
+use super::client::{
+    Connection, FileSet, Gets, Lists, Paths, Source, Until, Verifies, Work, run_clients,
+};
 use super::cluster::{Cluster, Memory, cpu_seconds, memory_mib, metric};
 use super::figures::Figures;
-use super::loads::{BIG, Door, Extent, FOUR, Loads, MOST, SIXTEEN, SMALL, Store, latency};
+use super::loads::{BIG, Extent, FOUR, Loads, MOST, Protocol, SIXTEEN, SMALL, Store, latency};
 use super::yardsticks::{COPIES, FileServer, RAW_BYTES, synced_appends, synced_copies};
 
 /// How long the last copies may take behind the last answer.
@@ -27,6 +29,7 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Prepares to measure this cluster, in a folder on its file system.
     pub fn new<'a>(
         cluster: &'a Cluster,
         dir: &'a Path,
@@ -35,7 +38,7 @@ impl Bench<'_> {
     ) -> Result<Bench<'a>> {
         let store = Store {
             servers: cluster.addresses()?,
-            door: Door::Chord,
+            protocol: Protocol::Chord,
         };
         Ok(Bench {
             cluster,
@@ -50,6 +53,7 @@ impl Bench<'_> {
         })
     }
 
+    /// All rounds.
     pub async fn run(&self, figures: &mut Figures) -> Result<()> {
         let extent = self.extent;
         self.idle(figures, "idle").await?;
@@ -134,7 +138,7 @@ impl Bench<'_> {
         figures.add("put_16m_4c_third_copy_mbs", "MB/s", durable_mbs);
         figures.add("put_16m_4c_over_limit", "ratio", durable_mbs / limit);
         // Outside the clock: what was counted is what was written, three times.
-        load(
+        run_clients(
             &addresses,
             FOUR,
             Until::requests(count),
@@ -145,9 +149,9 @@ impl Bench<'_> {
         // Once beforehand, so that all is in the page cache.
         let plain = || self.plain(served, count);
         let server = [server.address];
-        load(&server, FOUR, Until::requests(count), plain()).await?;
+        run_clients(&server, FOUR, Until::requests(count), plain()).await?;
         let reads = Until::requests(count * 2);
-        let plain = load(&server, FOUR, reads, plain()).await?;
+        let plain = run_clients(&server, FOUR, reads, plain()).await?;
         let plain_mbs = 2.0 * megabytes / plain.took.as_secs_f64();
         figures.add("fileserver_get_16m_4c_mbs", "MB/s", plain_mbs);
         let got = self.loads.get_big(figures, &set).await?;
@@ -190,7 +194,7 @@ impl Bench<'_> {
         figures.add("put_4k_over_fsync", "ratio", one.per_second() / alone);
         self.loads.get_small(figures, there).await?;
         // What the client itself costs: a server that does nothing but say 404.
-        let nothing = load(&[server.address], 1, self.loads.until(), Nothing).await?;
+        let nothing = run_clients(&[server.address], 1, self.loads.until(), Nothing).await?;
         figures.add("fileserver_404_1c_p50_ms", "ms", latency(&nothing, 0.5));
         Ok(())
     }
@@ -202,7 +206,7 @@ impl Bench<'_> {
             time: self.extent.phase / 2,
         };
         let count = self.extent.small_files;
-        let done = load(
+        let done = run_clients(
             &self.cluster.addresses()?,
             1,
             until,

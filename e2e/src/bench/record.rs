@@ -14,8 +14,9 @@ use super::loads::Extent;
 
 /// Rounds at most: every round leaves 1.5 GiB on three disks of 8 GiB.
 const MOST_ROUNDS: usize = 10;
-/// Folders of stores in the folder to work in.
+/// The folder of chord in the folder to work in.
 pub const CLUSTER: &str = "cluster";
+/// The folder of the peer in the folder to work in.
 pub const PEER: &str = "peer";
 
 /// How much is done.

@@ -22,6 +22,7 @@ pub struct Signer {
 }
 
 impl Signer {
+    /// Signs with this key for requests to this bucket.
     pub fn new(bucket: &str, region: &str, key: &str, secret: &str) -> Result<Signer> {
         let endpoint = format!("http://{HOST}")
             .parse()

@@ -8,7 +8,7 @@ use crate::wait::{eventually, secs};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::client::{FileSet, Paths, Puts, Source, Until, load};
+use super::client::{FileSet, Paths, Puts, Source, Until, run_clients};
 use super::cluster::{Cluster, readyz};
 use super::figures::Figures;
 
@@ -18,6 +18,7 @@ const LONGEST: std::time::Duration = secs(180);
 /// The node that is to come.
 const NEW: u32 = 3;
 
+/// Measures it once, with a cluster of its own in `beside`.
 pub async fn run(beside: &Path, source: &Source, figures: &mut Figures) -> Result<()> {
     let spec = json!({
         "nodes": 3,
@@ -44,7 +45,7 @@ async fn cross(cluster: &Cluster, source: &Source, figures: &mut Figures) -> Res
         set: FileSet::new(prefix, BYTES),
         paths: Paths::FILES,
     };
-    load(&nodes, 1, Until::requests(1), put("below")).await?;
+    run_clients(&nodes, 1, Until::requests(1), put("below")).await?;
     eventually("the first file is seen", secs(90), || async {
         let status = cluster.status()?;
         let fullest = status["storage"]["fullestPercent"]
@@ -62,7 +63,7 @@ async fn cross(cluster: &Cluster, source: &Source, figures: &mut Figures) -> Res
         Ok(())
     })
     .await?;
-    load(&nodes, 1, Until::requests(1), put("above")).await?;
+    run_clients(&nodes, 1, Until::requests(1), put("above")).await?;
     let crossed = Instant::now();
     loop {
         let node = cluster.nodes()?.into_iter().find(|n| n.ordinal == NEW);

@@ -107,6 +107,7 @@ pub fn synced_appends(dir: &Path, source: &Source, group: usize, time: Duration)
 /// A plain file server in a process of its own; it ends with this.
 pub struct FileServer {
     _child: Child,
+    /// Where it answers.
     pub address: SocketAddr,
 }
 

@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use chord_api::human;
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::{Hurt, Node};
-use crate::cluster_spec::{self as manifest, NAME};
+use super::node::{Hurt, Node};
+use super::process::{children, files_below, parent, signal};
+use crate::cluster_spec::{self, NAME};
 use crate::program::{binary, repo};
 use crate::wait::{eventually, secs};
 
@@ -79,7 +81,7 @@ impl Local {
         let file = beside.join("manifest.yaml");
         std::fs::write(
             &file,
-            serde_yaml::to_string(&manifest::cluster(NAME, spec))?,
+            serde_yaml::to_string(&cluster_spec::cluster(NAME, spec))?,
         )?;
         self.up(&beside, Some(&file)).await
     }
@@ -98,87 +100,39 @@ impl Local {
         dir: &Path,
         file: Option<&Path>,
     ) -> Result<Arc<LocalCluster>> {
-        let dir = dir.to_path_buf();
-        let mut words: Vec<OsString> = around.words.iter().map(OsString::from).collect();
-        words.push(binary("chord")?.into());
-        let mut command = Command::new(&words[0]);
-        command
-            .args(&words[1..])
-            .envs(around.env.iter().cloned())
-            .arg("up")
-            .arg("--dir")
-            .arg(&dir)
-            .args(["--port", "0", "-o", "json", "-v"]);
-        if let Some(file) = file {
-            command.arg("-f").arg(file);
-        }
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(beside.join("up.err"))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true);
-        let mut child = command.spawn().context("starting chord up")?;
+        let mut child = command(around, dir, file)?
+            .stderr(appended(&beside.join("up.err"))?)
+            .spawn()
+            .context("starting chord up")?;
         let pid = child.id().context("chord up has ended at once")?;
         let stdout = child.stdout.take().context("chord up has no output")?;
-        let (tell, mut told) = watch::channel(None::<String>);
-        let mut said = tokio::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(beside.join("up.log"))
-            .await?;
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stdout).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let _ = said.write_all(format!("{line}\n").as_bytes()).await;
-                let event: Value = serde_json::from_str(&line).unwrap_or_default();
-                if let Some(endpoint) = event["endpoint"].as_str() {
-                    tell.send_replace(Some(endpoint.to_string()));
-                }
-            }
-            let _ = said.flush().await;
-        });
+        let said = tokio::fs::File::from_std(appended(&beside.join("up.log"))?);
+        let mut told = read_endpoint(stdout, said);
         let listening = tokio::time::timeout(START, told.wait_for(Option::is_some)).await;
         let endpoint = listening
             .ok()
             .and_then(Result::ok)
             .and_then(|endpoint| endpoint.clone());
-        let endpoint = match endpoint {
-            Some(endpoint) => endpoint,
-            None => {
-                // Kept for its logs; it ends with the suite.
-                let ended = child.try_wait().ok().flatten();
-                let cluster = LocalCluster {
-                    beside: beside.to_path_buf(),
-                    dir,
-                    endpoint: String::new(),
-                    up: AsyncMutex::new(Some(child)),
-                    pid,
-                };
-                self.remember(Arc::new(cluster));
-                let errors = std::fs::read_to_string(beside.join("up.err")).unwrap_or_default();
-                match ended {
-                    Some(status) => bail!("chord up ended ({status}): {}", errors.trim()),
-                    None => bail!(
-                        "chord up does not listen after {} s: {}",
-                        START.as_secs(),
-                        errors.trim()
-                    ),
-                }
-            }
-        };
+        let ended = child.try_wait().ok().flatten();
         let cluster = Arc::new(LocalCluster {
             beside: beside.to_path_buf(),
-            dir,
-            endpoint,
+            dir: dir.to_path_buf(),
+            endpoint: endpoint.clone().unwrap_or_default(),
             up: AsyncMutex::new(Some(child)),
             pid,
         });
+        // One that does not listen is kept for its logs, too; it ends with the suite.
         self.remember(Arc::clone(&cluster));
-        Ok(cluster)
+        let errors = || std::fs::read_to_string(beside.join("up.err")).unwrap_or_default();
+        match (endpoint, ended) {
+            (Some(_), _) => Ok(cluster),
+            (None, Some(status)) => bail!("chord up ended ({status}): {}", errors().trim()),
+            (None, None) => bail!(
+                "chord up does not listen after {}: {}",
+                human::span(START),
+                errors().trim()
+            ),
+        }
     }
 
     fn remember(&self, cluster: Arc<LocalCluster>) {
@@ -208,18 +162,60 @@ impl Local {
     }
 }
 
+/// `chord up` in its surroundings.
+fn command(around: &Around, dir: &Path, file: Option<&Path>) -> Result<Command> {
+    let mut words: Vec<OsString> = around.words.iter().map(OsString::from).collect();
+    words.push(binary("chord")?.into());
+    let mut command = Command::new(&words[0]);
+    command
+        .args(&words[1..])
+        .envs(around.env.iter().cloned())
+        .arg("up")
+        .arg("--dir")
+        .arg(dir)
+        .args(["--port", "0", "-o", "json", "-v"]);
+    if let Some(file) = file {
+        command.arg("-f").arg(file);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+fn appended(path: &Path) -> Result<std::fs::File> {
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(path);
+    file.with_context(|| format!("opening {}", path.display()))
+}
+
+/// Keeps what `chord up` says, and tells where it listens as soon as it says so.
+fn read_endpoint(
+    stdout: ChildStdout,
+    mut said: tokio::fs::File,
+) -> watch::Receiver<Option<String>> {
+    let (tell, told) = watch::channel(None);
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stdout).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let _ = said.write_all(format!("{line}\n").as_bytes()).await;
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if let Some(endpoint) = event["endpoint"].as_str() {
+                tell.send_replace(Some(endpoint.to_string()));
+            }
+        }
+        let _ = said.flush().await;
+    });
+    told
+}
+
 impl Drop for Local {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.work);
     }
-}
-
-fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .context("a process without a number")?;
-    kill_process(pid, signal).context("sending a signal")
 }
 
 impl LocalCluster {
@@ -233,11 +229,13 @@ impl LocalCluster {
     }
 
     /// The process of `chord up`.
+    #[allow(dead_code, reason = "for suites about what a machine lacks")]
     pub fn up_pid(&self) -> u32 {
         self.pid
     }
 
     /// What lies beside that folder.
+    #[allow(dead_code, reason = "for suites about what a machine lacks")]
     pub fn beside(&self) -> &Path {
         &self.beside
     }
@@ -255,7 +253,7 @@ impl LocalCluster {
         signal(self.pid, Signal::INT)?;
         let Ok(ended) = tokio::time::timeout(STOP, child.wait()).await else {
             let _ = child.kill().await;
-            bail!("chord up has not ended {} s after Ctrl-C", STOP.as_secs());
+            bail!("chord up has not ended {} after Ctrl-C", human::span(STOP));
         };
         let status = ended?;
         ensure!(
@@ -329,10 +327,6 @@ impl LocalCluster {
             .into_iter()
             .map(|(ordinal, p)| (ordinal, p["pid"].to_string()))
             .collect())
-    }
-
-    pub async fn operator_identity(&self) -> Result<String> {
-        Ok(self.operator_pid()?.to_string())
     }
 
     /// The child of `chord up` that is called chord-operator.
@@ -454,67 +448,5 @@ impl LocalCluster {
         let list: Vec<String> = disks.iter().map(|p| p.display().to_string()).collect();
         std::fs::write(to.join("disks.txt"), list.join("\n"))?;
         Ok(())
-    }
-}
-
-/// All files below a folder.
-pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        let entries =
-            std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
-        for entry in entries.flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(_) => files.push(entry.path()),
-                Err(_) => {}
-            }
-        }
-    }
-    Ok(files)
-}
-
-/// Who started a process, and whether it has ended and waits to be noticed.
-fn parent(pid: u32) -> Option<(u32, bool)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything, parentheses too.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    Some((fields.next()?.parse().ok()?, state == "Z"))
-}
-
-/// The processes that a process started, with the names of their programs.
-pub fn children(of: u32) -> Vec<(u32, String)> {
-    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let (parent, zombie) = parent(pid)?;
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        (parent == of && !zombie).then(|| (pid, name.trim().to_string()))
-    })
-    .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn children_are_found_by_their_parent() {
-        let mut child = Command::new("sleep")
-            .arg("60")
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mine = children(std::process::id());
-        let pid = child.id().unwrap();
-        assert!(
-            mine.iter().any(|(p, name)| *p == pid && name == "sleep"),
-            "{mine:?}"
-        );
-        child.kill().await.unwrap();
-        assert!(children(std::process::id()).iter().all(|(p, _)| *p != pid));
     }
 }

@@ -7,6 +7,8 @@
 pub mod kube;
 pub mod local;
 pub mod namespace;
+pub mod node;
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,8 +20,9 @@ use chord_api::files::FilesClient;
 use chord_types::View;
 use serde_json::Value;
 
+use self::node::{Hurt, Node};
 use crate::traffic::http::Http;
-use crate::traffic::load::Shape;
+use crate::traffic::load::LoadShape;
 use crate::wait::{eventually, secs};
 
 /// Where suites run.
@@ -34,26 +37,6 @@ pub enum Stage {
 pub enum Cluster {
     Local(Arc<local::LocalCluster>),
     Kube(Arc<kube::KubeCluster>),
-}
-
-/// A node that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    pub ordinal: u32,
-    pub name: String,
-    /// Its client port.
-    pub url: String,
-}
-
-/// Which thing is to be hurt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hurt {
-    /// `kill -9`.
-    Kill,
-    /// Told to end: SIGTERM, or the deletion of the pod.
-    Stop,
-    /// The process and its disk gone: the folder, or pod and claim.
-    Lose,
 }
 
 macro_rules! on {
@@ -100,9 +83,9 @@ impl Stage {
     }
 
     /// Less of everything where every byte goes through a port-forward.
-    pub fn load(&self) -> Shape {
+    pub fn load(&self) -> LoadShape {
         let kube = self.is_kube();
-        Shape {
+        LoadShape {
             writers: if kube { 1 } else { 2 },
             readers: if kube { 1 } else { 2 },
             pause: Duration::from_millis(if kube { 150 } else { 60 }),
@@ -158,11 +141,6 @@ impl Cluster {
     /// Which process each node is: another text after a restart.
     pub async fn identities(&self) -> Result<BTreeMap<u32, String>> {
         on!(self, c => c.identities().await)
-    }
-
-    /// Which process the operator is.
-    pub async fn operator_identity(&self) -> Result<String> {
-        on!(self, c => c.operator_identity().await)
     }
 
     pub async fn hurt(&self, ordinal: u32, how: Hurt) -> Result<()> {

@@ -6,14 +6,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{Ctx, names};
-use crate::cluster_spec as manifest;
-use crate::inspect as look;
+use crate::cluster_spec;
+use crate::inspect;
 use crate::stage::{Cluster, summary};
-use crate::traffic::load::{self, Load, Shape};
+use crate::suite::{Ctx, names};
+use crate::traffic::content::Content;
+use crate::traffic::load::{self, Load, LoadShape};
 use crate::wait::{eventually, secs};
 
 const MIB: u64 = 1 << 20;
+
+/// A name with its content.
+type File = (String, Content);
+
 /// Files of one MiB that fill three nodes of 64 MiB above a third.
 const ENOUGH: usize = 30;
 /// Files that stay: with them three nodes are less than a fifth full.
@@ -21,7 +26,7 @@ const STAY: usize = 6;
 
 pub async fn run(ctx: Ctx) -> Result<()> {
     let rules = |window| json!({"stabilizationWindowSeconds": window, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 5}]});
-    let spec = manifest::spec(json!({
+    let spec = cluster_spec::spec(json!({
         "chunkSize": "1Mi",
         "storage": {"size": "64Mi"},
         "autoscaling": {
@@ -36,7 +41,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     let cases = &ctx.cases;
     let files = ctx.files("fill/", ENOUGH, MIB);
     // A reader that looks at everything there is, again and again, and a slow writer.
-    let shape = Shape {
+    let shape = LoadShape {
         writers: 1,
         pause: Duration::from_millis(400),
         files: 40,
@@ -48,56 +53,13 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     let stored = cases
         .case(
             "three nodes are filled above 33 %, and a fourth is added with no hand",
-            async {
-                let mut stored = Vec::new();
-                for (name, content) in &files {
-                    http.put(name, content).await?;
-                    stored.push((name.clone(), *content));
-                    load.check().await?;
-                    // What the nodes say is what the operator will see; it may take a while.
-                    if fullest(&cluster).await? > 33 {
-                        break;
-                    }
-                }
-                let grown = eventually("there are four nodes", secs(90), || async {
-                    let status = cluster.status().await?;
-                    ensure!(
-                        status["nodes"].as_u64() >= Some(4),
-                        "{} files, {}",
-                        stored.len(),
-                        summary(&status)
-                    );
-                    Ok(())
-                });
-                load::under(&mut load, grown).await?;
-                Ok(stored)
-            },
+            grow(&cluster, &mut load, &files),
         )
         .await?;
     let nodes = cases
         .case(
             "the new node takes a share, and the fullest falls under 33 %",
-            async {
-                let fallen = eventually("the fullest node is under 33 %", secs(90), || async {
-                    let status = cluster.status().await?;
-                    let fullest = status["storage"]["fullestPercent"]
-                        .as_u64()
-                        .context("no figure")?;
-                    ensure!(
-                        status["phase"] == "Ready" && fullest < 33,
-                        "{}",
-                        summary(&status)
-                    );
-                    Ok(u32::try_from(status["nodes"].as_u64().unwrap_or(4))?)
-                });
-                let nodes = load::under(&mut load, fallen).await?;
-                let share = look::list_files(&cluster, &cluster.node(3).await?).await?;
-                ensure!(
-                    share.iter().any(|n| n.starts_with("fill/")),
-                    "node 3 holds {share:?}"
-                );
-                Ok(nodes)
-            },
+            share(&cluster, &mut load),
         )
         .await?;
     let _ = cases
@@ -106,42 +68,16 @@ pub async fn run(ctx: Ctx) -> Result<()> {
             load::get_all(&http, &stored).await?;
             let all = names(&stored);
             eventually("all are in place", secs(60), || {
-                look::in_place(&cluster, &all, 3)
+                inspect::in_place(&cluster, &all, 3)
             })
             .await?;
-            look::verified(&http, &all, 3).await
+            inspect::verified(&http, &all, 3).await
         })
         .await;
     cases
         .case(
             "files are deleted, and the nodes that came go again, with their disks",
-            async {
-                for (name, _) in &stored[STAY.min(stored.len())..] {
-                    http.delete(name).await?;
-                }
-                let shrunk = eventually("there are three nodes", secs(150), || async {
-                    let status = cluster.status().await?;
-                    ensure!(
-                        status["nodes"] == 3 && status["phase"] == "Ready",
-                        "{}",
-                        summary(&status)
-                    );
-                    Ok(())
-                });
-                load::under(&mut load, shrunk).await?;
-                for ordinal in 3..nodes {
-                    eventually(
-                        format!("the disk of node {ordinal} is gone"),
-                        secs(60),
-                        || async {
-                            ensure!(!cluster.disk_exists(ordinal).await?, "it is there");
-                            Ok(())
-                        },
-                    )
-                    .await?;
-                }
-                cluster.settled(3).await
-            },
+            shrink(&cluster, &mut load, &stored, nodes),
         )
         .await?;
     let _ = cases
@@ -154,6 +90,87 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     Ok(())
 }
 
+/// Stores files until the disks are full enough, and waits for the fourth node. The
+/// files that were stored.
+async fn grow(cluster: &Cluster, load: &mut Load, files: &[File]) -> Result<Vec<File>> {
+    let http = cluster.http()?;
+    let mut stored = Vec::new();
+    for (name, content) in files {
+        http.put(name, content).await?;
+        stored.push((name.clone(), *content));
+        load.check().await?;
+        // What the nodes say is what the operator will see; it may take a while.
+        if fullest(cluster).await? > 33 {
+            break;
+        }
+    }
+    let grown = eventually("there are four nodes", secs(90), || async {
+        let status = cluster.status().await?;
+        ensure!(
+            status["nodes"].as_u64() >= Some(4),
+            "{} files, {}",
+            stored.len(),
+            summary(&status)
+        );
+        Ok(())
+    });
+    load.during(grown).await?;
+    Ok(stored)
+}
+
+/// Waits until the new node has taken its share. How many nodes there are then.
+async fn share(cluster: &Cluster, load: &mut Load) -> Result<u32> {
+    let fallen = eventually("the fullest node is under 33 %", secs(90), || async {
+        let status = cluster.status().await?;
+        let fullest = status["storage"]["fullestPercent"]
+            .as_u64()
+            .context("no figure")?;
+        ensure!(
+            status["phase"] == "Ready" && fullest < 33,
+            "{}",
+            summary(&status)
+        );
+        Ok(u32::try_from(status["nodes"].as_u64().unwrap_or(4))?)
+    });
+    let nodes = load.during(fallen).await?;
+    let share = inspect::list_files(cluster, &cluster.node(3).await?).await?;
+    ensure!(
+        share.iter().any(|n| n.starts_with("fill/")),
+        "node 3 holds {share:?}"
+    );
+    Ok(nodes)
+}
+
+/// Deletes most files, and waits until the nodes that came have gone.
+async fn shrink(cluster: &Cluster, load: &mut Load, stored: &[File], nodes: u32) -> Result<()> {
+    let http = cluster.http()?;
+    for (name, _) in &stored[STAY.min(stored.len())..] {
+        http.delete(name).await?;
+    }
+    let shrunk = eventually("there are three nodes", secs(150), || async {
+        let status = cluster.status().await?;
+        ensure!(
+            status["nodes"] == 3 && status["phase"] == "Ready",
+            "{}",
+            summary(&status)
+        );
+        Ok(())
+    });
+    load.during(shrunk).await?;
+    for ordinal in 3..nodes {
+        eventually(
+            format!("the disk of node {ordinal} is gone"),
+            secs(60),
+            || async {
+                ensure!(!cluster.disk_exists(ordinal).await?, "it is there");
+                Ok(())
+            },
+        )
+        .await?;
+    }
+    cluster.settled(3).await
+}
+
 /// Percent of its disk that the fullest node uses, by what the nodes say.
 async fn fullest(cluster: &Cluster) -> Result<u64> {
     let mut fullest = 0;
@@ -164,11 +181,7 @@ async fn fullest(cluster: &Cluster) -> Result<u64> {
     Ok(fullest)
 }
 
-async fn whole(
-    cluster: &Cluster,
-    load: &mut Load,
-    stored: &[(String, crate::traffic::content::Content)],
-) -> Result<()> {
+async fn whole(cluster: &Cluster, load: &mut Load, stored: &[File]) -> Result<()> {
     load.stop().await?;
     load.all_there().await?;
     let http = cluster.http()?;
@@ -177,7 +190,7 @@ async fn whole(
     let mut all = names(stay);
     all.extend(load.kept());
     eventually("all copies are whole", secs(60), || {
-        look::verified(&http, &all, 3)
+        inspect::verified(&http, &all, 3)
     })
     .await
 }

@@ -4,11 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::Ctx;
-use crate::cluster_spec as manifest;
-use crate::inspect as look;
+use crate::cluster_spec;
+use crate::inspect;
 use crate::program::chord;
 use crate::stage::Cluster;
+use crate::suite::Ctx;
 use crate::traffic::content::Content;
 use crate::traffic::http::{Http, raw, status_of};
 use crate::wait::{eventually, secs};
@@ -18,7 +18,7 @@ const CHUNK: u64 = 4 << 20;
 pub async fn run(ctx: Ctx) -> Result<()> {
     let cluster = ctx
         .stage
-        .start(&manifest::spec(
+        .start(&cluster_spec::spec(
             json!({"nodes": 4, "storage": {"size": "4Gi"}}),
         ))
         .await?;
@@ -78,7 +78,7 @@ async fn parts(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
     let content = ctx.content(name, 6_300_000);
     let http = cluster.http()?;
     http.put(name, &content).await?;
-    let found = look::pieces(cluster, name).await?;
+    let found = inspect::pieces(cluster, name).await?;
     let sizes: Vec<(&str, u64)> = found
         .pieces
         .iter()
@@ -95,7 +95,7 @@ async fn parts(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
         secs(30),
         || async {
             for piece in &found.pieces {
-                let on = look::holders(cluster, &piece.piece).await?;
+                let on = inspect::holders(cluster, &piece.piece).await?;
                 let owners = piece.owners.iter().cloned().collect();
                 ensure!(
                     on == owners && on.len() == 3,
@@ -107,8 +107,8 @@ async fn parts(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
         },
     )
     .await?;
-    look::in_place(cluster, &[name.to_string()], 3).await?;
-    look::verified(&http, &[name.to_string()], 3).await?;
+    inspect::in_place(cluster, &[name.to_string()], 3).await?;
+    inspect::verified(&http, &[name.to_string()], 3).await?;
     http.get(name, &content).await?;
     Ok(())
 }

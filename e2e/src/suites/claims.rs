@@ -9,10 +9,10 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::Ctx;
-use crate::cluster_spec::{self as manifest, NAME};
+use crate::cluster_spec::{self, NAME};
 use crate::stage::kube::{Kube, KubeCluster};
 use crate::stage::{Cluster, Stage};
+use crate::suite::Ctx;
 use crate::traffic::load;
 use crate::wait::{eventually, secs};
 
@@ -25,7 +25,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
         "chunkSize": "256Ki",
         "storage": {"size": "256Mi", "retention": {"whenDeleted": "Delete"}},
     });
-    let cluster = ctx.stage.start(&manifest::spec(spec)).await?;
+    let cluster = ctx.stage.start(&cluster_spec::spec(spec)).await?;
     let Cluster::Kube(inner) = &cluster else {
         return Ok(());
     };
@@ -215,8 +215,8 @@ async fn image(kube: &Kube) -> Result<()> {
     let namespace = kube.fresh_namespace().await?;
     let api: Api<_> = kube.api(&namespace);
     let over = json!({"nodes": 1, "replication": 1, "image": {"tag": "of-no-such-version"}});
-    let spec = kube.with_image(&manifest::spec(over));
-    let object = serde_json::from_value(manifest::cluster(NAME, &spec))?;
+    let spec = kube.with_image(&cluster_spec::spec(over));
+    let object = serde_json::from_value(cluster_spec::cluster(NAME, &spec))?;
     api.create(&PostParams::default(), &object).await?;
     let cluster = kube.adopt(&namespace).await?;
     eventually(

@@ -4,17 +4,18 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::Ctx;
-use crate::cluster_spec as manifest;
-use crate::inspect as look;
-use crate::stage::{Cluster, Hurt};
-use crate::traffic::load::{self, Load};
+use crate::cluster_spec;
+use crate::inspect;
+use crate::stage::Cluster;
+use crate::stage::node::Hurt;
+use crate::suite::Ctx;
+use crate::traffic::load::Load;
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
     let cluster = ctx
         .stage
-        .start(&manifest::spec(json!({"chunkSize": "256Ki"})))
+        .start(&cluster_spec::spec(json!({"chunkSize": "256Ki"})))
         .await?;
     let cases = &ctx.cases;
     let mut load = Load::start(cluster.endpoint(), ctx.seed, ctx.stage.load())?;
@@ -70,10 +71,10 @@ pub async fn run(ctx: Ctx) -> Result<()> {
             let http = cluster.http()?;
             let all = load.kept();
             eventually("all copies are whole", secs(90), || {
-                look::verified(&http, &all, 3)
+                inspect::verified(&http, &all, 3)
             })
             .await?;
-            look::in_place(&cluster, &all, 3).await
+            inspect::in_place(&cluster, &all, 3).await
         })
         .await?;
     cases.note(&load.summary());
@@ -90,7 +91,7 @@ async fn hurt(
 ) -> Result<()> {
     cluster.hurt(ordinal, how).await?;
     load.progress(10, 10).await?;
-    load::under(load, cluster.settled(nodes)).await?;
+    load.during(cluster.settled(nodes)).await?;
     load.progress(5, 5).await
 }
 
@@ -114,7 +115,7 @@ async fn scale_and_kill(ctx: &Ctx, cluster: &Cluster, load: &mut Load, nodes: u3
         tokio::time::sleep(std::time::Duration::from_millis(15)).await;
     }
     cluster.kill_operator().await?;
-    load::under(load, cluster.settled(nodes)).await?;
+    load.during(cluster.settled(nodes)).await?;
     load.progress(5, 5).await
 }
 

@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::Ctx;
-use crate::cluster_spec::{self as manifest, NAME};
+use crate::cluster_spec::{self, NAME};
 use crate::program::{Ran, binary, chord, repo, run as run_program, run_with};
 use crate::stage::Stage;
-use crate::stage::local::{Around, Local};
+use crate::stage::local::{Around, Local, LocalCluster};
+use crate::suite::Ctx;
 use crate::traffic::http::{raw, status_of};
 use crate::wait::{eventually, secs};
 
@@ -61,25 +61,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     cases
         .case(
             "Ctrl-C stops every process, and a second start has the data",
-            async {
-                chord(
-                    &endpoint,
-                    &["put", &hello.display().to_string(), "--name", "kept.bin"],
-                )
-                .await?
-                .expect(0)?;
-                cluster.stop().await?;
-                let ran = chord(&endpoint, &["ls"]).await?;
-                ensure!(
-                    ran.code == Some(5),
-                    "after it has stopped, ls ends with {:?}: {}",
-                    ran.code,
-                    ran.stderr
-                );
-                let again = local.up(&beside, None).await?;
-                again_has(again.endpoint(), &beside, &hello).await?;
-                again.stop().await
-            },
+            stopped_and_started(local, &cluster, &beside, &hello),
         )
         .await?;
     let _ = cases
@@ -102,10 +84,10 @@ pub async fn run(ctx: Ctx) -> Result<()> {
 async fn proxied(local: &Local) -> Result<()> {
     let beside = local.place()?;
     let file = beside.join("manifest.yaml");
-    let spec = manifest::spec(json!({"nodes": 1, "replication": 1}));
+    let spec = cluster_spec::spec(json!({"nodes": 1, "replication": 1}));
     std::fs::write(
         &file,
-        serde_yaml::to_string(&manifest::cluster(NAME, &spec))?,
+        serde_yaml::to_string(&cluster_spec::cluster(NAME, &spec))?,
     )?;
     let proxy = TcpListener::bind(("127.0.0.1", 0)).await?;
     let at = format!("http://{}", proxy.local_addr()?);
@@ -129,6 +111,32 @@ async fn proxied(local: &Local) -> Result<()> {
     let heard = tokio::time::timeout(secs(1), proxy.accept()).await;
     ensure!(heard.is_err(), "it was connected to: {heard:?}");
     cluster.stop().await
+}
+
+async fn stopped_and_started(
+    local: &Local,
+    cluster: &LocalCluster,
+    beside: &Path,
+    hello: &Path,
+) -> Result<()> {
+    let endpoint = cluster.endpoint();
+    chord(
+        endpoint,
+        &["put", &hello.display().to_string(), "--name", "kept.bin"],
+    )
+    .await?
+    .expect(0)?;
+    cluster.stop().await?;
+    let ran = chord(endpoint, &["ls"]).await?;
+    ensure!(
+        ran.code == Some(5),
+        "after it has stopped, ls ends with {:?}: {}",
+        ran.code,
+        ran.stderr
+    );
+    let again = local.up(beside, None).await?;
+    again_has(again.endpoint(), beside, hello).await?;
+    again.stop().await
 }
 
 async fn again_has(endpoint: &str, beside: &Path, hello: &Path) -> Result<()> {
@@ -187,20 +195,7 @@ async fn session(endpoint: &str, beside: &Path) -> Result<()> {
         "get wrote other bytes"
     );
     let nodes = run(&["nodes", "-o", "json"]).await?.json()?;
-    let nodes = nodes.as_array().context("nodes is no array")?;
-    ensure!(nodes.len() >= 3, "nodes says {nodes:?}");
-    for node in nodes {
-        let complete = node["name"].is_string()
-            && node["address"]
-                .as_str()
-                .is_some_and(|a| a.starts_with("http://127.0.0.1:"))
-            && node["state"] == "Ready"
-            && node["pid"].is_u64()
-            && node["capacity"].as_u64() > Some(0)
-            && node["used"].is_u64()
-            && node["files"].is_u64();
-        ensure!(complete, "nodes says {node}");
-    }
+    nodes_are_complete(nodes.as_array().context("nodes is no array")?)?;
     let status = run(&["status", "-o", "json"]).await?.json()?;
     ensure!(
         status["phase"] == "Ready" && status["view"]["tables"] == "Stable",
@@ -226,6 +221,24 @@ async fn session(endpoint: &str, beside: &Path) -> Result<()> {
         run(&["ls"]).await?.stdout.is_empty(),
         "there is something left"
     );
+    Ok(())
+}
+
+/// That `chord nodes` says of each node what the interface promises.
+fn nodes_are_complete(nodes: &[Value]) -> Result<()> {
+    ensure!(nodes.len() >= 3, "nodes says {nodes:?}");
+    for node in nodes {
+        let complete = node["name"].is_string()
+            && node["address"]
+                .as_str()
+                .is_some_and(|a| a.starts_with("http://127.0.0.1:"))
+            && node["state"] == "Ready"
+            && node["pid"].is_u64()
+            && node["capacity"].as_u64() > Some(0)
+            && node["used"].is_u64()
+            && node["files"].is_u64();
+        ensure!(complete, "nodes says {node}");
+    }
     Ok(())
 }
 
@@ -302,7 +315,7 @@ async fn web_page(endpoint: &str) -> Result<()> {
 async fn foreign_folder(beside: &Path) -> Result<()> {
     let theirs = beside.join("theirs");
     std::fs::create_dir_all(theirs.join("logs"))?;
-    let text = serde_yaml::to_string(&manifest::cluster(NAME, &manifest::spec(json!({}))))?;
+    let text = serde_yaml::to_string(&cluster_spec::cluster(NAME, &cluster_spec::spec(json!({}))))?;
     std::fs::write(theirs.join("cluster.yaml"), &text)?;
     let dir = theirs.display().to_string();
     let args = ["up", "--dir", &dir, "--port", "0"];
@@ -355,10 +368,10 @@ async fn busy(endpoint: &str, dir: &Path, beside: &Path) -> Result<()> {
 async fn automatic(local: &Local) -> Result<()> {
     let beside = local.place()?;
     let file = beside.join("automatic.yaml");
-    let spec = manifest::spec(json!({"autoscaling": {"minNodes": 3, "maxNodes": 4}}));
+    let spec = cluster_spec::spec(json!({"autoscaling": {"minNodes": 3, "maxNodes": 4}}));
     std::fs::write(
         &file,
-        serde_yaml::to_string(&manifest::cluster(NAME, &spec))?,
+        serde_yaml::to_string(&cluster_spec::cluster(NAME, &spec))?,
     )?;
     let cluster = local.up(&beside, Some(&file)).await?;
     let ran = chord(cluster.endpoint(), &["scale", "4"])

@@ -1,4 +1,5 @@
-//! What a good operator does beside its work, and what it leaves alone.
+//! A cluster as somebody meets it who has kubectl: what it shows, what is changed by
+//! hand, and that the operator puts right what is wrong and writes nothing else.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +8,12 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Ctx, names};
-use crate::cluster_spec::{self as manifest, NAME};
-use crate::inspect as look;
+use crate::cluster_spec::{self, NAME};
+use crate::inspect;
 use crate::stage::kube::{Kube, KubeCluster, operator};
 use crate::stage::{Cluster, Stage};
+use crate::suite::{Ctx, names};
+use crate::traffic::load;
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
@@ -21,61 +23,25 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     };
     // The defaults' intervals: what happens often is not what is looked at here.
     let spec = json!({"chunkSize": "256Ki", "storage": {"size": "256Mi"}});
-    let cluster = ctx.stage.start(&manifest::spec(spec)).await?;
+    let cluster = ctx.stage.start(&cluster_spec::spec(spec)).await?;
     let Cluster::Kube(inner) = &cluster else {
         return Ok(());
     };
     let cases = &ctx.cases;
     let _ = cases
-        .case("kubectl explain tells what the fields mean", async {
-            for (field, words) in [
-                ("chordcluster.spec", "replication"),
-                ("chordcluster.spec.autoscaling", "thresholds"),
-            ] {
-                let text = kube.kubectl(&["explain", field]).await?.expect(0)?.text();
-                ensure!(
-                    text.contains(words) && text.contains("DESCRIPTION"),
-                    "{text}"
-                );
-            }
-            Ok(())
-        })
+        .case(
+            "kubectl explain tells what the fields mean",
+            explained(kube),
+        )
         .await;
     let _ = cases
         .case(
             "kubectl get chord shows Phase, Nodes, Ready, Used, Epoch and Age",
-            async {
-                let text = kube
-                    .kubectl(&["-n", &inner.namespace, "get", "chord"])
-                    .await?
-                    .expect(0)?
-                    .text();
-                let header: Vec<&str> = text
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .split_whitespace()
-                    .collect();
-                ensure!(
-                    header == ["NAME", "PHASE", "NODES", "READY", "USED", "EPOCH", "AGE"],
-                    "{text}"
-                );
-                let row: Vec<&str> = text
-                    .lines()
-                    .nth(1)
-                    .unwrap_or_default()
-                    .split_whitespace()
-                    .collect();
-                ensure!(
-                    row.len() == 7 && row[..4] == [NAME, "Ready", "3", "3"],
-                    "{text}"
-                );
-                Ok(())
-            },
+            columns(kube, inner),
         )
         .await;
     let files = ctx.files("kept/", 10, 300_000);
-    crate::traffic::load::put_all(&cluster.http()?, &files).await?;
+    load::put_all(&cluster.http()?, &files).await?;
     let all = names(&files);
     let _ = cases
         .case("the figures of the status follow", async {
@@ -95,16 +61,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
         .await;
     let _ = cases
         .case("kubectl scale chord adds a node", async {
-            kube.kubectl(&[
-                "-n",
-                &inner.namespace,
-                "scale",
-                "chord",
-                NAME,
-                "--replicas=4",
-            ])
-            .await?
-            .expect(0)?;
+            scale(kube, inner, "chord", 4).await?;
             cluster.settled(4).await
         })
         .await;
@@ -112,35 +69,11 @@ pub async fn run(ctx: Ctx) -> Result<()> {
         .case(
             "a stray kubectl scale of the StatefulSet is undone, without the loss of a claim",
             async {
-                let claims = claims(inner).await?;
-                kube.kubectl(&[
-                    "-n",
-                    &inner.namespace,
-                    "scale",
-                    "statefulset",
-                    NAME,
-                    "--replicas=1",
-                ])
-                .await?
-                .expect(0)?;
-                let sets = inner.stateful_sets();
-                eventually(
-                    "the StatefulSet has four replicas again",
-                    secs(60),
-                    || async {
-                        let replicas = sets.get(NAME).await?.spec.and_then(|s| s.replicas);
-                        ensure!(replicas == Some(4), "it has {replicas:?}");
-                        Ok(())
-                    },
-                )
-                .await?;
-                cluster.settled(4).await?;
-                let now = self::claims(inner).await?;
-                ensure!(now == claims, "the claims were {claims:?} and are {now:?}");
+                stray_scale(kube, &cluster, inner).await?;
                 let http = cluster.http()?;
-                crate::traffic::load::get_all(&http, &files).await?;
+                load::get_all(&http, &files).await?;
                 eventually("all copies are whole", secs(60), || {
-                    look::verified(&http, &all, 3)
+                    inspect::verified(&http, &all, 3)
                 })
                 .await
             },
@@ -152,6 +85,77 @@ pub async fn run(ctx: Ctx) -> Result<()> {
             put_right(inner),
         )
         .await;
+    Ok(())
+}
+
+async fn explained(kube: &Kube) -> Result<()> {
+    for (field, words) in [
+        ("chordcluster.spec", "replication"),
+        ("chordcluster.spec.autoscaling", "thresholds"),
+    ] {
+        let text = kube.kubectl(&["explain", field]).await?.expect(0)?.text();
+        ensure!(
+            text.contains(words) && text.contains("DESCRIPTION"),
+            "{text}"
+        );
+    }
+    Ok(())
+}
+
+async fn columns(kube: &Kube, inner: &KubeCluster) -> Result<()> {
+    let text = kube
+        .kubectl(&["-n", &inner.namespace, "get", "chord"])
+        .await?
+        .expect(0)?
+        .text();
+    let mut lines = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<&str>>());
+    ensure!(
+        lines.next().unwrap_or_default()
+            == ["NAME", "PHASE", "NODES", "READY", "USED", "EPOCH", "AGE"],
+        "{text}"
+    );
+    let row = lines.next().unwrap_or_default();
+    ensure!(
+        row.len() == 7 && row[..4] == [NAME, "Ready", "3", "3"],
+        "{text}"
+    );
+    Ok(())
+}
+
+/// `kubectl scale` of an object that is called as the cluster is.
+async fn scale(kube: &Kube, inner: &KubeCluster, kind: &str, replicas: u32) -> Result<()> {
+    kube.kubectl(&[
+        "-n",
+        &inner.namespace,
+        "scale",
+        kind,
+        NAME,
+        &format!("--replicas={replicas}"),
+    ])
+    .await?
+    .expect(0)
+    .map(|_| ())
+}
+
+async fn stray_scale(kube: &Kube, cluster: &Cluster, inner: &KubeCluster) -> Result<()> {
+    let before = claims(inner).await?;
+    scale(kube, inner, "statefulset", 1).await?;
+    let sets = inner.stateful_sets();
+    eventually(
+        "the StatefulSet has four replicas again",
+        secs(60),
+        || async {
+            let replicas = sets.get(NAME).await?.spec.and_then(|s| s.replicas);
+            ensure!(replicas == Some(4), "it has {replicas:?}");
+            Ok(())
+        },
+    )
+    .await?;
+    cluster.settled(4).await?;
+    let now = claims(inner).await?;
+    ensure!(now == before, "the claims were {before:?} and are {now:?}");
     Ok(())
 }
 

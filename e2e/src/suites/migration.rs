@@ -4,50 +4,33 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{Ctx, names};
-use crate::cluster_spec as manifest;
-use crate::inspect as look;
-use crate::stage::{Cluster, Node};
+use crate::cluster_spec;
+use crate::inspect;
+use crate::stage::Cluster;
+use crate::stage::node::Node;
+use crate::suite::{Ctx, names};
 use crate::traffic::content::Content;
 use crate::traffic::http::Http;
+use crate::traffic::load;
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
     let cluster = ctx
         .stage
-        .start(&manifest::spec(json!({"replication": 1})))
+        .start(&cluster_spec::spec(json!({"replication": 1})))
         .await?;
     let cases = &ctx.cases;
     cases
         .case(
             "a.txt, dropped on a node that does not own it, reaches its owner and leaves that node",
-            async {
-                let content = ctx.content("a.txt", 12_345);
-                let (owner, other) = owner_and_other(&cluster, "a.txt").await?;
-                drop_on(&other, "a.txt", &content).await?;
-                moved(&cluster, "a.txt", &owner, &other).await?;
-                cluster.http()?.get("a.txt", &content).await?;
-                Ok(())
-            },
+            dropped(&ctx, &cluster),
         )
         .await?;
     let _ = cases
-        .case("dropped again it becomes a new version", async {
-            let content = ctx.content("a.txt again", 54_321);
-            let http = cluster.http()?;
-            let before = http.ask("HEAD", "/files/a.txt").await?.etag()?;
-            let (owner, other) = owner_and_other(&cluster, "a.txt").await?;
-            drop_on(&other, "a.txt", &content).await?;
-            eventually("the endpoint has the new version", secs(30), || async {
-                let now = http.ask("HEAD", "/files/a.txt").await?.etag()?;
-                ensure!(now != before, "it still has {before}");
-                Ok(())
-            })
-            .await?;
-            moved(&cluster, "a.txt", &owner, &other).await?;
-            http.get("a.txt", &content).await?;
-            Ok(())
-        })
+        .case(
+            "dropped again it becomes a new version",
+            dropped_again(&ctx, &cluster),
+        )
         .await;
     let _ = cases
         .case(
@@ -58,7 +41,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
                 drop_on(&other, "dropped/parts.bin", &content).await?;
                 let name = ["dropped/parts.bin".to_string()];
                 eventually("each part is on its owner alone", secs(40), || {
-                    look::in_place(&cluster, &name, 1)
+                    inspect::in_place(&cluster, &name, 1)
                 })
                 .await?;
                 cluster.http()?.get(&name[0], &content).await?;
@@ -69,54 +52,84 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     let _ = cases
         .case(
             "files dropped on every node are each on their owner alone",
-            async {
-                let mut all = Vec::new();
-                for node in cluster.nodes().await? {
-                    let files = ctx.files(&format!("many/{}/", node.name), 8, 3_000);
-                    for (name, content) in &files {
-                        drop_on(&node, name, content).await?;
-                    }
-                    all.extend(files);
-                }
-                let wanted = names(&all);
-                eventually("each is on its owner alone", secs(40), || {
-                    look::in_place(&cluster, &wanted, 1)
-                })
-                .await?;
-                crate::traffic::load::get_all(&cluster.http()?, &all).await
-            },
+            dropped_on_all(&ctx, &cluster),
         )
         .await;
     let _ = cases
         .case(
             "when a node joins it gets its share, and nothing is left where it was",
-            async {
-                let files = ctx.files("share/", 40, 20_000);
-                crate::traffic::load::put_all(&cluster.http()?, &files).await?;
-                cluster.scale(4).await?;
-                cluster.settled(4).await?;
-                let wanted = names(&files);
-                eventually("each file is on its owner alone", secs(60), || {
-                    look::in_place(&cluster, &wanted, 1)
-                })
-                .await?;
-                let joined = look::list_files(&cluster, &cluster.node(3).await?).await?;
-                ensure!(
-                    joined.iter().any(|n| n.starts_with("share/")),
-                    "the new node has no share: {joined:?}"
-                );
-                crate::traffic::load::get_all(&cluster.http()?, &files).await
-            },
+            joined(&ctx, &cluster),
         )
         .await;
     Ok(())
+}
+
+async fn dropped(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
+    let content = ctx.content("a.txt", 12_345);
+    let (owner, other) = owner_and_other(cluster, "a.txt").await?;
+    drop_on(&other, "a.txt", &content).await?;
+    moved(cluster, "a.txt", &owner, &other).await?;
+    cluster.http()?.get("a.txt", &content).await?;
+    Ok(())
+}
+
+async fn dropped_again(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
+    let content = ctx.content("a.txt again", 54_321);
+    let http = cluster.http()?;
+    let before = http.ask("HEAD", "/files/a.txt").await?.etag()?;
+    let (owner, other) = owner_and_other(cluster, "a.txt").await?;
+    drop_on(&other, "a.txt", &content).await?;
+    eventually("the endpoint has the new version", secs(30), || async {
+        let now = http.ask("HEAD", "/files/a.txt").await?.etag()?;
+        ensure!(now != before, "it still has {before}");
+        Ok(())
+    })
+    .await?;
+    moved(cluster, "a.txt", &owner, &other).await?;
+    http.get("a.txt", &content).await?;
+    Ok(())
+}
+
+async fn dropped_on_all(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
+    let mut all = Vec::new();
+    for node in cluster.nodes().await? {
+        let files = ctx.files(&format!("many/{}/", node.name), 8, 3_000);
+        for (name, content) in &files {
+            drop_on(&node, name, content).await?;
+        }
+        all.extend(files);
+    }
+    let wanted = names(&all);
+    eventually("each is on its owner alone", secs(40), || {
+        inspect::in_place(cluster, &wanted, 1)
+    })
+    .await?;
+    load::get_all(&cluster.http()?, &all).await
+}
+
+async fn joined(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
+    let files = ctx.files("share/", 40, 20_000);
+    load::put_all(&cluster.http()?, &files).await?;
+    cluster.scale(4).await?;
+    cluster.settled(4).await?;
+    let wanted = names(&files);
+    eventually("each file is on its owner alone", secs(60), || {
+        inspect::in_place(cluster, &wanted, 1)
+    })
+    .await?;
+    let joined = inspect::list_files(cluster, &cluster.node(3).await?).await?;
+    ensure!(
+        joined.iter().any(|n| n.starts_with("share/")),
+        "the new node has no share: {joined:?}"
+    );
+    load::get_all(&cluster.http()?, &files).await
 }
 
 /// The node that owns a file, and one that does not.
 async fn owner_and_other(cluster: &Cluster, name: &str) -> Result<(Node, Node)> {
     // Nodes that are ready may still be on their way into the ring.
     let found = eventually("ring and view agree on the owner", secs(20), || async {
-        let found = look::successor(cluster, name).await?;
+        let found = inspect::successor(cluster, name).await?;
         ensure!(
             found.owners.len() == 1,
             "{name} has the owners {:?}, with one copy",
@@ -168,7 +181,7 @@ async fn moved(cluster: &Cluster, name: &str, owner: &Node, other: &Node) -> Res
                 "by file_exists it does"
             );
             ensure!(
-                !look::list_files(cluster, other).await?.contains(name),
+                !inspect::list_files(cluster, other).await?.contains(name),
                 "by list_files it does"
             );
             Ok(())

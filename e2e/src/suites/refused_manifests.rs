@@ -7,21 +7,21 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::Ctx;
-use crate::cluster_spec::{self as manifest, NAME};
+use crate::cluster_spec::{self, NAME};
 use crate::program::{binary, run as run_program};
 use crate::stage::Stage;
 use crate::stage::kube::Kube;
 use crate::stage::local::Local;
+use crate::suite::Ctx;
 use crate::wait::{eventually, secs};
 
 /// What is wrong, the manifest, and what the refusal must name.
 fn wrong() -> Vec<(&'static str, Value, &'static str)> {
-    let with = |over: Value| manifest::cluster(NAME, &manifest::spec(over));
-    let named = |name: &str| manifest::cluster(name, &manifest::spec(json!({})));
+    let with = |over: Value| cluster_spec::cluster(NAME, &cluster_spec::spec(over));
+    let named = |name: &str| cluster_spec::cluster(name, &cluster_spec::spec(json!({})));
     let scaling = |over: Value| {
         let mut all = json!({"minNodes": 3, "maxNodes": 5});
-        manifest::merge(&mut all, over);
+        cluster_spec::merge(&mut all, over);
         with(json!({"autoscaling": all}))
     };
     vec![
@@ -119,13 +119,13 @@ async fn on_this_machine(ctx: &Ctx, local: &Local) -> Result<()> {
             .await;
     }
     let size = |size: &str| {
-        manifest::spec(json!({"nodes": 1, "replication": 1, "storage": {"size": size}}))
+        cluster_spec::spec(json!({"nodes": 1, "replication": 1, "storage": {"size": size}}))
     };
     let write = |size_text: &str| -> Result<std::path::PathBuf> {
         let file = beside.join(format!("{size_text}.yaml"));
         std::fs::write(
             &file,
-            serde_yaml::to_string(&manifest::cluster(NAME, &size(size_text)))?,
+            serde_yaml::to_string(&cluster_spec::cluster(NAME, &size(size_text)))?,
         )?;
         Ok(file)
     };
@@ -185,7 +185,7 @@ async fn on_kubernetes(ctx: &Ctx, kube: &Kube) -> Result<()> {
     let _ = cases
         .case("a volume that shrinks is refused, and the same size in other units is not", async {
             let spec = json!({"nodes": 1, "replication": 1, "paused": true, "storage": {"size": "10Gi"}});
-            let object = serde_json::from_value(manifest::cluster("sizes", &manifest::spec(spec)))?;
+            let object = serde_json::from_value(cluster_spec::cluster("sizes", &cluster_spec::spec(spec)))?;
             api.create(&PostParams::default(), &object).await?;
             let size = async |size: &str| {
                 let patch = Patch::Merge(json!({"spec": {"storage": {"size": size}}}));
@@ -236,8 +236,8 @@ async fn conflict(kube: &Kube) -> Result<()> {
     }))?;
     let theirs = services.create(&PostParams::default(), &theirs).await?;
     let api = kube.api(&namespace);
-    let spec = kube.with_image(&manifest::spec(json!({"nodes": 1, "replication": 1})));
-    let object = serde_json::from_value(manifest::cluster(NAME, &spec))?;
+    let spec = kube.with_image(&cluster_spec::spec(json!({"nodes": 1, "replication": 1})));
+    let object = serde_json::from_value(cluster_spec::cluster(NAME, &spec))?;
     api.create(&PostParams::default(), &object).await?;
     eventually("the condition NameConflict is true", secs(40), || async {
         let status = api.get_status(NAME).await?.data["status"].take();

@@ -10,17 +10,17 @@ use chord_types::{DiskId, Epoch, Ordinal, View};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::Ctx;
-use crate::cluster_spec as manifest;
-use crate::inspect as look;
+use crate::cluster_spec;
+use crate::inspect;
 use crate::stage::Cluster;
-use crate::traffic::load::{self, Load};
+use crate::suite::Ctx;
+use crate::traffic::load::Load;
 use crate::wait::{eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
     let cluster = ctx
         .stage
-        .start(&manifest::spec(json!({"chunkSize": "256Ki"})))
+        .start(&cluster_spec::spec(json!({"chunkSize": "256Ki"})))
         .await?;
     let cases = &ctx.cases;
     let mut load = Load::start(cluster.endpoint(), ctx.seed, ctx.stage.load())?;
@@ -36,7 +36,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
             async {
                 let before = cluster.view().await?;
                 cluster.put_view(None).await?;
-                load::under(&mut load, back(&cluster, &before, 3)).await?;
+                load.during(back(&cluster, &before, 3)).await?;
                 load.progress(5, 5).await
             },
         )
@@ -44,23 +44,13 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     cases
         .case("nodes still come: a fourth joins", async {
             cluster.scale(4).await?;
-            load::under(&mut load, cluster.settled(4)).await
+            load.during(cluster.settled(4)).await
         })
         .await?;
     cases
         .case(
             "a copy from before that is put back: the newer view of the nodes is taken over",
-            async {
-                let before = cluster.view().await?;
-                ensure!(
-                    members(&before).len() == 4,
-                    "view {} has not four members",
-                    before.epoch
-                );
-                cluster.put_view(Some(&old)).await?;
-                load::under(&mut load, back(&cluster, &before, 4)).await?;
-                load.progress(5, 5).await
-            },
+            put_back(&cluster, &mut load, &old),
         )
         .await?;
     cases
@@ -72,14 +62,14 @@ pub async fn run(ctx: Ctx) -> Result<()> {
                     tokio::join!(cluster.kill_operator(), cluster.put_view(None));
                 killed?;
                 deleted?;
-                load::under(&mut load, back(&cluster, &before, 4)).await
+                load.during(back(&cluster, &before, 4)).await
             },
         )
         .await?;
     cases
         .case("nodes still go: back to three", async {
             cluster.scale(3).await?;
-            load::under(&mut load, cluster.settled(3)).await
+            load.during(cluster.settled(3)).await
         })
         .await?;
     let _ = cases
@@ -94,7 +84,7 @@ pub async fn run(ctx: Ctx) -> Result<()> {
                 let http = cluster.http()?;
                 let all = load.kept();
                 eventually("all copies are whole", secs(60), || {
-                    look::verified(&http, &all, 3)
+                    inspect::verified(&http, &all, 3)
                 })
                 .await
             },
@@ -102,6 +92,18 @@ pub async fn run(ctx: Ctx) -> Result<()> {
         .await?;
     cases.note(&load.summary());
     Ok(())
+}
+
+async fn put_back(cluster: &Cluster, load: &mut Load, old: &[u8]) -> Result<()> {
+    let before = cluster.view().await?;
+    ensure!(
+        members(&before).len() == 4,
+        "view {} has not four members",
+        before.epoch
+    );
+    cluster.put_view(Some(old)).await?;
+    load.during(back(cluster, &before, 4)).await?;
+    load.progress(5, 5).await
 }
 
 fn members(view: &View) -> Vec<(Ordinal, DiskId)> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use chord_api::client::builder;
+use chord_api::human;
 use chord_types::FileName;
 use futures::StreamExt;
 use reqwest::{RequestBuilder, StatusCode, header};
@@ -176,7 +177,7 @@ impl Http {
         with: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Answer> {
         let (answer, _) = persist(&format!("{method} {path}"), KEEP_TRYING, || async {
-            passing(self.send(with(self.request(method, path))).await?)
+            unless_unavailable(self.send(with(self.request(method, path))).await?)
         })
         .await?;
         Ok(answer)
@@ -195,7 +196,7 @@ impl Http {
         } else {
             request.body(content.bytes())
         };
-        let answer = passing(self.send(request).await?)?;
+        let answer = unless_unavailable(self.send(request).await?)?;
         match answer.status {
             200 | 201 => Ok(answer),
             _ => Err(Trouble::Wrong(anyhow!(
@@ -270,7 +271,7 @@ impl Http {
             let again = !std::mem::take(&mut first);
             let path = &path;
             async move {
-                let answer = passing(self.send(self.request("DELETE", path)).await?)?;
+                let answer = unless_unavailable(self.send(self.request("DELETE", path)).await?)?;
                 match answer.status {
                     204 => Ok(answer),
                     404 if again => Ok(answer),
@@ -287,7 +288,7 @@ impl Http {
 }
 
 /// 503 is for trying again.
-pub fn passing(answer: Answer) -> Result<Answer, Trouble> {
+pub fn unless_unavailable(answer: Answer) -> Result<Answer, Trouble> {
     if answer.status == 503 {
         Err(Trouble::Again(answer.to_string()))
     } else {
@@ -326,8 +327,8 @@ where
             Err(Trouble::Again(why)) => {
                 ensure!(
                     begun.elapsed() < limit,
-                    "{what} did not succeed within {} s and {} tries; the last one: {why}",
-                    limit.as_secs(),
+                    "{what} did not succeed within {} and {} tries; the last one: {why}",
+                    human::span(limit),
                     tries.tries
                 );
                 tries.trouble = Some(why);

@@ -5,173 +5,142 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chord_types::blocks::BLOCK_BYTES;
+use chord_types::blocks::{self, BLOCK_BYTES};
 use chord_types::manifest::PlacedChunk;
 use chord_types::{DiskId, Ordinal};
-use tokio::sync::Semaphore;
 
-use super::{chunk_failed, finish_chunk};
-use crate::node::{Current, Node};
-use crate::peer::client::{PeerError, verify_blocks};
-use crate::peer::wire::Refusal;
-use crate::store::{ChunkError, ChunkMeta, StoreError, Tier};
+use crate::identity::Identity;
+use crate::peer::{PeerError, Transport};
+use crate::store::{ChunkError, Store, StoreError};
 
 /// Blocks that are fetched at a time: 1 MiB.
 pub const SPAN_BLOCKS: u32 = (1 << 20) / BLOCK_BYTES as u32;
 
-/// Chunks that are pulled onto this disk at a time.
-static PULLS: Semaphore = Semaphore::const_new(4);
-
-/// Why blocks cannot be had.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{why}")]
-pub struct Unread {
-    /// For people.
-    pub why: String,
-    /// This process has no file descriptor for it: that says nothing about the copy.
-    pub overloaded: bool,
-}
-
-impl From<String> for Unread {
-    fn from(why: String) -> Unread {
-        let overloaded = false;
-        Unread { why, overloaded }
-    }
-}
-
-/// Blocks of a chunk from one holder, verified; from this disk when it is ours.
-pub async fn span(
-    node: &Arc<Node>,
-    chunk: &PlacedChunk,
-    holder: (Ordinal, Option<DiskId>),
-    blocks: Range<u32>,
-) -> Result<Bytes, Unread> {
-    if holder
-        .1
-        .map_or(holder.0 == node.ordinal, |disk| disk == node.disk())
-    {
-        let read = node
-            .store
-            .chunk_read(chunk.id, blocks)
-            .await
-            .map_err(|e| Unread {
-                why: e.to_string(),
-                overloaded: matches!(e, ChunkError::Store(StoreError::Overloaded(_))),
-            })?;
-        if read.meta.root != chunk.root {
-            let why = "the chunk on this disk is not the one that the manifest names";
-            return Err(why.to_string().into());
-        }
-        return Ok(read.data);
-    }
-    let hashes = (chunk.size as usize).div_ceil(BLOCK_BYTES);
-    let raw = node
-        .peers
-        .get_blocks(holder.0, chunk.id, blocks.clone(), hashes)
-        .await
-        .map_err(|e| Unread {
-            why: e.to_string(),
-            overloaded: matches!(e, PeerError::Overloaded(..)),
-        })?;
-    verify_blocks(&raw, chunk.root, blocks)?;
-    Ok(raw.data)
-}
-
-/// A holder as [`span`] asks it.
+/// Who may have a chunk; where no disk is named, whichever runs under that name.
 pub type Holder = (Ordinal, Option<DiskId>);
 
-/// Blocks of a chunk from whoever gives them: all from one holder, else each from
-/// one that has it right. Whoever fails falls back in the order. `noted` learns of
-/// each failure.
-pub async fn gather(
-    node: &Arc<Node>,
-    chunk: &PlacedChunk,
-    holders: &mut [Holder],
-    blocks: Range<u32>,
-    noted: impl Fn(&Holder, &Unread),
-) -> Result<Bytes, Unread> {
-    let mut why = Unread::from("no node holds it".to_string());
-    let singles = blocks.clone().map(|block| block..block + 1);
-    let single = blocks.len() == 1;
-    let mut parts = Vec::new();
-    for (step, part) in std::iter::once(blocks).chain(singles).enumerate() {
-        let mut found = None;
-        for _ in 0..holders.len() {
-            let Some(first) = holders.first().copied() else {
-                break;
-            };
-            match span(node, chunk, first, part.clone()).await {
-                Ok(data) => {
-                    found = Some(data);
-                    break;
-                }
-                Err(error) => {
-                    noted(&first, &error);
-                    let overloaded = why.overloaded || error.overloaded;
-                    why = Unread {
-                        overloaded,
-                        ..error
-                    };
-                    holders.rotate_left(1);
-                }
-            }
-        }
-        match (step, found) {
-            (0, Some(all)) => return Ok(all),
-            (0, None) if single => return Err(why),
-            (0, None) => {}
-            (_, Some(one)) => parts.push(one),
-            (_, None) => return Err(why),
-        }
-    }
-    Ok(Bytes::from(parts.concat()))
+/// Why blocks of a chunk could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There was nobody to ask.
+    #[error("no node holds it")]
+    NoHolder,
+    /// This disk cannot give them.
+    #[error(transparent)]
+    Disk(#[from] ChunkError),
+    /// Another chunk lies here under that id.
+    #[error("the chunk on this disk is not the one that the manifest names")]
+    OtherChunk,
+    /// Another node cannot give them.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// What it sent is not what the manifest names.
+    #[error("node {0} sent what is not right: {1}")]
+    Wrong(Ordinal, #[source] blocks::Mismatch),
 }
 
-/// Brings a chunk onto this disk, each part from whichever of `sources` has it
-/// right. A damaged copy here is one of them.
-pub async fn pull(
-    node: &Arc<Node>,
-    current: &Current,
-    meta: ChunkMeta,
-    sources: &[Ordinal],
-) -> Result<(), Refusal> {
-    let _turn = PULLS
-        .acquire()
-        .await
-        .map_err(|_| Refusal::Failed("the node is stopping".into()))?;
-    if node
-        .store
-        .chunk_has(meta.id)
-        .await
-        .is_ok_and(|has| has.is_some())
-    {
-        return Ok(());
+impl FetchError {
+    /// Whether this process had no file descriptor for it: that says nothing about the
+    /// copy, and passes.
+    pub fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            FetchError::Disk(ChunkError::Store(StoreError::Overloaded(_)))
+                | FetchError::Peer(PeerError::Overloaded(..))
+        )
     }
-    let chunk = PlacedChunk {
-        id: meta.id,
-        key: meta.key,
-        size: meta.size,
-        root: meta.root,
-    };
-    let others = sources.iter().filter(|source| **source != node.ordinal);
-    let mut holders: Vec<Holder> = others.map(|source| (*source, None)).collect();
-    holders.push((node.ordinal, Some(node.disk())));
-    let blocks = meta.blocks();
-    let mut writer = node
-        .store
-        .chunk_writer(meta, Tier::Moves)
-        .map_err(chunk_failed)?;
-    let mut from = 0;
-    while from < blocks {
-        let upto = (from + SPAN_BLOCKS).min(blocks);
-        let data = gather(node, &chunk, &mut holders, from..upto, |_, _| {}).await;
-        let data = data.map_err(|why| {
-            Refusal::Failed(format!(
-                "no member that answers has all of it ({why}); should it stay so, store the file again or delete it"
-            ))
-        })?;
-        writer.write(data).await.map_err(chunk_failed)?;
-        from = upto;
+}
+
+/// Fetches blocks, from this disk or from other nodes.
+#[derive(Clone)]
+pub struct Fetcher {
+    me: Arc<Identity>,
+    store: Store,
+    peers: Arc<dyn Transport>,
+}
+
+impl Fetcher {
+    /// Puts it together.
+    pub fn new(me: Arc<Identity>, store: Store, peers: Arc<dyn Transport>) -> Fetcher {
+        Fetcher { me, store, peers }
     }
-    finish_chunk(node, current, writer).await
+
+    /// These nodes in their order, and this disk behind them.
+    pub fn holders(&self, sources: &[Ordinal]) -> Vec<Holder> {
+        let others = sources.iter().filter(|source| **source != self.me.ordinal);
+        let mut holders: Vec<Holder> = others.map(|source| (*source, None)).collect();
+        holders.push((self.me.ordinal, Some(self.me.disk)));
+        holders
+    }
+
+    /// Blocks of a chunk from one holder, verified; from this disk when it is ours.
+    async fn span(
+        &self,
+        chunk: &PlacedChunk,
+        holder: Holder,
+        range: Range<u32>,
+    ) -> Result<Bytes, FetchError> {
+        let (ordinal, disk) = holder;
+        if disk.map_or(ordinal == self.me.ordinal, |disk| disk == self.me.disk) {
+            let read = self.store.chunk_read(chunk.id, range).await?;
+            if read.meta.root != chunk.root {
+                return Err(FetchError::OtherChunk);
+            }
+            return Ok(read.data);
+        }
+        let hashes = (chunk.size as usize).div_ceil(BLOCK_BYTES);
+        let asked = self
+            .peers
+            .get_blocks(ordinal, chunk.id, range.clone(), hashes);
+        let raw = asked.await?;
+        blocks::verify(chunk.root, &raw.hashes, range, &raw.data)
+            .map_err(|why| FetchError::Wrong(ordinal, why))?;
+        Ok(raw.data)
+    }
+
+    /// Blocks of a chunk from whoever gives them: all from one holder, else each from
+    /// one that has it right. Whoever fails falls back in the order. `noted` learns of
+    /// each failure.
+    pub async fn gather(
+        &self,
+        chunk: &PlacedChunk,
+        holders: &mut [Holder],
+        blocks: Range<u32>,
+        noted: impl Fn(&Holder, &FetchError),
+    ) -> Result<Bytes, FetchError> {
+        let mut why = FetchError::NoHolder;
+        let singles = blocks.clone().map(|block| block..block + 1);
+        let single = blocks.len() == 1;
+        let mut parts = Vec::new();
+        for (step, part) in std::iter::once(blocks).chain(singles).enumerate() {
+            let mut found = None;
+            for _ in 0..holders.len() {
+                let Some(first) = holders.first().copied() else {
+                    break;
+                };
+                match self.span(chunk, first, part.clone()).await {
+                    Ok(data) => {
+                        found = Some(data);
+                        break;
+                    }
+                    Err(error) => {
+                        noted(&first, &error);
+                        // What passes is what the asker has to know.
+                        if !why.is_overload() {
+                            why = error;
+                        }
+                        holders.rotate_left(1);
+                    }
+                }
+            }
+            match (step, found) {
+                (0, Some(all)) => return Ok(all),
+                (0, None) if single => return Err(why),
+                (0, None) => {}
+                (_, Some(one)) => parts.push(one),
+                (_, None) => return Err(why),
+            }
+        }
+        Ok(Bytes::from(parts.concat()))
+    }
 }

@@ -6,101 +6,58 @@ use std::sync::Arc;
 
 use chord_api::http::{FileList, Verification};
 use chord_api::problem::{Kind, Problem};
+use chord_register::condition::Verdict;
+use chord_register::{Change, Condition, Outcome};
 use chord_types::{FileName, Manifest};
 
-use super::{Body, Files, ListQuery, Put, PutDone};
-use crate::node::Node;
-use crate::quorum::drive;
-use chord_register::condition::Verdict;
-use chord_register::proposer::{End, Proposer};
-use chord_register::value::Refusal;
-use chord_register::{Change, Condition, Outcome, Value};
+use super::dropbox::Dropbox;
+use super::get::Downloader;
+use super::outcome::{check_member, finished, precondition_failed};
+use super::put::Uploader;
+use super::space::SpaceCheck;
+use super::verify::Verifier;
+use super::{Body, Files, ListQuery, Put, PutDone, list, notices};
+use crate::identity::Identity;
+use crate::quorum::Quorum;
+use crate::view::ViewKeeper;
 
 /// The data path of one node.
 #[derive(Clone)]
 pub struct Coordinator {
-    pub node: Arc<Node>,
+    pub me: Arc<Identity>,
+    pub view: Arc<ViewKeeper>,
+    pub quorum: Arc<Quorum>,
+    pub space: Arc<SpaceCheck>,
+    pub uploader: Arc<Uploader>,
+    pub downloader: Arc<Downloader>,
+    pub dropbox: Arc<Dropbox>,
+    pub verifier: Arc<Verifier>,
 }
 
-/// The problem of a precondition that does not hold, with the current version.
-pub fn precondition_failed(name: &FileName, current: Option<(String, u64)>) -> Problem {
-    let now = match &current {
-        Some((etag, version)) => {
-            format!("its current version is {version}, with the tag \"{etag}\"")
-        }
-        None => "it does not exist".into(),
-    };
-    Problem {
-        current,
-        ..Problem::new(
-            Kind::PreconditionFailed,
-            format!("a precondition on {name:?} does not hold: {now}"),
-        )
+impl Coordinator {
+    fn check_member(&self) -> Result<(), Problem> {
+        check_member(&self.me, &self.view)
     }
-}
-
-/// What became of an operation that was to change something.
-pub fn finished(name: &FileName, end: End) -> Result<(Value, Outcome), Problem> {
-    match end {
-        End::Done(value, outcome) => Ok((*value, outcome)),
-        End::Absent => Err(Problem::new(
-            Kind::NotFound,
-            format!("there is no file {name:?}"),
-        )),
-        End::Refused(Refusal::NotFound) => Err(Problem::new(
-            Kind::NotFound,
-            format!("there is no file {name:?}"),
-        )),
-        End::Refused(Refusal::Precondition { current }) => Err(precondition_failed(name, current)),
-        End::Refused(Refusal::UploadExpired) => Err(Problem::new(
-            Kind::OutcomeUnknown,
-            format!(
-                "the upload of {name:?} was given up meanwhile; nothing was changed; send it again"
-            ),
-        )),
-        End::Refused(Refusal::TooManyPending) => Err(Problem::new(
-            Kind::Overloaded,
-            format!(
-                "too many uploads of {name:?} are under way; nothing was changed; try again later"
-            ),
-        )),
-        End::Unknown => Err(Problem::new(
-            Kind::OutcomeUnknown,
-            format!(
-                "whether {name:?} was changed cannot be known: its owners did not confirm it in time, because some are silent or other changes came first; read it to find out"
-            ),
-        )),
-    }
-}
-
-/// Whether a node can take writes at all.
-pub fn check_member(node: &Node) -> Result<(), Problem> {
-    if node.is_member() {
-        return Ok(());
-    }
-    Err(Problem::new(
-        Kind::NoQuorum,
-        format!(
-            "{} is not a member of the cluster's view; ask another node",
-            node.name
-        ),
-    ))
 }
 
 impl Files for Coordinator {
     async fn stat(&self, name: &FileName) -> Result<Option<Manifest>, Problem> {
-        check_member(&self.node)?;
-        Ok(drive::read(&self.node, name)
+        self.check_member()?;
+        Ok(self
+            .quorum
+            .read(name)
             .await?
             .and_then(|value| value.current))
     }
 
     fn read(&self, name: &FileName, manifest: &Manifest, range: Range<u64>) -> Body {
-        super::get::read(self.node.clone(), name.clone(), manifest.clone(), range)
+        self.downloader
+            .clone()
+            .read(name.clone(), manifest.clone(), range)
     }
 
     async fn admit(&self, put: &Put) -> Result<(), Problem> {
-        check_member(&self.node)?;
+        self.check_member()?;
         if !put.condition.is_empty() {
             let current = self.stat(&put.name).await?;
             let tag = current
@@ -113,17 +70,17 @@ impl Files for Coordinator {
                 ));
             }
         }
-        super::put::admit_space(&self.node, put)
+        self.space.check(put)
     }
 
     async fn put(&self, put: Put, body: Body) -> Result<PutDone, Problem> {
-        check_member(&self.node)?;
-        super::put::put(&self.node, put, body).await
+        self.check_member()?;
+        self.uploader.put(put, body).await
     }
 
     async fn delete(&self, name: &FileName, condition: Condition) -> Result<u64, Problem> {
-        check_member(&self.node)?;
-        let before = drive::read(&self.node, name).await?;
+        self.check_member()?;
+        let before = self.quorum.read(name).await?;
         // The read has decided it; a proposal would leave a promise on every owner.
         if before.as_ref().is_none_or(|value| value.current.is_none()) {
             return Err(match condition.evaluate(None, false) {
@@ -134,13 +91,13 @@ impl Files for Coordinator {
             });
         }
         let change = Change::Delete {
-            op: self.node.next_operation(),
+            op: self.quorum.next_operation(),
             condition,
         };
-        let end = drive::run(&self.node, name, Proposer::new(change), None).await?;
+        let end = self.quorum.change(name, change).await?;
         let (_, outcome) = finished(name, end)?;
         if let Some(manifest) = before.and_then(|value| value.current) {
-            super::tell::tell_reapers(&self.node, name, &manifest);
+            notices::replaced(&self.quorum, name, &manifest);
         }
         match outcome {
             Outcome::Deleted { version } | Outcome::Committed { version, .. } => Ok(version),
@@ -149,15 +106,40 @@ impl Files for Coordinator {
     }
 
     async fn list(&self, query: ListQuery) -> Result<FileList, Problem> {
-        check_member(&self.node)?;
-        super::list::list(&self.node, query).await
+        self.check_member()?;
+        list::list(&self.quorum, query).await
     }
 
     async fn verify(&self, name: &FileName) -> Result<Verification, Problem> {
-        super::verify::verify(&self.node, name).await
+        self.verifier.verify(name).await
     }
 
     async fn drop_here(&self, put: Put, body: Body) -> Result<(), Problem> {
-        super::put::drop_here(&self.node, put, body).await
+        self.dropbox.keep(put, body).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Nodes, file};
+
+    #[tokio::test]
+    async fn deleting_what_is_not_there_leaves_nothing() {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        let files = &all.nodes[0].files;
+        let gone = files.delete(&file("never"), Condition::default()).await;
+        assert_eq!(gone.unwrap_err().kind, Kind::NotFound);
+        let any = Condition {
+            if_match: Some(chord_register::Tags::Any),
+            ..Condition::default()
+        };
+        let gone = files.delete(&file("never"), any).await;
+        assert_eq!(gone.unwrap_err().kind, Kind::PreconditionFailed);
+        for node in &all.nodes {
+            let counts = node.store.counts().unwrap();
+            assert_eq!((counts.promises, counts.registers), (0, 0));
+        }
     }
 }

@@ -8,15 +8,20 @@ use bytes::Bytes;
 use chord_api::problem::{Kind, Problem};
 use chord_types::blocks::BLOCK_BYTES;
 use chord_types::manifest::{Body as Contents, PlacedChunk};
-use chord_types::{FileName, Manifest, Ordinal};
+use chord_types::{FileName, Manifest};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 
 use super::Body;
-use crate::answer::fetch::{Holder, SPAN_BLOCKS, Unread, gather};
-use crate::node::Node;
+use super::memory::ReadMemory;
+use crate::answer::Fetcher;
+use crate::answer::fetch::{FetchError, Holder, SPAN_BLOCKS};
+use crate::identity::Identity;
 use crate::notes::readers::Reader;
+use crate::notes::{Debts, Readers};
+use crate::ring::Ring;
+use crate::view::ViewKeeper;
 
 /// Spans that are fetched at a time, where there is memory: the one that the client
 /// has come to, and those behind it.
@@ -29,36 +34,92 @@ struct Piece {
     cut: Range<usize>,
 }
 
-/// The bytes `range` of a version.
-pub fn read(node: Arc<Node>, name: FileName, manifest: Manifest, range: Range<u64>) -> Body {
-    let upload = match &manifest.body {
-        Contents::Inline(bytes) => {
-            let (from, upto) = (range.start as usize, (range.end as usize).min(bytes.len()));
-            let bytes = if from < upto {
-                bytes.slice(from..upto)
-            } else {
-                Bytes::new()
+/// Reads versions for clients.
+pub struct Downloader {
+    pub me: Arc<Identity>,
+    pub view: Arc<ViewKeeper>,
+    pub ring: Arc<Ring>,
+    pub fetcher: Fetcher,
+    pub debts: Arc<Debts>,
+    pub readers: Readers,
+    pub memory: ReadMemory,
+}
+
+impl Downloader {
+    /// The bytes `range` of a version.
+    pub fn read(self: Arc<Self>, name: FileName, manifest: Manifest, range: Range<u64>) -> Body {
+        let upload = match &manifest.body {
+            Contents::Inline(bytes) => {
+                let (from, upto) = (range.start as usize, (range.end as usize).min(bytes.len()));
+                let bytes = if from < upto {
+                    bytes.slice(from..upto)
+                } else {
+                    Bytes::new()
+                };
+                return Box::pin(futures::stream::iter([Ok(bytes)]));
+            }
+            Contents::Chunks { upload, .. } => *upload,
+        };
+        let spans = Spans {
+            pieces: pieces(&name, &manifest, range).into(),
+            _reader: self.readers.begin(upload),
+            from: self,
+            name,
+            begun: false,
+            fetched: FuturesOrdered::new(),
+        };
+        Box::pin(futures::stream::unfold(spans, |mut spans| async {
+            Some((spans.next().await?, spans))
+        }))
+    }
+
+    /// Where a chunk may be: its owners, this node first, those that answered lately
+    /// before the others; then every other member, for a chunk on its way.
+    fn holders(&self, chunk: &PlacedChunk) -> Vec<Holder> {
+        let Some(current) = self.view.current() else {
+            return Vec::new();
+        };
+        let owners = current.placements.owners(&chunk.key);
+        let mut found: Vec<Holder> = owners.iter().map(|m| (m.ordinal, Some(m.disk))).collect();
+        found.sort_by_key(|(ordinal, disk)| {
+            (*disk != Some(self.me.disk), !self.ring.alive(*ordinal))
+        });
+        let others: Vec<_> = current
+            .view
+            .members()
+            .into_iter()
+            .filter(|m| !found.iter().any(|(_, disk)| *disk == Some(m.disk)))
+            .map(|m| (m.ordinal, Some(m.disk)))
+            .collect();
+        found.extend(others);
+        found
+    }
+
+    async fn fetch(&self, name: &FileName, piece: &Piece) -> Result<Bytes, Problem> {
+        let mut holders = self.holders(&piece.chunk);
+        let noted = |holder: &Holder, error: &FetchError| {
+            tracing::debug!(%name, chunk = %piece.chunk.id, holder = holder.0.0, %error, "a copy cannot be read");
+            self.debts.owe(name);
+        };
+        let blocks = piece.blocks.clone();
+        let gathered = self
+            .fetcher
+            .gather(&piece.chunk, &mut holders, blocks, noted);
+        gathered.await.map_err(|why| {
+            let part = piece.chunk.id.part;
+            let problem = broken(name, &format!("no copy of part {part} can be read: {why}"));
+            let kind = match why.is_overload() {
+                true => Kind::Overloaded,
+                false => problem.kind,
             };
-            return Box::pin(futures::stream::iter([Ok(bytes)]));
-        }
-        Contents::Chunks { upload, .. } => *upload,
-    };
-    let spans = Spans {
-        pieces: pieces(&name, &manifest, range).into(),
-        _reader: node.readers.begin(upload),
-        node,
-        name,
-        begun: false,
-        fetched: FuturesOrdered::new(),
-    };
-    Box::pin(futures::stream::unfold(spans, |mut spans| async {
-        Some((spans.next().await?, spans))
-    }))
+            Problem { kind, ..problem }
+        })
+    }
 }
 
 /// The spans of an answer on their way.
 struct Spans {
-    node: Arc<Node>,
+    from: Arc<Downloader>,
     name: FileName,
     pieces: VecDeque<Piece>,
     /// Keeps the chunks where they are.
@@ -73,7 +134,7 @@ impl Spans {
             && let Some(piece) = self.pieces.front()
         {
             let bytes = piece.blocks.len() * BLOCK_BYTES;
-            let memory = &self.node.read_memory;
+            let memory = &self.from.memory;
             let room = match (self.fetched.is_empty(), self.begun) {
                 (true, true) => memory.next(bytes).await,
                 (true, false) => memory.first(bytes).await,
@@ -88,9 +149,9 @@ impl Spans {
             };
             self.begun = true;
             if let Some(piece) = self.pieces.pop_front() {
-                let (node, name) = (self.node.clone(), self.name.clone());
+                let (from, name) = (self.from.clone(), self.name.clone());
                 self.fetched.push_back(Box::pin(async move {
-                    let data = fetch(&node, &name, &piece).await?;
+                    let data = from.fetch(&name, &piece).await?;
                     if data.len() < piece.cut.end {
                         return Err(broken(&name, "a holder sent less than its chunk has"));
                     }
@@ -136,58 +197,6 @@ fn broken(name: &FileName, why: &str) -> Problem {
         Kind::NoQuorum,
         format!("cannot read {name:?} to its end: {why}"),
     )
-}
-
-/// Where a chunk may be: its owners, this node first, those that answered lately
-/// before the others; then every other member, for a chunk on its way.
-fn holders(node: &Node, chunk: &PlacedChunk) -> Vec<Holder> {
-    let Some(current) = node.current() else {
-        return Vec::new();
-    };
-    let me = node.disk();
-    let owners = current.placements.owners(&chunk.key);
-    let mut found: Vec<Holder> = owners.iter().map(|m| (m.ordinal, Some(m.disk))).collect();
-    let alive = |ordinal: Ordinal| {
-        node.ring
-            .lock()
-            .unwrap_or_else(|p| p.into_inner())
-            .alive(ordinal)
-    };
-    found.sort_by_key(|(ordinal, disk)| (*disk != Some(me), !alive(*ordinal)));
-    let others: Vec<_> = current
-        .view
-        .members()
-        .into_iter()
-        .filter(|m| !found.iter().any(|(_, disk)| *disk == Some(m.disk)))
-        .map(|m| (m.ordinal, Some(m.disk)))
-        .collect();
-    found.extend(others);
-    found
-}
-
-async fn fetch(node: &Arc<Node>, name: &FileName, piece: &Piece) -> Result<Bytes, Problem> {
-    let mut holders = holders(node, &piece.chunk);
-    let noted = |holder: &Holder, error: &Unread| {
-        tracing::debug!(%name, chunk = %piece.chunk.id, holder = holder.0.0, %error, "a copy cannot be read");
-        node.owe(name);
-    };
-    gather(
-        node,
-        &piece.chunk,
-        &mut holders,
-        piece.blocks.clone(),
-        noted,
-    )
-    .await
-    .map_err(|why| {
-        let part = piece.chunk.id.part;
-        let problem = broken(name, &format!("no copy of part {part} can be read: {why}"));
-        let kind = match why.overloaded {
-            true => Kind::Overloaded,
-            false => problem.kind,
-        };
-        Problem { kind, ..problem }
-    })
 }
 
 #[cfg(test)]

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use chord_api::http::{FileEntry, FileList};
 use chord_api::problem::{Kind, Problem};
+use chord_register::Ballot;
 use chord_types::{DiskId, FileName, Id};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use super::ListQuery;
-use crate::node::{Current, Node};
-use crate::peer::client::PeerError;
-use crate::peer::wire::{Answer, NameFile, NamesPage, Request};
-use crate::quorum::drive;
-use chord_register::Ballot;
+use crate::peer::PeerError;
+use crate::peer::wire::{Answer, NameFile, NamesPage, Refusal, Request};
+use crate::quorum::Quorum;
+use crate::view::Current;
 
 /// Names asked of one member at a time.
 const BATCH: u32 = 500;
@@ -33,7 +33,7 @@ const WORK_LIMIT: Duration = Duration::from_secs(20);
 const READS: usize = 16;
 
 /// A page.
-pub async fn list(node: &Arc<Node>, query: ListQuery) -> Result<FileList, Problem> {
+pub async fn list(quorum: &Arc<Quorum>, query: ListQuery) -> Result<FileList, Problem> {
     let mut out = FileList::default();
     let mut after = query.after.clone();
     let end = Instant::now() + WORK_LIMIT;
@@ -44,7 +44,7 @@ pub async fn list(node: &Arc<Node>, query: ListQuery) -> Result<FileList, Proble
         {
             after = after.max(past(&prefix));
         }
-        let (names, upto) = merged(node, &query.prefix, &after).await?;
+        let (names, upto) = merged(quorum, &query.prefix, &after).await?;
         for (name, file) in names {
             let Some(file) = file else { continue };
             if !show(&mut out, &query, &name, file) {
@@ -115,13 +115,15 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
 type Merged = (Vec<(FileName, Option<NameFile>)>, Option<String>);
 
 /// Names after `after` from all members, and up to where they are complete.
-async fn merged(node: &Arc<Node>, prefix: &str, after: &str) -> Result<Merged, Problem> {
+async fn merged(quorum: &Arc<Quorum>, prefix: &str, after: &str) -> Result<Merged, Problem> {
     let mut why = String::from("its members do not answer in time");
     let end = Instant::now() + COVERAGE_LIMIT;
     for attempt in 0.. {
-        let Some(current) = node.current() else { break };
-        match tokio::time::timeout_at(end, pages(node, &current, prefix, after)).await {
-            Ok(Ok(pages)) => return resolve(node, &current, pages).await,
+        let Some(current) = quorum.current() else {
+            break;
+        };
+        match tokio::time::timeout_at(end, pages(quorum, &current, prefix, after)).await {
+            Ok(Ok(pages)) => return resolve(quorum, &current, pages).await,
             Ok(Err(failed)) => why = failed,
             Err(_) => break,
         }
@@ -139,7 +141,7 @@ async fn merged(node: &Arc<Node>, prefix: &str, after: &str) -> Result<Merged, P
 
 /// One page of every member that is needed; `Err` where a range is not covered.
 async fn pages(
-    node: &Arc<Node>,
+    quorum: &Arc<Quorum>,
     current: &Arc<Current>,
     prefix: &str,
     after: &str,
@@ -155,7 +157,10 @@ async fn pages(
                 after: after.into(),
                 limit: BATCH,
             };
-            (m.disk, node.ask(current, m.ordinal, m.disk, request).await)
+            (
+                m.disk,
+                quorum.ask(current, m.ordinal, m.disk, request).await,
+            )
         })
         .collect();
     let mut pages = BTreeMap::new();
@@ -166,7 +171,7 @@ async fn pages(
                 pages.insert(disk, page);
             }
             Ok(_) => why = "a member answered something else".into(),
-            Err(error @ PeerError::Refused(..)) if drive::refused_for_view(&error) => {
+            Err(error @ PeerError::Refused(_, Refusal::OtherView(_))) => {
                 return Err(error.to_string());
             }
             Err(error) => why = error.to_string(),
@@ -188,7 +193,7 @@ async fn pages(
 
 /// Merges pages: the highest ballot of each name, disagreements read properly.
 async fn resolve(
-    node: &Arc<Node>,
+    quorum: &Arc<Quorum>,
     current: &Current,
     pages: BTreeMap<DiskId, NamesPage>,
 ) -> Result<Merged, Problem> {
@@ -212,7 +217,7 @@ async fn resolve(
         }
     }
     let resolved = futures::stream::iter(names).map(|(name, mut reports)| {
-        let node = node.clone();
+        let quorum = quorum.clone();
         let answered = current
             .placements
             .old
@@ -225,7 +230,7 @@ async fn resolve(
             if agree {
                 return Ok((name, reports.pop().and_then(|(_, _, file)| file)));
             }
-            let value = drive::read(&node, &name).await?;
+            let value = quorum.read(&name).await?;
             let file = value.and_then(|v| v.current).map(|m| NameFile {
                 size: m.size,
                 etag: m.etag,
@@ -258,11 +263,11 @@ mod tests {
         let ballot = Ballot {
             epoch: view.epoch,
             counter: 1,
-            member: node.ordinal,
+            member: node.me.ordinal,
             boot: 1,
         };
         all.put(0, "one", "x").await.unwrap();
-        let one = drive::read(node, &file("one")).await.unwrap().unwrap();
+        let one = node.quorum.read(&file("one")).await.unwrap().unwrap();
         let value = Value::clone(&one);
         let stored = node.store.transact_alone(move |txn| {
             names
@@ -275,7 +280,7 @@ mod tests {
             delimiter: Some("/".into()),
             ..ListQuery::default()
         };
-        let listed = list(node, query);
+        let listed = list(&node.quorum, query);
         let page = tokio::time::timeout(std::time::Duration::from_secs(60), listed).await;
         let page = page.expect("a listing ends").unwrap();
         let files: Vec<&str> = page.files.iter().map(|f| f.name.as_str()).collect();

@@ -1,10 +1,15 @@
-//! Memory for uploads: all of a node share one bound, and each takes from it only
-//! for bytes that have come, so that slow clients do not keep others out.
+//! What bounds the memory of the data path.
+//!
+//! All uploads of a node share one bound, and each takes from it only for bytes that
+//! have come, so that slow clients do not keep others out.
 //!
 //! If every upload stood in the middle of a chunk with nothing left for its rest,
 //! none could go on. So a part of the bound is set aside for finishing: an upload
 //! that gets nothing from the rest may take there what a whole chunk needs, sends
 //! its chunk, and gives all of it back.
+//!
+//! Copies that are under way behind their acknowledgement hold a part of the bound at
+//! most, so that an owner that hangs does not keep the memory of all.
 //!
 //! Downloads share a bound too. A piece gives its part back when the client has
 //! taken it, and pieces are fetched ahead only while half of the bound is free, so
@@ -17,12 +22,54 @@ use bytes::Bytes;
 use chord_api::problem::{Kind, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Bytes of chunks that uploads may hold in memory together.
+const UPLOADS: usize = 192 << 20;
+/// Of these, bytes of copies that are under way behind their acknowledgement.
+const STRAGGLERS: usize = 64 << 20;
+/// Bytes of files that downloads may hold in memory together.
+const DOWNLOADS: usize = 256 << 20;
 /// Bytes that are taken at a time, ahead of what comes.
 const STEP: usize = 64 * 1024;
 /// The part that is set aside for finishing; at least one chunk.
 const FINISHING: usize = 48 << 20;
 /// How long an upload waits for memory before the client is told to try again.
 const WAIT: Duration = Duration::from_secs(15);
+
+/// The bounds of one node.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    pub uploads: UploadMemory,
+    pub stragglers: Stragglers,
+    pub downloads: ReadMemory,
+}
+
+impl Memory {
+    /// For uploads in chunks of at most `chunk` bytes.
+    pub fn new(chunk: usize) -> Memory {
+        Memory {
+            uploads: UploadMemory::new(UPLOADS, chunk),
+            stragglers: Stragglers(Arc::new(Semaphore::new(STRAGGLERS))),
+            downloads: ReadMemory::new(DOWNLOADS),
+        }
+    }
+}
+
+/// What copies behind their acknowledgement may hold together.
+#[derive(Clone, Debug)]
+pub struct Stragglers(Arc<Semaphore>);
+
+impl Stragglers {
+    /// A share for a copy of so many bytes, until the answer is dropped; `None` where
+    /// the others have taken too much.
+    pub fn share(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        some(&self.0, bytes)
+    }
+
+    /// Bytes that nobody holds.
+    pub fn free(&self) -> usize {
+        self.0.available_permits()
+    }
+}
 
 /// What the uploads of a node may hold together.
 #[derive(Clone, Debug)]

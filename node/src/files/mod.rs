@@ -1,14 +1,17 @@
 //! The data path: what the client port asks of it.
 
 pub mod coordinator;
-mod get;
+pub mod dropbox;
+pub mod get;
 mod list;
 pub mod memory;
+mod notices;
+mod outcome;
 mod pieces;
-mod place;
+pub mod place;
 pub mod put;
-mod tell;
-mod verify;
+pub mod space;
+pub mod verify;
 
 use std::future::Future;
 use std::ops::Range;

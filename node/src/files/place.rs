@@ -3,66 +3,105 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chord_api::problem::{Kind, Problem};
+use chord_register::{Electorate, Voter};
+use chord_types::FileName;
 use chord_types::manifest::PlacedChunk;
 use chord_types::view::ViewRef;
-use chord_types::{DiskId, FileName};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
-use super::memory::Lease;
-use super::tell::tell;
-use crate::answer::{meta_of, store_chunk};
-use crate::node::{Current, Node};
-use crate::peer::client::PeerError;
-use crate::peer::wire::{ChunkHeader, Header, Refusal, Request};
-use crate::quorum::drive::Ready;
-use crate::store::Tier;
-use chord_register::{Electorate, Voter};
+use super::memory::{Lease, Stragglers};
+use crate::notes::{Debts, Uploads};
+use crate::peer::PeerError;
+use crate::peer::wire::{Refusal, Request};
+use crate::quorum::{Quorum, QuorumError, Ready};
+use crate::view::Current;
+use crate::world::Tasks;
 
 /// Tries to place one chunk before the upload is given up.
 const CHUNK_TRIES: u32 = 40;
+/// Between the first two tries; up to sixteen times as long between later ones.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
-/// Who acknowledged a chunk, under which view.
+/// A chunk that a quorum of its owners has acknowledged.
 #[derive(Clone, Debug)]
-pub struct Acks {
-    view: ViewRef,
+pub struct Placed {
+    pub chunk: PlacedChunk,
+    /// The view under which they have.
+    acknowledged: ViewRef,
 }
 
-/// Rule 6: chunks acknowledged under an older view are confirmed again at the
-/// owners of the view that the commit is proposed in.
-pub async fn confirm_chunks(
-    node: &Arc<Node>,
-    name: &FileName,
-    chunks: &[(PlacedChunk, Acks)],
-    current: Arc<Current>,
-) -> Result<Ready, Problem> {
-    for (chunk, acks) in chunks {
-        if acks.view == current.reference {
-            continue;
+/// Brings chunks to their owners.
+pub struct Placer {
+    pub quorum: Arc<Quorum>,
+    pub debts: Arc<Debts>,
+    pub tasks: Tasks,
+    pub uploads: Uploads,
+    pub stragglers: Stragglers,
+}
+
+/// Copies of one chunk on their way.
+type Sent = FuturesUnordered<BoxFuture<'static, (Voter, Result<(), PeerError>)>>;
+
+/// Why one try did not reach a quorum.
+struct Short {
+    why: String,
+    /// An owner had no room, under the view that is still in force.
+    full: bool,
+}
+
+impl Placer {
+    /// Rule 6: chunks acknowledged under an older view are confirmed again at the
+    /// owners of the view that the commit is proposed in.
+    pub async fn confirm(
+        &self,
+        name: &FileName,
+        chunks: &[Placed],
+        current: Arc<Current>,
+    ) -> Result<Ready, QuorumError> {
+        for placed in chunks {
+            if placed.acknowledged == current.reference
+                || self.confirm_one(name, &placed.chunk, &current).await
+            {
+                continue;
+            }
+            if !self.quorum.holds(&current) {
+                return Ok(Ready::ViewChanged);
+            }
+            return Err(QuorumError::ChunkUnconfirmed {
+                name: name.clone(),
+                part: placed.chunk.id.part,
+            });
         }
+        Ok(Ready::Yes)
+    }
+
+    /// Whether enough owners under this view have a chunk, or have fetched it now.
+    async fn confirm_one(
+        &self,
+        name: &FileName,
+        chunk: &PlacedChunk,
+        current: &Arc<Current>,
+    ) -> bool {
         let electorate = Electorate::new(&current.placements, &chunk.key);
         let sources: Vec<_> = current.view.members().iter().map(|m| m.ordinal).collect();
         let mut asked: FuturesUnordered<_> = electorate
             .voters()
             .iter()
             .map(|voter| {
-                let (current, sources) = (current.clone(), sources.clone());
-                async move {
-                    let request = Request::Ensure {
-                        name: name.clone(),
-                        chunk: *chunk,
-                        committed: false,
-                        sources,
-                    };
-                    (
-                        voter.disk,
-                        node.ask(&current, voter.ordinal, voter.disk, request).await,
-                    )
-                }
+                let request = Request::Ensure {
+                    name: name.clone(),
+                    chunk: *chunk,
+                    committed: false,
+                    sources: sources.clone(),
+                };
+                let asked = self.quorum.ask(current, voter.ordinal, voter.disk, request);
+                async move { (voter.disk, asked.await) }
             })
             .collect();
         let mut yes = BTreeSet::new();
@@ -73,196 +112,150 @@ pub async fn confirm_chunks(
                 }
                 Err(error) => {
                     tracing::debug!(%error, %name, "a chunk is not confirmed");
-                    node.owe(name);
+                    self.debts.owe(name);
                 }
             }
         }
-        if electorate.decides(&yes) {
-            continue;
+        electorate.decides(&yes)
+    }
+
+    /// Brings one chunk to a quorum of its owners in every table; the others get it
+    /// behind the acknowledgement.
+    pub async fn place(
+        self: Arc<Placer>,
+        name: FileName,
+        chunk: PlacedChunk,
+        pieces: Vec<Bytes>,
+        memory: Lease,
+    ) -> Result<Placed, Problem> {
+        let memory = Arc::new(memory);
+        let part = chunk.id.part;
+        let mut last = String::new();
+        for attempt in 0..CHUNK_TRIES {
+            let Some(current) = self.quorum.current() else {
+                break;
+            };
+            let sent = self.send(&current, &name, &chunk, &pieces, &memory);
+            let why = match self.reach_quorum(&current, &name, &chunk, sent).await {
+                Ok(placed) => return Ok(placed),
+                Err(Short { full: true, .. }) => {
+                    return Err(Problem::new(
+                        Kind::Full,
+                        format!(
+                            "there is no space for part {part} of {name:?} on its owners; nothing was changed"
+                        ),
+                    ));
+                }
+                Err(short) => short.why,
+            };
+            tracing::debug!(%name, part, attempt, %why, "a chunk is not placed yet");
+            last = why;
+            tokio::time::sleep(FIRST_PAUSE * (1 << attempt.min(4))).await;
         }
-        let moved_on = node
-            .current()
-            .is_some_and(|now| now.reference != current.reference);
-        if moved_on {
-            return Ok(Ready::ViewChanged);
-        }
-        return Err(Problem::new(
+        Err(Problem::new(
             Kind::NoQuorum,
             format!(
-                "part {} of {name:?} is not on enough of its owners after the view changed; nothing was changed; send it again",
-                chunk.id.part
+                "too few owners of part {part} of {name:?} took it ({last}); nothing was changed; try again"
             ),
-        ));
+        ))
     }
-    Ok(Ready::Yes)
-}
 
-/// Brings one chunk to a quorum of its owners in every table; the others get it
-/// behind the acknowledgement.
-pub async fn place(
-    node: Arc<Node>,
-    name: FileName,
-    chunk: PlacedChunk,
-    pieces: Vec<Bytes>,
-    memory: Lease,
-) -> Result<(PlacedChunk, Acks), Problem> {
-    let memory = Arc::new(memory);
-    let mut why = String::new();
-    for attempt in 0..CHUNK_TRIES {
-        let Some(current) = node.current() else { break };
+    /// The chunk on its way to all its owners. What is sent holds its memory.
+    fn send(
+        &self,
+        current: &Arc<Current>,
+        name: &FileName,
+        chunk: &PlacedChunk,
+        pieces: &[Bytes],
+        memory: &Arc<Lease>,
+    ) -> Sent {
         let electorate = Electorate::new(&current.placements, &chunk.key);
-        let mut sent: FuturesUnordered<BoxFuture<'static, (Voter, Result<(), PeerError>)>> =
-            electorate
-                .voters()
-                .iter()
-                .map(|voter| {
-                    let sending = send_chunk(
-                        node.clone(),
-                        current.clone(),
-                        *voter,
-                        name.clone(),
-                        chunk,
-                        pieces.clone(),
-                        memory.clone(),
-                    );
-                    Box::pin(sending) as BoxFuture<'static, _>
-                })
-                .collect();
-        let (mut yes, mut no) = (BTreeSet::new(), BTreeSet::new());
-        let mut full = 0;
+        let voters = electorate.voters().iter();
+        voters
+            .map(|voter| {
+                let (quorum, current, memory) =
+                    (self.quorum.clone(), current.clone(), memory.clone());
+                let (voter, name, chunk, pieces) = (*voter, name.clone(), *chunk, pieces.to_vec());
+                let sending: BoxFuture<'static, _> = Box::pin(async move {
+                    let sent = quorum.send_chunk(&current, voter, name, chunk, pieces);
+                    let sent = sent.await;
+                    drop(memory);
+                    (voter, sent)
+                });
+                sending
+            })
+            .collect()
+    }
+
+    /// Waits until a quorum has acknowledged; the rest is finished behind it.
+    async fn reach_quorum(
+        &self,
+        current: &Arc<Current>,
+        name: &FileName,
+        chunk: &PlacedChunk,
+        mut sent: Sent,
+    ) -> Result<Placed, Short> {
+        let electorate = Electorate::new(&current.placements, &chunk.key);
+        let mut yes = BTreeSet::new();
+        let mut why = String::new();
+        let (mut failed, mut full) = (false, false);
         while let Some((voter, result)) = sent.next().await {
             match result {
                 Ok(()) => {
                     yes.insert(voter.disk);
                     if electorate.decides(&yes) {
-                        let missing: BTreeSet<DiskId> = no;
-                        finish_copies(&node, &name, &chunk, sent, !missing.is_empty());
-                        return Ok((
-                            chunk,
-                            Acks {
-                                view: current.reference,
-                            },
-                        ));
+                        self.finish_copies(name, chunk, sent, failed);
+                        return Ok(Placed {
+                            chunk: *chunk,
+                            acknowledged: current.reference,
+                        });
                     }
                 }
                 Err(error) => {
-                    if matches!(error, PeerError::Refused(_, Refusal::Full)) {
-                        full += 1;
-                    }
+                    full |= matches!(error, PeerError::Refused(_, Refusal::Full));
+                    failed = true;
                     why = error.to_string();
-                    no.insert(voter.disk);
                 }
             }
         }
-        if full > 0
-            && node
-                .current()
-                .is_some_and(|c| c.reference == current.reference)
-        {
-            return Err(Problem::new(
-                Kind::Full,
-                format!(
-                    "there is no space for part {} of {name:?} on its owners; nothing was changed",
-                    chunk.id.part
-                ),
-            ));
-        }
-        tracing::debug!(%name, part = chunk.id.part, attempt, %why, "a chunk is not placed yet");
-        tokio::time::sleep(std::time::Duration::from_millis(25 << attempt.min(4))).await;
+        Err(Short {
+            why,
+            full: full && self.quorum.holds(current),
+        })
     }
-    Err(Problem::new(
-        Kind::NoQuorum,
-        format!(
-            "too few owners of part {} of {name:?} took it ({why}); nothing was changed; try again",
-            chunk.id.part
-        ),
-    ))
-}
 
-/// The copies beyond the quorum: finished behind the answer, or owed. They share a
-/// part of the memory of uploads; past it a copy is given up, and owed.
-fn finish_copies(
-    node: &Arc<Node>,
-    name: &FileName,
-    chunk: &PlacedChunk,
-    mut sent: FuturesUnordered<BoxFuture<'static, (Voter, Result<(), PeerError>)>>,
-    mut owed: bool,
-) {
-    let memory = node.straggler_memory.clone();
-    let share = memory.try_acquire_many_owned(chunk.size);
-    if share.is_err() && !sent.is_empty() {
-        sent.clear();
-        owed = true;
-    }
-    let chunk = chunk.id;
-    let (copy, of) = (node.clone(), name.clone());
-    let taken = node.workers.background(async move {
-        let (node, name) = (copy, of);
-        while let Some((_, result)) = sent.next().await {
-            owed |= result.is_err();
+    /// The copies beyond the quorum: finished behind the answer, or owed. They share a
+    /// part of the memory of uploads; past it a copy is given up, and owed.
+    fn finish_copies(&self, name: &FileName, chunk: &PlacedChunk, mut sent: Sent, mut owed: bool) {
+        let share = self.stragglers.share(chunk.size as usize);
+        if share.is_none() && !sent.is_empty() {
+            sent.clear();
+            owed = true;
         }
-        drop(share);
-        if owed {
-            node.owe(&name);
-        }
-        // A copy that lands after the commit was told has missed the news. Of an
-        // upload that was given up the reaper finds out whatever it is told here.
-        let over = {
-            let uploads = node.uploads.lock().unwrap_or_else(|p| p.into_inner());
-            !uploads.contains(&chunk.upload)
-        };
-        if over {
-            tell(&node, |_| Request::Committed {
-                chunks: vec![chunk],
-            })
-            .await;
-        }
-    });
-    if !taken {
-        node.owe(name);
-    }
-}
-
-async fn send_chunk(
-    node: Arc<Node>,
-    current: Arc<Current>,
-    voter: Voter,
-    name: FileName,
-    chunk: PlacedChunk,
-    pieces: Vec<Bytes>,
-    _memory: Arc<Lease>,
-) -> (Voter, Result<(), PeerError>) {
-    if voter.disk == node.disk() {
-        let meta = meta_of(name, &chunk, false);
-        let body = futures::stream::iter(pieces.into_iter().map(Ok::<_, std::convert::Infallible>));
-        let stored = if node
-            .current()
-            .is_some_and(|c| c.reference == current.reference)
-        {
-            store_chunk(&node, &current, meta, Tier::Clients, body).await
-        } else {
-            Err(Refusal::OtherView(None))
-        };
-        return (
-            voter,
-            stored.map_err(|refusal| PeerError::Refused(voter.ordinal, refusal)),
+        let (quorum, debts, uploads) = (
+            self.quorum.clone(),
+            self.debts.clone(),
+            self.uploads.clone(),
         );
+        let (name, chunk) = (name.clone(), chunk.id);
+        let of = name.clone();
+        let taken = self.tasks.background(async move {
+            while let Some((_, result)) = sent.next().await {
+                owed |= result.is_err();
+            }
+            drop(share);
+            if owed {
+                debts.owe(&name);
+            }
+            // A copy that lands after the commit was told has missed the news. Of an
+            // upload that was given up the reaper finds out whatever it is told here.
+            if !uploads.runs(&chunk.upload) {
+                let chunks = vec![chunk];
+                quorum.notify_members(&Request::Committed { chunks }).await;
+            }
+        });
+        if !taken {
+            self.debts.owe(&of);
+        }
     }
-    let header = Header {
-        cluster: node.cluster.clone(),
-        view: current.reference,
-        to: voter.disk,
-        from: node.ordinal,
-    };
-    let head = ChunkHeader {
-        header,
-        name,
-        chunk,
-        committed: false,
-    };
-    let result = node.peers.put_chunk(voter.ordinal, &head, pieces).await;
-    if let Err(PeerError::Refused(_, Refusal::OtherView(theirs))) = &result {
-        node.reconcile_views(voter.ordinal, *theirs).await;
-    }
-    (voter, result)
 }

@@ -5,355 +5,294 @@
 //! the commit consumes the pending entry. What breaks off leaves nothing that
 //! anybody can see, and its chunks become garbage.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chord_api::problem::{Kind, Problem};
+use chord_register::proposer::End;
+use chord_register::{Change, NewFile, Outcome, Pending};
+use chord_types::blocks::Root;
 use chord_types::manifest::{Body as Contents, ChunkRef, PlacedChunk, chunk_key};
-use chord_types::{ChunkId, DiskId, FileName, Id, UploadId, View};
+use chord_types::{ChunkId, FileName, UploadId};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use tokio_util::task::AbortOnDropHandle;
+use futures::stream::FuturesOrdered;
 
-use super::coordinator::{check_member, finished};
+use super::memory::{Lease, UploadMemory};
+use super::outcome::finished;
 use super::pieces::Pieces;
-use super::place::{Acks, confirm_chunks, place};
-use super::tell::{tell, tell_committed, tell_reapers};
-use super::{Body, Put, PutDone};
-use crate::answer::root_of;
-use crate::node::{Current, Node, now_ms};
+use super::place::{Placed, Placer};
+use super::{Body, Put, PutDone, notices};
+use crate::identity::Identity;
+use crate::notes::Uploads;
+use crate::notes::uploads::Upload;
 use crate::peer::wire::Request;
-use crate::quorum::drive::{self, Ready};
-use crate::store::StoreError;
-use chord_register::proposer::Proposer;
-use chord_register::{Change, Electorate, NewFile, Outcome, Pending};
+use crate::quorum::{Quorum, QuorumError, Ready};
+use crate::view::Current;
+use crate::world::{Clock, Random, Tasks};
 
 /// Files up to this many bytes live in their register.
 pub const INLINE_BYTES: usize = 32 * 1024;
 /// Chunks of one upload that are on their way at a time.
 const CHUNKS_AT_ONCE: usize = 2;
 
-/// Whether there is space for a PUT, as far as is known of the members.
-pub fn admit_space(node: &Node, put: &Put) -> Result<(), Problem> {
-    let Some(current) = node.current() else {
-        return Ok(());
-    };
-    let available = |ordinal, disk| {
-        if disk == node.disk() {
-            return Some(node.store.space().available);
-        }
-        let heard = node.peers.heard(ordinal).filter(|h| h.disk == disk);
-        heard.map(|h| h.available)
-    };
-    let known: Vec<Option<u64>> = current
-        .view
-        .new_table()
-        .live()
-        .map(|m| available(m.ordinal, m.disk))
-        .collect();
-    // The register needs a quorum of its owners; where chunks will lie is not
-    // known before.
-    let least = match put.length {
-        Some(0) => 0,
-        Some(length) if length <= INLINE_BYTES as u64 => length,
-        _ => 1,
-    };
-    let owners = Electorate::new(&current.placements, &Id::of_file(&put.name));
-    let usable: BTreeSet<DiskId> = owners
-        .voters()
-        .iter()
-        .filter(|v| available(v.ordinal, v.disk).is_none_or(|a| a > least))
-        .map(|v| v.disk)
-        .collect();
-    let total: Option<u64> = known.iter().copied().sum();
-    let needed = put
-        .length
-        .unwrap_or(0)
-        .saturating_mul(u64::from(current.view.new_table().replication));
-    if !owners.decides(&usable) || total.is_some_and(|total| needed > total) {
-        return Err(Problem::new(
-            Kind::Full,
-            format!(
-                "there is no space for {:?}: the nodes have {} bytes left for files; delete some, or let the cluster grow",
-                put.name,
-                total.unwrap_or(0)
-            ),
-        ));
-    }
-    Ok(())
+/// Stores bodies as new versions of files.
+pub struct Uploader {
+    pub me: Arc<Identity>,
+    pub quorum: Arc<Quorum>,
+    pub placer: Arc<Placer>,
+    pub tasks: Tasks,
+    pub clock: Clock,
+    pub random: Random,
+    pub uploads: Uploads,
+    pub memory: UploadMemory,
+    /// Bytes of a chunk.
+    pub chunk_size: usize,
 }
 
-/// Stores a body.
-pub async fn put(node: &Arc<Node>, put: Put, mut body: Body) -> Result<PutDone, Problem> {
-    let chunk_size = node.args.chunk_size as usize;
-    let mut reader = Pieces::new(&mut body);
-    let mut memory = node.upload_memory.lease();
-    let first = reader.take(chunk_size, &mut memory).await?;
-    let sole = reader.at_end().await?;
-    let size: usize = first.iter().map(Bytes::len).sum();
-    if sole && size <= INLINE_BYTES {
-        drop(memory);
-        let fingerprint = hex::encode(&root_of(&first).0[..8]);
-        let contents = Contents::Inline(Bytes::from(first.concat()));
-        return commit(node, &put, size as u64, fingerprint, contents, Vec::new()).await;
-    }
-    let upload = UploadId::random();
-    node.uploads
-        .lock()
-        .unwrap_or_else(|p| p.into_inner())
-        .insert(upload);
-    let mut guard = UploadGuard {
-        node: node.clone(),
-        name: put.name.clone(),
-        upload,
-        committed: false,
-    };
-    begin(node, &put, upload).await?;
+/// The next chunk of a body: its pieces, the memory that they hold, and whether it is
+/// the only one.
+type Cut = (Vec<Bytes>, Lease, bool);
 
-    let mut chunks: Vec<(PlacedChunk, Acks)> = Vec::new();
-    let mut flights = futures::stream::FuturesOrdered::new();
-    let mut next = Some((first, memory, sole));
-    let mut part = 0u32;
-    let mut total = 0u64;
-    while let Some((pieces, memory, sole)) = next.take() {
-        part += 1;
-        let size: usize = pieces.iter().map(Bytes::len).sum();
-        total += size as u64;
-        let id = ChunkId { upload, part };
-        let root = root_of(&pieces);
-        let chunk = PlacedChunk {
-            id,
-            key: chunk_key(&put.name, id, sole),
-            size: size as u32,
-            root,
+/// The first bytes of a hash of the contents, as entity tags have it.
+fn fingerprint(root: Root) -> String {
+    hex::encode(&root.0[..8])
+}
+
+impl Uploader {
+    /// Stores a body.
+    pub async fn put(&self, put: Put, mut body: Body) -> Result<PutDone, Problem> {
+        let mut reader = Pieces::new(&mut body);
+        let mut memory = self.memory.lease();
+        let first = reader.take(self.chunk_size, &mut memory).await?;
+        let sole = reader.at_end().await?;
+        let size: usize = first.iter().map(Bytes::len).sum();
+        if sole && size <= INLINE_BYTES {
+            drop(memory);
+            let print = fingerprint(Root::of_pieces(&first));
+            let contents = Contents::Inline(Bytes::from(first.concat()));
+            return self.commit(&put, size as u64, print, contents, &[]).await;
+        }
+        let upload = self.random.upload_id();
+        let mut guard = UploadGuard {
+            quorum: self.quorum.clone(),
+            tasks: self.tasks.clone(),
+            name: put.name.clone(),
+            upload: Some(self.uploads.begin(upload)),
+            keep: false,
         };
-        // A task of its own, so that it goes on while the next chunk is read.
-        let flight = tokio::spawn(place(node.clone(), put.name.clone(), chunk, pieces, memory));
-        flights.push_back(AbortOnDropHandle::new(flight));
-        while flights.len() >= CHUNKS_AT_ONCE {
-            if let Some(placed) = flights.next().await {
-                chunks.push(landed(placed)?);
+        self.begin(&put, upload).await?;
+        let chunks = self
+            .stream(&put.name, upload, reader, (first, memory, sole))
+            .await?;
+        let roots: Vec<[u8; 32]> = chunks.iter().map(|c| c.chunk.root.0).collect();
+        let size = chunks.iter().map(|c| u64::from(c.chunk.size)).sum();
+        let refs = chunks.iter().map(|placed| ChunkRef {
+            size: placed.chunk.size,
+            root: placed.chunk.root,
+        });
+        let contents = Contents::Chunks {
+            upload,
+            chunks: refs.collect(),
+        };
+        let print = fingerprint(Root::of_blocks(&roots));
+        let done = self.commit(&put, size, print, contents, &chunks).await;
+        // An unknown outcome may have been applied: the upload is not taken back.
+        guard.keep = match &done {
+            Ok(_) => true,
+            Err(problem) => problem.kind == Kind::OutcomeUnknown,
+        };
+        done
+    }
+
+    /// Brings all chunks of a body to their owners, a few at a time.
+    async fn stream(
+        &self,
+        name: &FileName,
+        upload: UploadId,
+        mut reader: Pieces<'_>,
+        first: Cut,
+    ) -> Result<Vec<Placed>, Problem> {
+        let mut chunks = Vec::new();
+        let mut flights = FuturesOrdered::new();
+        let mut next = Some(first);
+        let mut part = 0u32;
+        while let Some((pieces, memory, sole)) = next.take() {
+            part += 1;
+            let size: usize = pieces.iter().map(Bytes::len).sum();
+            let id = ChunkId { upload, part };
+            let chunk = PlacedChunk {
+                id,
+                key: chunk_key(name, id, sole),
+                size: size as u32,
+                root: Root::of_pieces(&pieces),
+            };
+            // A task of its own, so that it goes on while the next chunk is read.
+            let flight = self.placer.clone();
+            let flight = flight.place(name.clone(), chunk, pieces, memory);
+            flights.push_back(self.tasks.beside(flight));
+            while flights.len() >= CHUNKS_AT_ONCE {
+                if let Some(placed) = flights.next().await {
+                    chunks.push(landed(placed)?);
+                }
+            }
+            if !sole && !reader.at_end().await? {
+                let mut memory = self.memory.lease();
+                let pieces = reader.take(self.chunk_size, &mut memory).await?;
+                next = Some((pieces, memory, false));
             }
         }
-        if !sole && !reader.at_end().await? {
-            let mut memory = node.upload_memory.lease();
-            let pieces = reader.take(chunk_size, &mut memory).await?;
-            next = Some((pieces, memory, false));
+        while let Some(placed) = flights.next().await {
+            chunks.push(landed(placed)?);
+        }
+        Ok(chunks)
+    }
+
+    /// Enters the upload as pending, where the conditions hold.
+    async fn begin(&self, put: &Put, upload: UploadId) -> Result<(), Problem> {
+        let pending = Pending {
+            upload,
+            disk: self.me.disk,
+            boot: self.me.boot,
+            since_ms: self.clock.now_ms(),
+        };
+        let change = Change::Begin {
+            pending,
+            condition: put.condition.clone(),
+        };
+        match self.quorum.change(&put.name, change).await? {
+            // It may have been entered; then it is taken out again. Nobody sees it.
+            End::Unknown => Err(Problem::new(
+                Kind::NoQuorum,
+                format!(
+                    "too few owners of {:?} confirmed in time that its upload may begin; the file was not changed; try again",
+                    put.name
+                ),
+            )),
+            end => finished(&put.name, end).map(|_| ()),
         }
     }
-    while let Some(placed) = flights.next().await {
-        chunks.push(landed(placed)?);
-    }
-    let mut hash = blake3::Hasher::new();
-    for (chunk, _) in &chunks {
-        hash.update(&chunk.root.0);
-    }
-    let fingerprint = hex::encode(&hash.finalize().as_bytes()[..8]);
-    let refs = chunks
-        .iter()
-        .map(|(c, _)| ChunkRef {
-            size: c.size,
-            root: c.root,
+
+    /// Makes the new version.
+    async fn commit(
+        &self,
+        put: &Put,
+        size: u64,
+        fingerprint: String,
+        contents: Contents,
+        chunks: &[Placed],
+    ) -> Result<PutDone, Problem> {
+        let name = &put.name;
+        let before = self.quorum.read(name).await?.and_then(|v| v.current);
+        let file = NewFile {
+            size,
+            modified_ms: self.clock.now_ms(),
+            content_type: put.content_type.clone(),
+            meta: put.meta.clone(),
+            fingerprint,
+            body: contents,
+        };
+        let change = Change::Commit {
+            op: self.quorum.next_operation(),
+            file,
+            condition: put.condition.clone(),
+        };
+        let confirm = |current: Arc<Current>| -> BoxFuture<'_, Result<Ready, QuorumError>> {
+            Box::pin(self.placer.confirm(name, chunks, current))
+        };
+        let end = self.quorum.change_when(name, change, &confirm).await?;
+        let (_, outcome) = finished(name, end)?;
+        let Outcome::Committed {
+            version,
+            etag,
+            replaced,
+        } = outcome
+        else {
+            return Err(Problem::new(
+                Kind::OutcomeUnknown,
+                format!(
+                    "the register of {name:?} answered for another operation; read it to find out whether it was changed"
+                ),
+            ));
+        };
+        if let Some(manifest) = before
+            && manifest.version < version
+        {
+            notices::replaced(&self.quorum, name, &manifest);
+        }
+        let ids: Vec<ChunkId> = chunks.iter().map(|c| c.chunk.id).collect();
+        notices::committed(&self.quorum, &ids);
+        Ok(PutDone {
+            version,
+            etag,
+            replaced,
         })
-        .collect();
-    let done = commit(
-        node,
-        &put,
-        total,
-        fingerprint,
-        Contents::Chunks {
-            upload,
-            chunks: refs,
-        },
-        chunks,
-    )
-    .await;
-    // An unknown outcome may have been applied: the upload is not taken back.
-    guard.committed = match &done {
-        Ok(_) => true,
-        Err(problem) => problem.kind == Kind::OutcomeUnknown,
-    };
-    done
+    }
 }
 
 fn landed<T>(flight: Result<Result<T, Problem>, tokio::task::JoinError>) -> Result<T, Problem> {
     flight.map_err(|e| {
         Problem::new(
             Kind::Overloaded,
-            format!("sending a chunk was cut short: {e}"),
+            format!("sending a chunk was cut short: {e}; the file was not changed"),
         )
     })?
 }
 
-/// Enters the upload as pending, where the conditions hold.
-async fn begin(node: &Arc<Node>, put: &Put, upload: UploadId) -> Result<(), Problem> {
-    let pending = Pending {
-        upload,
-        disk: node.disk(),
-        boot: node.store.boot(),
-        since_ms: now_ms(),
-    };
-    let change = Change::Begin {
-        pending,
-        condition: put.condition.clone(),
-    };
-    let end = drive::run(node, &put.name, Proposer::new(change), None).await?;
-    finished(&put.name, end).map(|_| ())
-}
-
-/// Makes the new version.
-async fn commit(
-    node: &Arc<Node>,
-    put: &Put,
-    size: u64,
-    fingerprint: String,
-    contents: Contents,
-    chunks: Vec<(PlacedChunk, Acks)>,
-) -> Result<PutDone, Problem> {
-    let before = drive::read(node, &put.name).await?.and_then(|v| v.current);
-    let file = NewFile {
-        size,
-        modified_ms: now_ms(),
-        content_type: put.content_type.clone(),
-        meta: put.meta.clone(),
-        fingerprint,
-        body: contents,
-    };
-    let op = node.next_operation();
-    let change = Change::Commit {
-        op,
-        file,
-        condition: put.condition.clone(),
-    };
-    let confirm = |current: Arc<Current>| -> BoxFuture<'_, Result<Ready, Problem>> {
-        Box::pin(confirm_chunks(node, &put.name, &chunks, current))
-    };
-    let end = drive::run(node, &put.name, Proposer::new(change), Some(&confirm)).await?;
-    let (_, outcome) = finished(&put.name, end)?;
-    let Outcome::Committed {
-        version,
-        etag,
-        replaced,
-    } = outcome
-    else {
-        return Err(Problem::new(
-            Kind::OutcomeUnknown,
-            "the register answered for another operation",
-        ));
-    };
-    if let Some(manifest) = before
-        && manifest.version < version
-    {
-        tell_reapers(node, &put.name, &manifest);
-    }
-    tell_committed(node, &chunks);
-    Ok(PutDone {
-        version,
-        etag,
-        replaced,
-    })
-}
-
 /// Takes the upload back unless it was committed, whatever ended the request.
 struct UploadGuard {
-    node: Arc<Node>,
+    quorum: Arc<Quorum>,
+    tasks: Tasks,
     name: FileName,
-    upload: UploadId,
-    committed: bool,
+    upload: Option<Upload>,
+    /// It is committed, or may be.
+    keep: bool,
 }
 
 impl Drop for UploadGuard {
     fn drop(&mut self) {
-        self.node
-            .uploads
-            .lock()
-            .unwrap_or_else(|p| p.into_inner())
-            .remove(&self.upload);
-        if self.committed {
+        // It does not run any more, whatever else happens.
+        let Some(upload) = self.upload.take().map(|running| running.id()) else {
+            return;
+        };
+        if self.keep {
             return;
         }
-        let (node, name, upload) = (self.node.clone(), self.name.clone(), self.upload);
-        self.node.workers.background(async move {
+        let (quorum, name) = (self.quorum.clone(), self.name.clone());
+        self.tasks.background(async move {
             // The pending entry goes first; only then is anything deleted.
-            let change = Change::Expire { upload };
-            if drive::run(&node, &name, Proposer::new(change), None)
-                .await
-                .is_ok()
-            {
-                tell(&node, |_| Request::Reap {
-                    name: name.clone(),
-                    upload,
-                })
-                .await;
+            let expired = quorum.change(&name, Change::Expire { upload }).await;
+            if expired.is_ok() {
+                quorum.notify_members(&Request::Reap { name, upload }).await;
             }
         });
     }
 }
 
-/// Keeps a body on this node, which has to be a member until the file is there:
-/// once its disk has left the view and is empty it may be taken away.
-pub async fn drop_here(node: &Arc<Node>, put: Put, mut body: Body) -> Result<(), Problem> {
-    check_member(node)?;
-    let failed = |e: StoreError| match e {
-        StoreError::Full(_) => Problem::new(
-            Kind::Full,
-            format!("this node has no space for {:?}: {e}", put.name),
-        ),
-        other => Problem::new(
-            Kind::Overloaded,
-            format!("cannot keep {:?} on this node: {other}", put.name),
-        ),
-    };
-    let mut writer = node
-        .store
-        .dropped_writer(
-            put.name.clone(),
-            put.content_type.clone(),
-            put.meta.clone(),
-            put.length,
-        )
-        .map_err(failed)?;
-    while let Some(piece) = body.next().await {
-        writer.write(piece?).await.map_err(failed)?;
-    }
-    let (ordinal, disk) = (node.ordinal, node.disk());
-    let member = move |view: Option<&View>| match view {
-        Some(view) if view.has(ordinal, disk) => Ok(()),
-        _ => Err(StoreError::Refused("the node has left the view".into())),
-    };
-    if let Err(error) = writer.finish_if(Box::new(member)).await {
-        check_member(node)?;
-        return Err(failed(error));
-    }
-    node.workers.migrate_now.notify_one();
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use chord_register::Condition;
+
     use super::*;
     use crate::files::Files;
-    use crate::files::coordinator::Coordinator;
-    use crate::testing::{Nodes, file, request};
-    use chord_register::Condition;
+    use crate::testing::{Nodes, file};
 
     #[tokio::test]
     async fn an_owner_that_hangs_does_not_keep_the_memory_of_uploads() {
         let all = Nodes::start(3).await;
         all.form(3).await;
         let node = &all.nodes[0];
-        let chunk = node.args.chunk_size;
-        let whole = node.upload_memory.free();
+        let chunk = node.files.uploader.chunk_size;
+        let whole = node.memory.uploads.free();
         // Room for one copy that is late.
-        let late = node.straggler_memory.available_permits() as u32 - chunk;
-        let _held = node.straggler_memory.acquire_many(late).await.unwrap();
+        let late = node.memory.stragglers.free() - chunk;
+        let _held = node.memory.stragglers.share(late).unwrap();
         all.hang(2, true);
-        all.put(0, "a", vec![1; 10 * chunk as usize]).await.unwrap();
-        let kept = whole - node.upload_memory.free();
-        assert!(kept <= chunk as usize, "{kept} bytes are kept");
+        all.put(0, "a", vec![1; 10 * chunk]).await.unwrap();
+        let kept = whole - node.memory.uploads.free();
+        assert!(kept <= chunk, "{kept} bytes are kept");
         assert_eq!(
-            node.next_debt(),
+            node.debts.next(),
             Some(file("a")),
             "what is given up is owed"
         );
@@ -372,58 +311,12 @@ mod tests {
         full.extend(all.fill(2));
         let refused = all.put(0, "one", vec![1; 20_000]).await.unwrap_err();
         assert_eq!(refused.kind, Kind::Full);
-        let value = drive::read(&all.nodes[0], &file("one")).await.unwrap();
+        let value = all.nodes[0].quorum.read(&file("one")).await.unwrap();
         assert!(value.is_none_or(|v| v.current.is_none()));
-        let files = Coordinator {
-            node: all.nodes[0].clone(),
-        };
+        let files = &all.nodes[0].files;
         let gone = files.delete(&file("old"), Condition::default()).await;
         gone.unwrap();
         drop(full);
         all.put(0, "one", vec![1; 20_000]).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn deleting_what_is_not_there_leaves_nothing() {
-        let all = Nodes::start(3).await;
-        all.form(3).await;
-        let files = Coordinator {
-            node: all.nodes[0].clone(),
-        };
-        let gone = files.delete(&file("never"), Condition::default()).await;
-        assert_eq!(gone.unwrap_err().kind, Kind::NotFound);
-        let any = Condition {
-            if_match: Some(chord_register::Tags::Any),
-            ..Condition::default()
-        };
-        let gone = files.delete(&file("never"), any).await;
-        assert_eq!(gone.unwrap_err().kind, Kind::PreconditionFailed);
-        for node in &all.nodes {
-            let counts = node.store.counts().unwrap();
-            assert_eq!((counts.promises, counts.registers), (0, 0));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_node_outside_the_view_keeps_nothing_that_is_dropped_on_it() {
-        let all = Nodes::start(3).await;
-        assert!(all.drop_on(2, "early", b"x").await.is_err(), "no view yet");
-        let view = all.form(1).await;
-        let joint = view.change_to(all.table(1, &[0, 1])).unwrap();
-        let done = joint.complete().unwrap();
-        // It leaves while the body comes: what it says then must stay true.
-        let node = all.nodes[2].clone();
-        let body = futures::stream::once(async move {
-            node.adopt(joint).await.unwrap();
-            node.adopt(done).await.unwrap();
-            assert!(node.report().inventory.is_empty());
-            Ok(Bytes::from_static(b"x"))
-        });
-        let late = drop_here(&all.nodes[2], request("a", Some(1)), Box::pin(body)).await;
-        assert_eq!(late.unwrap_err().kind, Kind::NoQuorum);
-        assert!(all.drop_on(2, "late", b"x").await.is_err());
-        assert!(all.nodes[2].report().inventory.is_empty());
-        assert!(all.drop_on(1, "a", b"x").await.is_ok());
-        assert_eq!(all.nodes[1].report().inventory.dropped, 1);
     }
 }

@@ -197,6 +197,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         #[test]
         fn bodies_are_followed_however_they_come(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),

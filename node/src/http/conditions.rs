@@ -233,6 +233,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         #[test]
         fn a_list_comes_back(tags in prop::collection::vec((any::<bool>(), "[!#-~]{0,9}"), 1..6)) {
             let line = tags.iter().map(|(w, v)| format!("{}\"{v}\"", if *w { "W/" } else { "" })).collect::<Vec<_>>();

@@ -16,7 +16,7 @@ use super::problem::{VERSION, quoted};
 use super::range::{Wanted, wanted};
 use super::{conditions, meta};
 use crate::files::Files;
-use crate::node::now_ms;
+use crate::world::Clock;
 use chord_register::condition::Verdict;
 
 /// The last second that an HTTP-date can say, in the year 9999.
@@ -65,7 +65,7 @@ pub(super) async fn get<F: Files>(
             manifest.size,
             &manifest.etag,
             modified,
-            now_ms() / 1000,
+            Clock::System.now_ms() / 1000,
         )
     };
     let (status, range) = match wanted {

@@ -172,6 +172,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         #[test]
         fn metadata_comes_back(list in prop::collection::vec(("[a-z0-9-]{1,9}", "([!-~]([ -~]{0,9}[!-~])?)?"), 0..9)) {
             let mut map = HeaderMap::new();

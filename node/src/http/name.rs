@@ -114,6 +114,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         #[test]
         fn every_name_comes_back_from_its_own_escapes(name in "[^\0]{1,200}") {
             let file = FileName::new(name.clone()).unwrap();

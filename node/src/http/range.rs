@@ -227,6 +227,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         #[test]
         fn a_part_lies_within_the_file(range in "bytes=[0-9,-]{0,12}", size in 0u64..2000) {
             if let Wanted::Part(part) = ask(&range, size) {

@@ -241,6 +241,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         #[test]
         fn no_input_breaks_it(text in ".{0,60}") {
             let _ = dictionary(&text);

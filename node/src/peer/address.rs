@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chord_types::Ordinal;
+use parking_lot::Mutex;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 /// The base URLs of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +21,8 @@ pub struct Address {
 /// Finds nodes by their ordinals.
 pub enum AddressBook {
     /// `{ordinal}` stands for the number.
-    Pattern {
-        client: String,
-        peer: String,
-    },
+    Pattern { client: String, peer: String },
+    /// A list in a file. (No lock of tokio's: nothing is awaited while it is held.)
     File(Mutex<AddressFile>),
 }
 
@@ -81,7 +80,7 @@ impl AddressBook {
                 })
             }
             AddressBook::File(file) => {
-                let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut file = file.lock();
                 file.refresh();
                 file.known.get(&ordinal).cloned()
             }
@@ -168,7 +167,7 @@ mod tests {
         assert_eq!(book.find(Ordinal(1)).unwrap().peer, "http://b:8081");
         replace(9081);
         if let AddressBook::File(file) = &book {
-            file.lock().unwrap().looked = None;
+            file.lock().looked = None;
         }
         assert_eq!(book.find(Ordinal(1)).unwrap().peer, "http://b:9081");
     }

@@ -1,22 +1,21 @@
 //! Asking other nodes: one HTTP client, one set of time limits.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chord_api::client::{NOT_UNDERSTOOD, bearer, builder};
 use chord_api::host::descriptors;
-use chord_types::blocks::Root;
 use chord_types::protocol::{SPEAKS, WRITTEN_IN};
 use chord_types::report::NodeReport;
-use chord_types::view::ViewRef;
-use chord_types::{ChunkId, DiskId, Ordinal, ProtocolVersion, Speaks, View};
+use chord_types::{ChunkId, Ordinal, ProtocolVersion, Speaks, View};
 use futures::{Stream, StreamExt};
 use http::StatusCode;
 // Held for a look at a map, never while anything is awaited.
 use parking_lot::Mutex;
 
-use super::address::{Address, AddressBook};
+use super::address::AddressBook;
 use super::wire::{Call, ChunkHeader, Refusal, Reply};
 use chord_ring::wire::RingExchange;
 
@@ -79,23 +78,11 @@ impl std::fmt::Display for NotUnderstood {
     }
 }
 
-/// What was last heard of another node.
-#[derive(Clone, Debug)]
-pub struct Heard {
-    pub at: Instant,
-    pub disk: DiskId,
-    pub boot: u64,
-    pub view: ViewRef,
-    /// Bytes that clients may still write there.
-    pub available: u64,
-}
-
 /// Talks to the peer ports of other nodes.
 pub struct PeerClient {
     http: reqwest::Client,
     secret: String,
-    book: AddressBook,
-    heard: Mutex<BTreeMap<Ordinal, Heard>>,
+    book: Arc<AddressBook>,
     /// The versions of the protocol in each node's last answer.
     speaks: Mutex<BTreeMap<Ordinal, Speaks>>,
 }
@@ -115,43 +102,20 @@ pub struct RawBlocks {
 
 impl PeerClient {
     /// A client for one cluster.
-    pub fn new(secret: String, book: AddressBook) -> Result<PeerClient, reqwest::Error> {
+    pub fn new(secret: String, book: Arc<AddressBook>) -> Result<PeerClient, reqwest::Error> {
         let http = builder::between_nodes()?;
         Ok(PeerClient {
             http,
             secret,
             book,
-            heard: Mutex::new(BTreeMap::new()),
             speaks: Mutex::new(BTreeMap::new()),
         })
-    }
-
-    /// Where a node is.
-    pub fn address(&self, ordinal: Ordinal) -> Option<Address> {
-        self.book.find(ordinal)
-    }
-
-    /// What was last heard of a node.
-    pub fn heard(&self, ordinal: Ordinal) -> Option<Heard> {
-        self.heard.lock().get(&ordinal).cloned()
     }
 
     /// The versions of the protocol that a node said it speaks in its last answer;
     /// `None`: it has not answered yet.
     pub fn speaks(&self, ordinal: Ordinal) -> Option<Speaks> {
         self.speaks.lock().get(&ordinal).copied()
-    }
-
-    /// Takes note of news from a node.
-    pub fn note(&self, exchange: &RingExchange) {
-        let heard = Heard {
-            at: Instant::now(),
-            disk: exchange.disk,
-            boot: exchange.boot,
-            view: exchange.view,
-            available: exchange.available,
-        };
-        self.heard.lock().insert(exchange.from, heard);
     }
 
     fn url(&self, to: Ordinal, path: &str) -> Result<String, PeerError> {
@@ -357,33 +321,6 @@ impl PeerClient {
             })
             .collect();
         Ok(RawBlocks { hashes, data: body })
-    }
-}
-
-/// Verifies blocks against the root that the manifest names.
-pub fn verify_blocks(
-    blocks: &RawBlocks,
-    root: Root,
-    range: std::ops::Range<u32>,
-) -> Result<(), String> {
-    if Root::of_blocks(&blocks.hashes) != root {
-        return Err("its block hashes do not match the manifest".into());
-    }
-    let wanted = blocks
-        .hashes
-        .get(range.start as usize..range.end as usize)
-        .unwrap_or_default();
-    let mut got = blocks.data.chunks(chord_types::blocks::BLOCK_BYTES);
-    for hash in wanted {
-        match got.next() {
-            Some(block) if blake3::hash(block).as_bytes() == hash => {}
-            _ => return Err("a block does not match its hash".into()),
-        }
-    }
-    if got.next().is_some() {
-        Err("it sent more than was asked".into())
-    } else {
-        Ok(())
     }
 }
 

@@ -1,7 +1,13 @@
-//! The peer port (8081): what nodes and the operator say to each other. Every
-//! request carries the cluster's secret.
+//! What nodes say to each other, and how it gets there: the messages, the other
+//! nodes' addresses, the transport that carries them, and the judgement of what the
+//! ring hears. Every request carries the cluster's secret.
 
 pub mod address;
 pub mod client;
 pub mod ring;
+pub mod transport;
+pub mod views;
 pub mod wire;
+
+pub use client::{PeerClient, PeerError};
+pub use transport::Transport;

@@ -3,18 +3,20 @@
 //! is left to compete are as many as there are nodes, not as many as clients.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use chord_types::FileName;
+use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use tokio::time::Instant;
 
-/// The registers that somebody is at.
+/// The registers that somebody is at. The map is under no lock of tokio's: nothing is
+/// awaited while it is held.
 #[derive(Debug, Default)]
 pub struct Turns(Arc<Mutex<HashMap<FileName, Arc<Turn<()>>>>>);
 
 /// One's turn, until this is dropped.
-pub struct Guard {
+pub struct HeldTurn {
     turns: Arc<Mutex<HashMap<FileName, Arc<Turn<()>>>>>,
     name: FileName,
     turn: Option<OwnedMutexGuard<()>>,
@@ -23,26 +25,26 @@ pub struct Guard {
 impl Turns {
     /// Waits for the turn, in the order of asking; `None` where it has not come
     /// until `end`.
-    pub async fn take(&self, name: &FileName, end: Instant) -> Option<Guard> {
+    pub async fn take(&self, name: &FileName, end: Instant) -> Option<HeldTurn> {
         let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(|p| p.into_inner());
+            let mut turns = self.0.lock();
             turns.entry(name.clone()).or_default().clone()
         };
         // Made before the wait, so that a wait that is given up clears up too.
-        let mut guard = Guard {
+        let mut held = HeldTurn {
             turns: self.0.clone(),
             name: name.clone(),
             turn: None,
         };
         let waited = tokio::time::timeout_at(end, turn.lock_owned()).await;
-        guard.turn = Some(waited.ok()?);
-        Some(guard)
+        held.turn = Some(waited.ok()?);
+        Some(held)
     }
 }
 
-impl Drop for Guard {
+impl Drop for HeldTurn {
     fn drop(&mut self) {
-        let mut turns = self.turns.lock().unwrap_or_else(|p| p.into_inner());
+        let mut turns = self.turns.lock();
         self.turn = None;
         // Only the map has it: nobody waits. Who comes next makes another.
         if turns
@@ -82,6 +84,6 @@ mod tests {
         assert!(turns.take(&other, soon(60_000)).await.is_some());
         drop(held);
         assert!(turns.take(&hot, soon(60_000)).await.is_some());
-        assert!(turns.0.lock().unwrap().is_empty());
+        assert!(turns.0.lock().is_empty());
     }
 }

@@ -1,12 +1,13 @@
-//! What the store is asked and what it answers: plain values and errors.
+//! What the store is asked and what it answers: plain values.
 
 use std::path::PathBuf;
 
+use chord_register::{Ballot, Value};
 use chord_types::blocks::Root;
 use chord_types::{ChunkId, ClusterUid, FileName, Id, UploadId, View};
 use serde::{Deserialize, Serialize};
 
-use chord_register::{Ballot, Value};
+use super::error::StoreError;
 
 /// The largest chunk that a disk takes; chunk sizes are chosen up to this.
 pub const MAX_CHUNK_BYTES: u32 = 64 * 1024 * 1024;
@@ -31,91 +32,8 @@ pub struct Options {
     pub capacity: Option<u64>,
     /// The cluster that this disk must belong to, where it is known.
     pub cluster: Option<ClusterUid>,
+    /// What an acknowledgement promises.
     pub durability: Durability,
-}
-
-/// Why a disk cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(
-        "the data folder {dir} is in use by another process: one node at a time may open a disk"
-    )]
-    Busy { dir: PathBuf },
-    #[error(
-        "the disk in {dir} belongs to cluster {found}, not to {wanted}: give this node another disk, or empty this one"
-    )]
-    WrongCluster {
-        dir: PathBuf,
-        found: ClusterUid,
-        wanted: ClusterUid,
-    },
-    #[error(
-        "the disk in {dir} is of format {found}, this program reads up to format {known}: run the newer program"
-    )]
-    NewerFormat {
-        dir: PathBuf,
-        found: u32,
-        known: u32,
-    },
-    #[error("the disk in {dir} is damaged: {what}; it must not vote, replace it by an empty one")]
-    Damaged { dir: PathBuf, what: String },
-    #[error("the disk in {dir} is full: {what}; free space on the file system")]
-    Full { dir: PathBuf, what: String },
-    #[error("{doing}: {source}")]
-    Io {
-        /// What was being done, to what.
-        doing: String,
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-/// Why the store did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// Nothing was written.
-    #[error("the disk is full: {0}")]
-    Full(String),
-    /// What the disk gives back is not what was written to it.
-    #[error("the disk is damaged: {0}; it must not vote until it is replaced")]
-    Damaged(String),
-    /// The disk is bound to one cluster.
-    #[error("the view is of cluster {found}, the disk belongs to {wanted}")]
-    WrongCluster {
-        found: ClusterUid,
-        wanted: ClusterUid,
-    },
-    #[error("the disk failed: {0}")]
-    Io(String),
-    /// This process has no file descriptor left. It says nothing about the disk, and
-    /// passes.
-    #[error("too many files and connections are open: {0}")]
-    Overloaded(String),
-    #[error("the disk has been closed")]
-    Closed,
-    /// A caller's own reason to give up a transaction.
-    #[error("{0}")]
-    Refused(String),
-}
-
-/// Why a chunk could not be written or read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChunkError {
-    #[error("the chunk is not on this disk")]
-    Missing,
-    /// It has been marked as missing, so that it is fetched again.
-    #[error("the chunk is damaged: {0}")]
-    Damaged(String),
-    /// The bytes received are not those announced; nothing was kept.
-    #[error("the chunk that came is not the one announced: {0}")]
-    Mismatch(String),
-    /// Another chunk is here under this id.
-    #[error("another chunk is on this disk under the same id")]
-    Conflict,
-    #[error("the chunk has no block {0}")]
-    OutOfRange(u32),
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Asked in the very transaction that enters something new, with the view that
@@ -137,6 +55,7 @@ pub enum Tier {
 /// short, or empty, and not be the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T, C> {
+    /// In the order that was asked for.
     pub items: Vec<T>,
     /// The `after` of the next page.
     pub next: Option<C>,
@@ -148,29 +67,41 @@ pub type KeyCursor = (Id, FileName);
 /// A register or a hint, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Register {
+    /// The key of its name.
     pub key: Id,
+    /// The name of the file.
     pub name: FileName,
+    /// Under which it was accepted.
     pub ballot: Ballot,
+    /// What was accepted.
     pub value: Value,
 }
 
 /// A register as listings need it: without bodies and chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
+    /// The name of the file.
     pub name: FileName,
+    /// Under which its value was accepted.
     pub ballot: Ballot,
     /// `None`: a tombstone, or only uploads are pending.
     pub current: Option<ListedFile>,
+    /// Uploads that are under way.
     pub pending: usize,
 }
 
 /// The current version, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFile {
+    /// Its number among the versions of the name.
     pub version: u64,
+    /// Its entity tag, without quotes.
     pub etag: String,
+    /// Bytes.
     pub size: u64,
+    /// When it was stored, in milliseconds since 1970.
     pub modified_ms: u64,
+    /// The media type that came with it.
     pub content_type: Option<String>,
     /// The upload and how many chunks it has; `None` when inline.
     pub upload: Option<(UploadId, u32)>,
@@ -179,12 +110,15 @@ pub struct ListedFile {
 /// What is known of a chunk beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkMeta {
+    /// The upload that brought it, and which part of that it is.
     pub id: ChunkId,
+    /// The name of its file.
     pub name: FileName,
     /// The key that places it.
     pub key: Id,
     /// Bytes.
     pub size: u32,
+    /// The hash over its block hashes.
     pub root: Root,
     /// Whether its upload is known to have been committed.
     pub committed: bool,
@@ -195,11 +129,22 @@ impl ChunkMeta {
     pub fn blocks(&self) -> u32 {
         self.size.div_ceil(chord_types::blocks::BLOCK_BYTES as u32)
     }
+
+    /// The chunk as manifests and requests name it.
+    pub fn placed(&self) -> chord_types::manifest::PlacedChunk {
+        chord_types::manifest::PlacedChunk {
+            id: self.id,
+            key: self.key,
+            size: self.size,
+            root: self.root,
+        }
+    }
 }
 
 /// Verified blocks of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkBlocks {
+    /// What is known of the chunk.
     pub meta: ChunkMeta,
     /// The hashes of all its blocks, which give its root.
     pub hashes: Vec<[u8; 32]>,
@@ -222,11 +167,15 @@ impl std::fmt::Display for DroppedId {
 /// the greater id is the newer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
+    /// Names it on this disk.
     pub id: DroppedId,
+    /// The name under which it is to be stored.
     pub name: FileName,
     /// Bytes.
     pub size: u64,
+    /// The media type that came with it.
     pub content_type: Option<String>,
+    /// What else came with it: names and values.
     pub meta: Vec<(String, String)>,
     /// BLAKE3 of its bytes.
     #[serde(with = "serde_bytes")]
@@ -240,12 +189,16 @@ pub struct Dropped {
 /// How many of each are on the disk; kept, not scanned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Names on which this disk votes.
     pub registers: u64,
+    /// Names of which it only remembers something.
     pub hints: u64,
+    /// Names for which a ballot was promised.
     pub promises: u64,
-    /// Present, as far as is known.
+    /// Chunks that are here, as far as is known.
     pub chunks: u64,
-    /// Indexed, and found to be gone or damaged.
+    /// Chunks that are indexed, and were found to be gone or damaged.
     pub missing: u64,
+    /// Files kept for their owners.
     pub dropped: u64,
 }

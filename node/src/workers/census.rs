@@ -1,55 +1,58 @@
 //! The census: counts the files of which this node is the primary, for reports.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chord_types::{FileName, Id};
+use chord_types::Id;
+use tokio::time::Instant;
 
-use crate::node::{Current, Node};
+use crate::identity::Identity;
+use crate::notes::Standing;
+use crate::store::Store;
+use crate::view::{Current, Interrupted, ViewKeeper, walk};
 
 /// It rests at least this long, and this many times as long as it counted.
 const LEAST: Duration = Duration::from_secs(2);
 const REST: u32 = 50;
 const BATCH: usize = 1000;
 
-/// Runs until the node stops.
-pub async fn run(node: Arc<Node>) {
-    loop {
-        let began = Instant::now();
-        if let Some(current) = node.current()
-            && let Ok(files) = count(&node, &current).await
-        {
-            node.primary_files.store(files, Ordering::Relaxed);
-        }
-        tokio::time::sleep((began.elapsed() * REST).max(LEAST)).await;
-    }
+/// Counts files.
+pub struct Census {
+    pub me: Arc<Identity>,
+    pub view: Arc<ViewKeeper>,
+    pub store: Store,
+    pub standing: Arc<Standing>,
 }
 
-async fn count(node: &Arc<Node>, current: &Arc<Current>) -> Result<u64, crate::store::StoreError> {
-    let me = node.disk();
-    let (mut files, mut after) = (0, None);
-    loop {
-        let from = after.clone();
-        let page = node
-            .store
-            .read(move |txn| txn.list("", from.as_ref().map(FileName::as_str), BATCH))
-            .await?;
-        let target = current.placements.target();
-        files += page
-            .items
-            .iter()
-            .filter(|l| l.current.is_some())
-            .filter(|l| {
-                target
-                    .owners(&Id::of_file(&l.name))
-                    .next()
-                    .is_some_and(|m| m.disk == me)
-            })
-            .count() as u64;
-        after = page.next;
-        if after.is_none() {
-            return Ok(files);
+impl Census {
+    /// Runs until the node stops.
+    pub async fn run(self: Arc<Census>) {
+        loop {
+            let began = Instant::now();
+            if let Some(current) = self.view.current()
+                && let Ok(files) = self.count(&current).await
+            {
+                self.standing.set_primary_files(files);
+            }
+            tokio::time::sleep((began.elapsed() * REST).max(LEAST)).await;
         }
+    }
+
+    async fn count(&self, current: &Current) -> Result<u64, Interrupted> {
+        let target = current.placements.target();
+        let mut files = 0;
+        let mut pages = walk::listed(&self.store, BATCH);
+        while let Some(page) = pages.next().await? {
+            let whole = page.iter().filter(|listed| listed.current.is_some());
+            let mine = whole.filter(|listed| {
+                let key = Id::of_file(&listed.name);
+                target
+                    .owners(&key)
+                    .next()
+                    .is_some_and(|m| m.disk == self.me.disk)
+            });
+            files += mine.count() as u64;
+        }
+        Ok(files)
     }
 }

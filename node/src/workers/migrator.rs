@@ -9,16 +9,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chord_placement::Range;
+use chord_types::FileName;
 use chord_types::manifest::PlacedChunk;
-use chord_types::report::Sync;
-use chord_types::{FileName, Id};
 use futures::StreamExt;
+use tokio::sync::Notify;
 
-use super::copies::{Agreement, ballots_agree, ensure_chunks};
-use crate::node::{Current, Node};
-use crate::quorum::drive;
-use crate::store::{ChunkMeta, Register};
+use super::leftovers::Leftovers;
+use super::owners::{Owners, Tally};
+use super::repair::Repairer;
+use super::takeover::Takeover;
+use crate::notes::{Progress, Standing};
+use crate::quorum::Quorum;
+use crate::report::Reporter;
+use crate::store::{Register, Store};
+use crate::view::{Current, Interrupted, ViewKeeper, walk};
 
 /// Its name in the status.
 pub const NAME: &str = "migrator";
@@ -28,274 +32,195 @@ const BATCH: usize = 128;
 const AT_ONCE: usize = 8;
 /// How soon a change that could not be finished is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How soon something is looked at again that is left over here.
+const SOON: Duration = Duration::from_secs(1);
+/// How soon where there is nothing.
+const LATE: Duration = Duration::from_secs(3600);
 
-/// Runs until the node stops.
-pub async fn run(node: Arc<Node>) {
-    let mut view = node.watch_view();
-    let every = Duration::from_millis(node.args.migrate_every_ms.max(100));
-    let mut tidied = None;
-    loop {
-        view.mark_unchanged();
-        let wait = match node.current() {
-            Some(current) => {
-                let wait = round(&node, &current).await;
-                // Once a view, behind all that somebody waits for.
-                if wait > Duration::ZERO && tidied != Some(current.reference) {
-                    match super::leftovers::forget_promises(&node, &current).await {
-                        Ok(()) => tidied = Some(current.reference),
-                        Err(why) => tracing::debug!(why, "cannot forget old promises"),
-                    }
-                }
-                wait.min(every)
-            }
-            None => {
-                node.workers.say(NAME, "waiting", "for a view");
-                every
-            }
-        };
-        tokio::select! {
-            changed = view.changed() => if changed.is_err() { return },
-            () = node.workers.migrate_now.notified() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
+/// Moves what a view moves.
+pub struct Migrator {
+    pub view: Arc<ViewKeeper>,
+    pub store: Store,
+    pub quorum: Arc<Quorum>,
+    pub owners: Owners,
+    pub repairer: Repairer,
+    pub leftovers: Leftovers,
+    pub takeover: Takeover,
+    pub reporter: Arc<Reporter>,
+    pub standing: Arc<Standing>,
+    pub progress: Arc<Progress>,
+    /// Told of each file that is dropped here.
+    pub dropped: Arc<Notify>,
+    /// Between two rounds.
+    pub every: Duration,
 }
 
-/// One round; answers how long to wait for the next.
-async fn round(node: &Arc<Node>, current: &Arc<Current>) -> Duration {
-    let mut wait = Duration::from_secs(3600);
-    if current.view.stable().is_none() {
-        if !node.report().sync.settled && !settle(node, current).await {
+impl Migrator {
+    /// Runs until the node stops.
+    pub async fn run(self: Arc<Migrator>) {
+        let mut view = self.view.watch();
+        let mut tidied = None;
+        loop {
+            view.mark_unchanged();
+            let wait = match self.view.current() {
+                Some(current) => {
+                    let wait = self.round(&current).await;
+                    // Once a view, behind all that somebody waits for.
+                    if wait > Duration::ZERO && tidied != Some(current.reference) {
+                        match self.leftovers.forget_promises(&current).await {
+                            Ok(()) => tidied = Some(current.reference),
+                            Err(why) => tracing::debug!(%why, "cannot forget old promises"),
+                        }
+                    }
+                    wait.min(self.every)
+                }
+                None => {
+                    self.progress.set(NAME, "waiting", "for a view");
+                    self.every
+                }
+            };
+            tokio::select! {
+                changed = view.changed() => if changed.is_err() { return },
+                () = self.dropped.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// One round; answers how long to wait for the next.
+    async fn round(&self, current: &Arc<Current>) -> Duration {
+        let mut wait = LATE;
+        let stable = current.view.stable().is_some();
+        if stable {
+            self.standing.set_sync(current, true, 0, None);
+        } else if !self.reporter.report().sync.settled && !self.settle(current).await {
             wait = RETRY;
         }
-    } else {
-        set_sync(node, current, true, 0, None);
+        if !self.view.holds(current) {
+            return Duration::ZERO;
+        }
+        if stable {
+            self.takeover.take_over(current).await;
+            self.leftovers.clear(current).await;
+        }
+        let detail = "everything is where the view wants it, as far as this node knows";
+        self.progress.set(NAME, "idle", detail);
+        let inventory = self.reporter.report().inventory;
+        if inventory.hints + inventory.dropped > 0 || !self.view.is_member() {
+            wait.min(SOON)
+        } else {
+            wait
+        }
     }
-    if node
-        .current()
-        .is_some_and(|c| c.reference != current.reference)
-    {
-        return Duration::ZERO;
-    }
-    if current.view.stable().is_some() {
-        super::dropped::take_over(node, current).await;
-        super::leftovers::clear(node, current).await;
-    }
-    node.workers.say(
-        NAME,
-        "idle",
-        "everything is where the view wants it, as far as this node knows",
-    );
-    let inventory = node.report().inventory;
-    let left = inventory.hints + inventory.dropped;
-    if left > 0 || !node.is_member() {
-        wait.min(Duration::from_secs(1))
-    } else {
-        wait
-    }
-}
 
-fn set_sync(node: &Node, current: &Current, settled: bool, pending: u64, waiting: Option<String>) {
-    let mut sync = node.sync.lock().unwrap_or_else(|p| p.into_inner());
-    // A newer view may have been taken meanwhile; what was proved is of this one.
-    if sync
-        .as_ref()
-        .is_some_and(|s| s.epoch > current.reference.epoch)
-    {
-        return;
+    /// Makes the evidence for a joint view; whether it is complete.
+    async fn settle(&self, current: &Arc<Current>) -> bool {
+        let detail = format!("moving what view {} moves", current.reference.epoch);
+        self.progress.set(NAME, "working", detail);
+        let left = match self.settle_all(current).await {
+            Ok(left) => left,
+            Err(why) => {
+                let mut left = Tally::default();
+                left.add(why.to_string());
+                left
+            }
+        };
+        let settled = left.count == 0 && self.view.holds(current);
+        if let Some(why) = &left.why {
+            self.progress.set(NAME, "waiting", why.clone());
+        }
+        self.standing
+            .set_sync(current, settled, left.count, left.why);
+        settled
     }
-    *sync = Some(Sync {
-        epoch: current.reference.epoch,
-        hash: current.reference.hash,
-        settled,
-        pending,
-        waiting,
-    });
-}
 
-/// Makes the evidence for a joint view; whether it is complete.
-async fn settle(node: &Arc<Node>, current: &Arc<Current>) -> bool {
-    node.workers.say(
-        NAME,
-        "working",
-        format!("moving what view {} moves", current.reference.epoch),
-    );
-    let registers = settle_registers(node, current).await;
-    let chunks = match &registers {
-        Ok(_) => settle_chunks(node, current).await,
-        Err(_) => Ok((0, None)),
-    };
-    let (pending, waiting) = match (registers, chunks) {
-        (Ok((a, why)), Ok((b, other))) => (a + b, why.or(other)),
-        (Err(why), _) | (_, Err(why)) => (1, Some(why)),
-    };
-    let settled = pending == 0
-        && node
-            .current()
-            .is_some_and(|c| c.reference == current.reference);
-    if let Some(why) = &waiting {
-        node.workers.say(NAME, "waiting", why.clone());
+    /// What is left to do for the registers and the chunks of changing ranges.
+    async fn settle_all(&self, current: &Arc<Current>) -> Result<Tally, Interrupted> {
+        let mut left = self.settle_registers(current).await?;
+        let chunks = self.settle_chunks(current).await?;
+        left.count += chunks.count;
+        left.why = left.why.or(chunks.why);
+        Ok(left)
     }
-    set_sync(node, current, settled, pending, waiting);
-    settled
-}
 
-type Left = Result<(u64, Option<String>), String>;
-
-/// Reconciles every register of a changing range, and looks after the changing
-/// chunks of every register. Answers what is left to do.
-async fn settle_registers(node: &Arc<Node>, current: &Arc<Current>) -> Left {
-    let whole = Range {
-        after: Id([0; 20]),
-        upto: Id([0; 20]),
-    };
-    let mut after: Option<(Id, FileName)> = None;
-    let (mut left, mut waiting, mut done) = (0, None, 0);
-    loop {
-        let from = after.clone();
-        let page = node
-            .store
-            .read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH))
-            .await
-            .map_err(|e| e.to_string())?;
-        let moving: Vec<FileName> = page
-            .items
-            .iter()
-            .filter(|r| current.placements.changes(&r.key))
-            .map(|r| r.name.clone())
-            .collect();
-        let agreed = ballots_agree(node, current, &moving).await;
-        // One ballot at all owners of both tables is decided and everywhere.
-        let open: Vec<FileName> = moving
-            .into_iter()
-            .zip(agreed)
-            .filter(|(_, agreement)| !matches!(agreement, Agreement::All(Some(_))))
-            .map(|(name, _)| name)
-            .collect();
-        let results: Vec<Result<_, String>> = futures::stream::iter(open)
-            .map(|name| async move { drive::settle(node, &name).await.map_err(|e| e.to_string()) })
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        for result in results {
-            match result {
-                Ok(_) => done += 1,
-                Err(why) => {
-                    left += 1;
-                    waiting = Some(why);
+    /// Reconciles every register of a changing range, and looks after the changing
+    /// chunks of every register. Answers what is left to do.
+    async fn settle_registers(&self, current: &Arc<Current>) -> Result<Tally, Interrupted> {
+        let mut left = Tally::default();
+        let mut done = 0;
+        let mut pages = walk::registers(&self.store, BATCH).while_holds(&self.view, current);
+        while let Some(page) = pages.next().await? {
+            let moving: Vec<FileName> = page
+                .iter()
+                .filter(|r| current.placements.changes(&r.key))
+                .map(|r| r.name.clone())
+                .collect();
+            let agreed = self.owners.agreement(current, &moving).await;
+            let open = moving
+                .into_iter()
+                .zip(agreed)
+                .filter(|(_, agreement)| !agreement.is_settled());
+            let results: Vec<_> = futures::stream::iter(open)
+                .map(|(name, _)| async move { self.quorum.settle(&name).await })
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
+            for result in results {
+                match result {
+                    Ok(_) => done += 1,
+                    Err(why) => left.add(why.to_string()),
                 }
             }
+            left.take_in(self.settle_manifests(current, &page).await);
         }
-        let (missing, why) = settle_manifests(node, current, &page.items).await;
-        left += missing;
-        waiting = why.or(waiting);
-        if node
-            .current()
-            .is_none_or(|c| c.reference != current.reference)
-        {
-            return Err("the view has changed".into());
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
+        let errors = u64::from(left.count > 0);
+        self.progress.count(NAME, done, errors);
+        Ok(left)
     }
-    node.workers.count(NAME, done, u64::from(left > 0));
-    Ok((left, waiting))
-}
 
-/// The changing chunks that these registers' current versions name.
-async fn settle_manifests(
-    node: &Arc<Node>,
-    current: &Arc<Current>,
-    registers: &[Register],
-) -> (u64, Option<String>) {
-    let work: Vec<(FileName, Vec<PlacedChunk>)> = registers
-        .iter()
-        .filter_map(|r| {
-            let manifest = r.value.current.as_ref()?;
-            let chunks: Vec<PlacedChunk> = manifest
-                .chunks(&r.name)
-                .filter(|c| current.placements.changes(&c.key))
-                .collect();
-            (!chunks.is_empty()).then(|| (r.name.clone(), chunks))
-        })
-        .collect();
-    let results: Vec<_> = futures::stream::iter(work)
-        .map(|(name, chunks)| async move { move_chunks(node, current, &name, &chunks, true).await })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    results
-        .into_iter()
-        .fold((0, None), |(sum, why), (missing, other)| {
-            (sum + missing, other.or(why))
-        })
-}
-
-/// Moves chunks of one name. A version that was replaced meanwhile needs no
-/// moving: its chunks count as missing only if the register still names them.
-async fn move_chunks(
-    node: &Arc<Node>,
-    current: &Arc<Current>,
-    name: &FileName,
-    chunks: &[PlacedChunk],
-    committed: bool,
-) -> (u64, Option<String>) {
-    let (missing, why) = ensure_chunks(node, current, name, chunks, committed).await;
-    if missing == 0 {
-        return (0, None);
-    }
-    let Some(first) = chunks.first() else {
-        return (0, None);
-    };
-    match drive::read(node, name).await {
-        Ok(Some(value)) if !value.names_upload(&first.id.upload) => (0, None),
-        _ => (missing, why),
-    }
-}
-
-/// Every chunk on this disk in a changing range, whoever names it.
-async fn settle_chunks(node: &Arc<Node>, current: &Arc<Current>) -> Left {
-    let mut after = None;
-    let (mut left, mut waiting) = (0, None);
-    loop {
-        let page = node
-            .store
-            .chunks_after(after, BATCH)
-            .await
-            .map_err(|e| e.to_string())?;
-        let moving: Vec<ChunkMeta> = page
-            .items
-            .into_iter()
-            .filter(|c| current.placements.changes(&c.key))
-            .collect();
-        let results: Vec<_> = futures::stream::iter(moving)
-            .map(|meta| async move {
-                let chunk = PlacedChunk {
-                    id: meta.id,
-                    key: meta.key,
-                    size: meta.size,
-                    root: meta.root,
-                };
-                move_chunks(node, current, &meta.name, &[chunk], meta.committed).await
+    /// The changing chunks that these registers' current versions name.
+    async fn settle_manifests(&self, current: &Arc<Current>, registers: &[Register]) -> Tally {
+        let work: Vec<(FileName, Vec<PlacedChunk>)> = registers
+            .iter()
+            .filter_map(|r| {
+                let manifest = r.value.current.as_ref()?;
+                let chunks: Vec<PlacedChunk> = manifest
+                    .chunks(&r.name)
+                    .filter(|c| current.placements.changes(&c.key))
+                    .collect();
+                (!chunks.is_empty()).then(|| (r.name.clone(), chunks))
             })
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        for (missing, why) in results {
-            left += missing;
-            waiting = why.or(waiting);
+            .collect();
+        let moves = futures::stream::iter(work).map(|(name, chunks)| async move {
+            self.repairer.bring(current, &name, &chunks, true).await
+        });
+        let mut moves = moves.buffer_unordered(AT_ONCE);
+        let mut left = Tally::default();
+        while let Some(missing) = moves.next().await {
+            left.take_in(missing);
         }
-        if node
-            .current()
-            .is_none_or(|c| c.reference != current.reference)
-        {
-            return Err("the view has changed".into());
+        left
+    }
+
+    /// Every chunk on this disk in a changing range, whoever names it.
+    async fn settle_chunks(&self, current: &Arc<Current>) -> Result<Tally, Interrupted> {
+        let mut left = Tally::default();
+        let mut pages = walk::chunks(&self.store, BATCH).while_holds(&self.view, current);
+        while let Some(page) = pages.next().await? {
+            let moving = page
+                .into_iter()
+                .filter(|c| current.placements.changes(&c.key));
+            let moves = futures::stream::iter(moving).map(|meta| async move {
+                let chunk = meta.placed();
+                self.repairer
+                    .bring(current, &meta.name, &[chunk], meta.committed)
+                    .await
+            });
+            let mut moves = moves.buffer_unordered(AT_ONCE);
+            while let Some(missing) = moves.next().await {
+                left.take_in(missing);
+            }
         }
-        after = page.next;
-        if after.is_none() {
-            return Ok((left, waiting));
-        }
+        Ok(left)
     }
 }

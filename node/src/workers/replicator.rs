@@ -1,5 +1,5 @@
-//! The replicator: keeps R copies of what this node answers for. It pays debts
-//! at once, and compares with the other owners on a schedule.
+//! The replicator: keeps R copies of what this node answers for, by comparing with
+//! the other owners on a schedule.
 //!
 //! Of the owners of a name the first that is alive does the comparing, so that
 //! work is done once; when it falls silent the next one takes over. What that one
@@ -9,262 +9,214 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chord_placement::Range;
+use chord_register::Value;
 use chord_types::manifest::PlacedChunk;
 use chord_types::report::Copies;
 use chord_types::{DiskId, FileName, Id, Ordinal};
 use futures::StreamExt;
 
-use super::copies::{Agreement, ballots_agree, repair, target_owners, who_has};
-use crate::node::{Current, Node};
+use super::owners::{Owners, Tally, is_whole};
+use super::repair::{Left, Repairer};
+use crate::identity::Identity;
+use crate::notes::{Debts, Progress, Standing};
 use crate::peer::wire::{Answer, Request};
-use crate::store::Register;
-use chord_register::Value;
+use crate::quorum::Quorum;
+use crate::ring::Ring;
+use crate::store::{Register, Store};
+use crate::view::{Current, Interrupted, ViewKeeper, walk};
 
 /// Its name in the status.
-pub const NAME: &str = "replicator";
-const DEBTS: &str = "debts";
+const NAME: &str = "replicator";
+/// Registers that are compared together.
 const BATCH: usize = 128;
+/// Chunks that are compared together.
+const CHUNKS: usize = 1024;
 /// Names that are repaired at a time.
 const AT_ONCE: usize = 4;
-/// How long a debt that could not be paid rests.
-const REST: Duration = Duration::from_secs(2);
 
-/// Compares and repairs on a schedule.
-pub async fn run(node: Arc<Node>) {
-    let every = Duration::from_millis(node.args.replicate_every_ms.max(100));
-    let mut view = node.watch_view();
-    loop {
-        view.mark_unchanged();
-        if let Some(current) = node.current() {
-            match pass(&node, &current).await {
-                Ok(()) => {}
-                Err(why) => node.workers.say(NAME, "waiting", why),
-            }
-        }
-        tokio::select! {
-            changed = view.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(every) => {}
-        }
-    }
+/// Compares and repairs.
+pub struct Replicator {
+    pub me: Arc<Identity>,
+    pub view: Arc<ViewKeeper>,
+    pub store: Store,
+    pub ring: Arc<Ring>,
+    pub quorum: Arc<Quorum>,
+    pub owners: Owners,
+    pub repairer: Repairer,
+    pub debts: Arc<Debts>,
+    pub standing: Arc<Standing>,
+    pub progress: Arc<Progress>,
+    /// Between two passes.
+    pub every: Duration,
 }
 
-/// Pays debts as they come.
-pub async fn pay_debts(node: Arc<Node>) {
-    loop {
-        let Some(name) = node.next_debt() else {
-            node.workers.say(DEBTS, "idle", "no copy is owed");
-            node.debts_changed.notified().await;
-            // A moment, so that many debts of one name are paid once.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            continue;
-        };
-        node.workers.say(
-            DEBTS,
-            "working",
-            format!("completing the copies of {name:?}"),
-        );
-        match repair(&node, &name).await {
-            Ok(repaired) if repaired.missing == 0 => node.workers.count(DEBTS, 1, 0),
-            result => {
-                node.workers.count(DEBTS, 0, 1);
-                let why = match result {
-                    Ok(repaired) => repaired.why.unwrap_or_default(),
-                    Err(problem) => problem.to_string(),
-                };
-                node.workers.say(DEBTS, "waiting", why);
-                node.owe(&name);
-                tokio::time::sleep(REST).await;
+impl Replicator {
+    /// Runs until the node stops.
+    pub async fn run(self: Arc<Replicator>) {
+        let mut view = self.view.watch();
+        loop {
+            view.mark_unchanged();
+            if let Some(current) = self.view.current()
+                && let Err(why) = self.pass(&current).await
+            {
+                self.progress.set(NAME, "waiting", why.to_string());
+            }
+            tokio::select! {
+                changed = view.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(self.every) => {}
             }
         }
     }
-}
 
-/// The one that looks after a key: the first owner in the target table that is
-/// alive; `None` where this node is no owner of it.
-fn looker(node: &Node, current: &Current, key: &Id) -> Option<(Ordinal, DiskId)> {
-    let me = node.disk();
-    let target = current.placements.target();
-    if !target.owners(key).any(|m| m.disk == me) {
-        return None;
-    }
-    let ring = node.ring.lock().unwrap_or_else(|p| p.into_inner());
-    target
-        .owners(key)
-        .find(|m| m.disk == me || ring.alive(m.ordinal))
-        .map(|m| (m.ordinal, m.disk))
-}
-
-/// Names of which it could not be found out whether this node is to compare them.
-#[derive(Default)]
-struct Unknown {
-    names: u64,
-    /// Why the last of them could not, in words.
-    why: String,
-}
-
-/// Those of `registers` that this node is to compare; `unknown` takes in how many
-/// there are of which that could not be found out.
-async fn to_compare<'r>(
-    node: &Arc<Node>,
-    current: &Arc<Current>,
-    registers: &'r [Register],
-    unknown: &mut Unknown,
-) -> Vec<&'r Register> {
-    let mut mine = Vec::new();
-    let mut others: BTreeMap<(Ordinal, DiskId), Vec<&Register>> = BTreeMap::new();
-    for register in registers {
-        match looker(node, current, &register.key) {
-            Some((_, disk)) if disk == node.disk() => mine.push(register),
-            Some(other) => others.entry(other).or_default().push(register),
-            None => {}
+    /// The one that looks after a key: the first owner in the target table that is
+    /// alive; `None` where this node is no owner of it.
+    fn caretaker(&self, current: &Current, key: &Id) -> Option<(Ordinal, DiskId)> {
+        let owners = current.target_owners(key);
+        if !owners.iter().any(|(_, disk)| *disk == self.me.disk) {
+            return None;
         }
+        owners
+            .into_iter()
+            .find(|(ordinal, disk)| *disk == self.me.disk || self.ring.alive(*ordinal))
     }
-    for ((ordinal, disk), theirs) in others {
-        let names = theirs.iter().map(|r| r.name.clone()).collect();
-        let request = Request::Ballots { names };
-        match node.ask(current, ordinal, disk, request).await {
-            Ok(Answer::Ballots(ballots)) if ballots.len() == theirs.len() => {
-                let lacks = theirs.iter().zip(&ballots).filter(|(_, b)| b.is_none());
-                mine.extend(lacks.map(|(register, _)| *register));
-            }
-            answer => {
-                unknown.names += theirs.len() as u64;
-                unknown.why = match answer {
-                    Err(error) => error.to_string(),
-                    Ok(_) => format!("node {ordinal} answered something else"),
-                };
+
+    /// Those of `registers` that this node is to compare; `unknown` takes in how many
+    /// there are of which that could not be found out.
+    async fn to_compare<'r>(
+        &self,
+        current: &Current,
+        registers: &'r [Register],
+        unknown: &mut Tally,
+    ) -> Vec<&'r Register> {
+        let mut mine = Vec::new();
+        let mut others: BTreeMap<(Ordinal, DiskId), Vec<&Register>> = BTreeMap::new();
+        for register in registers {
+            match self.caretaker(current, &register.key) {
+                Some((_, disk)) if disk == self.me.disk => mine.push(register),
+                Some(other) => others.entry(other).or_default().push(register),
+                None => {}
             }
         }
+        for ((ordinal, disk), theirs) in others {
+            let names = theirs.iter().map(|r| r.name.clone()).collect();
+            let request = Request::Ballots { names };
+            match self.quorum.ask(current, ordinal, disk, request).await {
+                Ok(Answer::Ballots(ballots)) if ballots.len() == theirs.len() => {
+                    let lacks = theirs.iter().zip(&ballots).filter(|(_, b)| b.is_none());
+                    mine.extend(lacks.map(|(register, _)| *register));
+                }
+                answer => {
+                    let why = match answer {
+                        Err(error) => error.to_string(),
+                        Ok(_) => format!("node {ordinal} answered something else"),
+                    };
+                    unknown.take_in(Tally {
+                        count: theirs.len() as u64,
+                        why: Some(why),
+                    });
+                }
+            }
+        }
+        mine
     }
-    mine
-}
 
-/// One pass over all registers of this node.
-async fn pass(node: &Arc<Node>, current: &Arc<Current>) -> Result<(), String> {
-    node.workers
-        .say(NAME, "working", "comparing with the other owners");
-    node.forget_debt_overflow();
-    let whole = Range {
-        after: Id([0; 20]),
-        upto: Id([0; 20]),
-    };
-    let mut after: Option<(Id, FileName)> = None;
-    let (mut missing, mut repaired) = (0u64, 0u64);
-    let mut unknown = Unknown::default();
-    let mut waiting = None;
-    loop {
-        let from = after.clone();
-        let page = node
-            .store
-            .read(move |txn| txn.registers_in(&whole, from.as_ref(), BATCH))
-            .await
-            .map_err(|e| e.to_string())?;
-        let mine = to_compare(node, current, &page.items, &mut unknown).await;
-        let broken = incomplete(node, current, &mine).await;
-        let results: Vec<_> = futures::stream::iter(broken)
-            .map(|name| async move { (repair(node, &name).await, name) })
+    /// One pass over all registers of this node.
+    async fn pass(&self, current: &Arc<Current>) -> Result<(), Interrupted> {
+        let detail = "comparing with the other owners";
+        self.progress.set(NAME, "working", detail);
+        self.debts.forget_overflow();
+        let mut left = Left::default();
+        let mut repaired = 0;
+        let mut pages = walk::registers(&self.store, BATCH);
+        while let Some(page) = pages.next().await? {
+            let mine = self.to_compare(current, &page, &mut left.unknown).await;
+            let broken = self.incomplete(current, &mine).await;
+            repaired += self.repair(current, broken, &mut left).await;
+        }
+        let errors = u64::from(left.missing.count > 0);
+        self.progress.count(NAME, repaired, errors);
+        self.note(current, left);
+        Ok(())
+    }
+
+    /// Repairs names; how many are in order now.
+    async fn repair(&self, current: &Arc<Current>, names: Vec<FileName>, left: &mut Left) -> u64 {
+        let all = names.len() as u64;
+        let results: Vec<_> = futures::stream::iter(names)
+            .map(|name| async move { self.repairer.repair(current, &name).await })
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        for (result, name) in results {
-            match result {
-                Ok(done) if done.missing == 0 => repaired += 1,
-                Ok(done) => {
-                    tracing::debug!(%name, why = done.why, "copies are missing");
-                    missing += done.missing;
-                    waiting = done.why.or(waiting);
-                }
-                Err(problem) => {
-                    tracing::debug!(%name, %problem, "cannot repair");
-                    missing += 1;
-                    waiting = Some(format!("{name:?}: {}", problem.detail));
-                }
-            }
+        let mut open = 0;
+        let mut suspects = Vec::new();
+        for repaired in results {
+            open += u64::from(repaired.missing.count > 0 || repaired.suspect.is_some());
+            left.missing.take_in(repaired.missing);
+            suspects.extend(repaired.suspect);
         }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
+        let confirmed = self.repairer.confirm(current, suspects).await;
+        left.missing.take_in(confirmed.missing);
+        left.unknown.take_in(confirmed.unknown);
+        all - open
     }
-    node.workers.count(NAME, repaired, u64::from(missing > 0));
-    let same = node
-        .current()
-        .is_some_and(|c| c.reference == current.reference);
-    let all_alive = {
-        let ring = node.ring.lock().unwrap_or_else(|p| p.into_inner());
-        let me = node.disk();
-        current
-            .view
-            .new_table()
-            .live()
-            .all(|m| m.disk == me || ring.alive(m.ordinal))
-    };
-    *node.copies.lock().unwrap_or_else(|p| p.into_inner()) = Some(Copies {
-        epoch: current.reference.epoch,
-        complete: same && missing == 0 && unknown.names == 0 && all_alive,
-        missing,
-        unrepaired: missing,
-        waiting,
-    });
-    if missing == 0 && unknown.names > 0 {
-        let Unknown { names, why } = unknown;
-        let why = format!("the copies of {names} names are not known: {why}");
-        node.workers.say(NAME, "waiting", why);
-    } else if missing == 0 {
-        node.workers.say(NAME, "idle", "all copies are there");
-    } else {
-        node.workers
-            .say(NAME, "waiting", format!("{missing} copies are missing"));
-    }
-    Ok(())
-}
 
-/// Those of `registers` of which some owner lacks the register or a chunk.
-async fn incomplete(
-    node: &Arc<Node>,
-    current: &Arc<Current>,
-    registers: &[&Register],
-) -> Vec<FileName> {
-    let names: Vec<FileName> = registers.iter().map(|r| r.name.clone()).collect();
-    let agreed = ballots_agree(node, current, &names).await;
-    let mut broken: BTreeSet<FileName> = names
-        .iter()
-        .zip(&agreed)
-        .filter(|(_, agreement)| !matches!(agreement, Agreement::All(Some(_))))
-        .map(|(name, _)| name.clone())
-        .collect();
-    let chunks: Vec<(FileName, PlacedChunk)> = registers
-        .iter()
-        .filter_map(|r| current_chunks(&r.name, &r.value))
-        .flatten()
-        .collect();
-    for batch in chunks.chunks(1024) {
-        let only: Vec<PlacedChunk> = batch.iter().map(|(_, c)| *c).collect();
-        let holders = who_has(node, current, &only, |c| target_owners(current, &c.key)).await;
-        for ((name, chunk), holders) in batch.iter().zip(holders) {
-            let owners = target_owners(current, &chunk.key);
-            let short = owners.len() < usize::from(current.view.new_table().replication);
-            if short
-                || owners
-                    .iter()
-                    .any(|(_, disk)| holders.get(disk) != Some(&true))
-            {
-                broken.insert(name.clone());
+    /// Notes what a pass has found, for reports and for people.
+    fn note(&self, current: &Current, left: Left) {
+        let Left { missing, unknown } = left;
+        let mut live = current.view.new_table().live();
+        let all_alive = live.all(|m| m.disk == self.me.disk || self.ring.alive(m.ordinal));
+        let known = unknown.count == 0 && all_alive && self.view.holds(current);
+        self.standing.set_copies(Copies {
+            epoch: current.reference.epoch,
+            complete: missing.count == 0 && known,
+            missing: missing.count,
+            unrepaired: missing.count,
+            waiting: missing.why,
+        });
+        let (state, detail) = match (missing.count, unknown.count) {
+            (0, 0) => ("idle", "all copies are there".to_string()),
+            (0, names) => {
+                let why = unknown.why.unwrap_or_default();
+                let detail = format!("the copies of {names} names are not known: {why}");
+                ("waiting", detail)
+            }
+            (copies, _) => ("waiting", format!("{copies} copies are missing")),
+        };
+        self.progress.set(NAME, state, detail);
+    }
+
+    /// Those of `registers` of which some owner lacks the register or a chunk.
+    async fn incomplete(&self, current: &Current, registers: &[&Register]) -> Vec<FileName> {
+        let names: Vec<FileName> = registers.iter().map(|r| r.name.clone()).collect();
+        let agreed = self.owners.agreement(current, &names).await;
+        let mut broken: BTreeSet<FileName> = names
+            .iter()
+            .zip(&agreed)
+            .filter(|(_, agreement)| !agreement.is_settled())
+            .map(|(name, _)| name.clone())
+            .collect();
+        let chunks: Vec<(FileName, PlacedChunk)> = registers
+            .iter()
+            .filter_map(|r| current_chunks(&r.name, &r.value))
+            .flatten()
+            .collect();
+        for batch in chunks.chunks(CHUNKS) {
+            let only: Vec<PlacedChunk> = batch.iter().map(|(_, c)| *c).collect();
+            let holders = self.owners.who_has(current, &only).await;
+            for ((name, chunk), holders) in batch.iter().zip(holders) {
+                if !is_whole(current, chunk, &holders) {
+                    broken.insert(name.clone());
+                }
             }
         }
+        broken.into_iter().collect()
     }
-    broken.into_iter().collect()
 }
 
 fn current_chunks(name: &FileName, value: &Value) -> Option<Vec<(FileName, PlacedChunk)>> {
     let manifest = value.current.as_ref()?;
-    Some(
-        manifest
-            .chunks(name)
-            .map(|chunk| (name.clone(), chunk))
-            .collect(),
-    )
+    let chunks = manifest.chunks(name);
+    Some(chunks.map(|chunk| (name.clone(), chunk)).collect())
 }
 
 #[cfg(test)]
@@ -276,7 +228,7 @@ mod tests {
     async fn a_name_that_its_first_owner_lacks_is_found() {
         let all = Nodes::start(3).await;
         all.form(3).await;
-        let current = all.nodes[0].current().unwrap();
+        let current = all.nodes[0].view.current().unwrap();
         let name = file("a");
         let key = Id::of_file(&name);
         let first = current.placements.target().owners(&key).next().unwrap();
@@ -290,7 +242,7 @@ mod tests {
         let lacks = node.store.counts().unwrap();
         assert_eq!((lacks.registers, lacks.chunks), (0, 0));
         for node in &all.nodes {
-            pass(node, &current).await.unwrap();
+            node.workers.replicator.pass(&current).await.unwrap();
         }
         let has = node.store.counts().unwrap();
         assert_eq!(

@@ -2,65 +2,78 @@
 //! is damaged or gone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::node::Node;
-use crate::store::ChunkError;
+use tokio::time::Instant;
+
+use crate::notes::{Debts, Progress};
+use crate::store::{ChunkError, ChunkMeta, Store, StoreError};
+use crate::view::{Interrupted, walk};
 
 const NAME: &str = "scrub";
-/// It rests this many times as long as it read.
+/// It rests this many times as long as it read, and this long at least.
 const REST: u32 = 20;
+const LEAST: Duration = Duration::from_millis(50);
 /// The pause between two full passes.
 const BETWEEN: Duration = Duration::from_secs(3600);
+const BATCH: usize = 64;
 
-/// Runs until the node stops.
-pub async fn run(node: Arc<Node>) {
-    loop {
-        node.workers.say(NAME, "working", "reading every chunk");
-        if let Err(why) = pass(&node).await {
-            node.workers.say(NAME, "failed", why);
-        } else {
-            node.workers.say(NAME, "idle", "every chunk has been read");
-        }
-        tokio::time::sleep(BETWEEN).await;
-    }
+/// Reads chunks.
+pub struct Scrub {
+    pub store: Store,
+    pub debts: Arc<Debts>,
+    pub progress: Arc<Progress>,
 }
 
-async fn pass(node: &Arc<Node>) -> Result<(), String> {
-    let mut after = None;
-    loop {
-        let page = node
-            .store
-            .chunks_after(after, 64)
-            .await
-            .map_err(|e| e.to_string())?;
-        for chunk in page.items {
-            let began = Instant::now();
-            match node.store.chunk_verify(chunk.id).await {
-                Ok(_) => node.workers.count(NAME, 1, 0),
-                Err(ChunkError::Missing | ChunkError::Damaged(_)) => {
-                    tracing::warn!(name = %chunk.name, chunk = %chunk.id, "a copy is damaged or gone");
-                    node.workers.count(NAME, 0, 1);
-                    node.owe(&chunk.name);
-                }
-                Err(error) if node.store.failure().is_some() => return Err(error.to_string()),
-                Err(error) => {
-                    tracing::warn!(name = %chunk.name, chunk = %chunk.id, "a copy cannot be looked at: {error}");
-                    node.workers.count(NAME, 0, 1);
-                }
+impl Scrub {
+    /// Runs until the node stops.
+    pub async fn run(self: Arc<Scrub>) {
+        loop {
+            self.progress.set(NAME, "working", "reading every chunk");
+            match self.pass().await {
+                Err(why) => self.progress.set(NAME, "failed", why.to_string()),
+                Ok(()) => self.progress.set(NAME, "idle", "every chunk has been read"),
             }
-            tokio::time::sleep((began.elapsed() * REST).max(Duration::from_millis(50))).await;
+            tokio::time::sleep(BETWEEN).await;
         }
-        after = page.next;
-        if after.is_none() {
-            return Ok(());
+    }
+
+    async fn pass(&self) -> Result<(), Interrupted> {
+        let mut pages = walk::chunks(&self.store, BATCH);
+        while let Some(page) = pages.next().await? {
+            for chunk in page {
+                let began = Instant::now();
+                self.check(&chunk).await?;
+                tokio::time::sleep((began.elapsed() * REST).max(LEAST)).await;
+            }
         }
+        Ok(())
+    }
+
+    /// Reads one chunk; an error ends the pass.
+    async fn check(&self, chunk: &ChunkMeta) -> Result<(), StoreError> {
+        let (name, id) = (&chunk.name, chunk.id);
+        match self.store.chunk_verify(id).await {
+            Ok(_) => self.progress.count(NAME, 1, 0),
+            Err(ChunkError::Missing | ChunkError::Damaged(_)) => {
+                tracing::warn!(%name, chunk = %id, "a copy is damaged or gone");
+                self.progress.count(NAME, 0, 1);
+                self.debts.owe(name);
+            }
+            Err(error) => {
+                if let Some(failure) = self.store.failure() {
+                    return Err(failure);
+                }
+                tracing::warn!(%name, chunk = %id, "a copy cannot be looked at: {error}");
+                self.progress.count(NAME, 0, 1);
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::Nodes;
 
     #[tokio::test]
@@ -75,12 +88,12 @@ mod tests {
         let [first, .., last] = &chunks[..] else {
             panic!("{chunks:?}");
         };
-        node.store.pretend_lost(Some(first.id));
+        all.faults[0].set_unreadable(Some(first.id.to_string()));
         let name = last.id.to_string();
-        let chunks = node.args.data.join("chunks").join(&name[..2]);
+        let chunks = all.disk(0).join("chunks").join(&name[..2]);
         std::fs::remove_file(chunks.join(&name)).unwrap();
-        pass(node).await.unwrap();
-        let debts = [node.next_debt(), node.next_debt(), node.next_debt()];
+        node.workers.scrub.pass().await.unwrap();
+        let debts = [node.debts.next(), node.debts.next(), node.debts.next()];
         let mut owed: Vec<_> = debts.into_iter().flatten().collect();
         owed.sort();
         owed.dedup();

@@ -27,15 +27,13 @@ async fn state(node: &Node) -> String {
         })
         .await
         .unwrap();
-    let ring = node.ring.lock().unwrap();
-    let points: Vec<_> = ring
-        .vnodes()
-        .map(|v| (v.pred(), v.successors().to_vec()))
-        .collect();
-    format!(
-        "{kept:?} {points:?} {:?}",
-        node.current().unwrap().reference
-    )
+    let points: Vec<_> = node.ring.look(|host| {
+        let vnodes = host.vnodes();
+        vnodes
+            .map(|v| format!("{:?} {:?}", v.pred(), v.successors()))
+            .collect()
+    });
+    format!("{kept:?} {points:?} {:?}", node.view.reference())
 }
 
 async fn is_not_understood(today: &Today, turn: &Turn, version: &str, part: &str) {
@@ -184,9 +182,9 @@ async fn who_does_not_understand_is_no_part_of_a_quorum() {
         )
     });
     let today = Today::start(foreign).await;
-    let problem = chord_node::quorum::drive::read(&today.node, &name("inline")).await;
-    let problem = problem.unwrap_err();
-    assert!(problem.detail.contains("upgrade this node"), "{problem:?}");
+    let refused = today.node.quorum.read(&name("inline")).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("upgrade this node"), "{text}");
     let held = today.node.store.read(|txn| txn.register(&name("inline")));
     let held = held.await.unwrap().unwrap();
     assert_eq!(held, (ballot(1, 7), expected::value("inline")));

@@ -10,9 +10,10 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chord_node::peer::address::AddressBook;
-use chord_node::peer::client::{PeerClient, PeerError, verify_blocks};
+use chord_node::peer::client::{PeerClient, PeerError};
 use chord_node::peer::ring::decode;
 use chord_node::peer::wire::{Call, ChunkHeader, Refusal, Request};
+use chord_types::blocks::verify;
 use chord_types::{Ordinal, ProtocolVersion, Speaks, View};
 use parking_lot::Mutex;
 
@@ -84,7 +85,7 @@ impl Pair {
         let dir = tempfile::tempdir().unwrap();
         let book = AddressBook::file(addresses(dir.path(), &[(TO.0, &url)]));
         Pair {
-            client: PeerClient::new(SECRET.into(), book).unwrap(),
+            client: PeerClient::new(SECRET.into(), Arc::new(book)).unwrap(),
             fake,
             _dir: dir,
         }
@@ -186,7 +187,8 @@ async fn answers_of_0_1_0_are_understood() {
     let blocks = pair.client.get_blocks(TO, chunk(4, 1), 0..1, 1).await;
     let blocks = blocks.unwrap();
     assert_eq!(blocks.data, b"put"[..]);
-    assert!(verify_blocks(&blocks, expected::put().root, 0..1).is_ok());
+    let root = expected::put().root;
+    assert_eq!(verify(root, &blocks.hashes, 0..1, &blocks.data), Ok(()));
     assert_eq!(pair.got().path, said("get-chunk").path);
     pair.answers_as("put-chunk-torn");
     let torn = pair.ask().await;

@@ -23,14 +23,18 @@ async fn a_disk_of_0_1_0_is_opened_and_says_what_was_written() {
     let view = store.view().unwrap();
     assert_eq!(*view, expected::view());
     assert_eq!(store.disk(), view.members()[0].disk);
-    for (of, value) in expected::values() {
+    for of in expected::VALUES {
         let held = store
             .read(move |txn| Ok((txn.register(&name(of))?, txn.promise(&name(of))?)))
             .await
             .unwrap();
         match of {
             "absent" => assert_eq!(held.0, None),
-            _ => assert_eq!(held, (Some((ballot(1, 7), value)), ballot(1, 8)), "{of}"),
+            _ => assert_eq!(
+                held,
+                (Some((ballot(1, 7), expected::value(of))), ballot(1, 8)),
+                "{of}"
+            ),
         }
     }
     let hint = store.read(|txn| txn.hint(&name("hint"))).await.unwrap();
@@ -93,9 +97,9 @@ async fn what_is_written_today_is_what_0_1_0_wrote() {
     store
         .transact(|txn| {
             txn.set_view(&expected::view())?;
-            for (of, value) in expected::values() {
+            for of in expected::VALUES {
                 if of != "absent" {
-                    txn.set_register(&name(of), ballot(1, 7), &value)?;
+                    txn.set_register(&name(of), ballot(1, 7), &expected::value(of))?;
                     txn.set_promise(&name(of), ballot(1, 8))?;
                 }
             }

@@ -1,16 +1,14 @@
 //! What the recorded messages say, built with the code of today.
 
-use bytes::Bytes;
 use chord_node::peer::wire::{
     Answer, ChunkState, NameEntry, NameFile, NamesPage, Refusal, Reply, Request,
 };
 use chord_register::acceptor::{Promise, Vote};
-use chord_register::value::Applied;
-use chord_register::{Ballot, Change, Condition, NewFile, OpId, Pending, Value};
+use chord_register::{Ballot, Value};
 use chord_ring::{Envelope, Message, Peer, RequestId, Route, Standing, Word};
 use chord_types::blocks::Root;
-use chord_types::manifest::{Body, PlacedChunk, chunk_key};
-use chord_types::{ChunkId, ChunkRef, DiskId, Epoch, FileName, Id, Ordinal, UploadId, View};
+use chord_types::manifest::{PlacedChunk, chunk_key};
+use chord_types::{ChunkId, DiskId, Epoch, FileName, Id, Ordinal, UploadId, View};
 
 use crate::recorded;
 
@@ -41,93 +39,13 @@ pub fn ballot(epoch: u64, counter: u64) -> Ballot {
 /// The payload of the first chunk of the file of two.
 pub const PAYLOAD: &[u8] = b"a chunk of a file, which is small here";
 
-fn apply(value: &Value, change: &Change) -> Value {
-    match value.apply(change) {
-        Applied::Next(next, _) => next,
-        other => panic!("{other:?}"),
-    }
-}
+/// The recorded values of registers, one of each form. What they say is checked in
+/// [`crate::messages`].
+pub const VALUES: [&str; 6] = ["absent", "big", "chunked", "inline", "pending", "tombstone"];
 
-fn op(counter: u64) -> OpId {
-    OpId {
-        disk: disk(9),
-        boot: 4,
-        counter,
-    }
-}
-
-fn commit(value: &Value, counter: u64, file: NewFile) -> Value {
-    let change = Change::Commit {
-        op: op(counter),
-        file,
-        condition: Condition::default(),
-    };
-    apply(value, &change)
-}
-
-fn file(size: usize, body: Body) -> NewFile {
-    NewFile {
-        size: size as u64,
-        modified_ms: 1_790_000_000_123,
-        content_type: None,
-        meta: vec![],
-        fingerprint: "f1".into(),
-        body,
-    }
-}
-
-/// The values of registers, by name: one of each form.
-pub fn values() -> Vec<(&'static str, Value)> {
-    let absent = Value::default();
-    let small = NewFile {
-        content_type: Some("text/plain".into()),
-        meta: vec![("colour".into(), "blue".into())],
-        ..file(5, Body::Inline(Bytes::from_static(b"hello")))
-    };
-    let inline = commit(&absent, 1, small);
-    let begin = Change::Begin {
-        pending: Pending {
-            upload: UploadId::from_bytes([2; 16]),
-            disk: disk(9),
-            boot: 4,
-            since_ms: 1_790_000_000_000,
-        },
-        condition: Condition::default(),
-    };
-    let pending = apply(&absent, &begin);
-    let part = |payload: &[u8]| ChunkRef {
-        size: payload.len() as u32,
-        root: Root::of(payload).0,
-    };
-    let body = Body::Chunks {
-        upload: UploadId::from_bytes([2; 16]),
-        chunks: vec![part(PAYLOAD), part(b"hello")],
-    };
-    let chunked = commit(&pending, 2, file(PAYLOAD.len() + 5, body));
-    let delete = Change::Delete {
-        op: op(3),
-        condition: Condition::default(),
-    };
-    let tombstone = apply(&inline, &delete);
-    let big = commit(
-        &chunked,
-        5,
-        file(600, Body::Inline(Bytes::from(vec![b'b'; 600]))),
-    );
-    vec![
-        ("absent", absent),
-        ("inline", inline),
-        ("pending", pending),
-        ("chunked", chunked),
-        ("tombstone", tombstone),
-        ("big", big),
-    ]
-}
-
-/// The value of one of them.
+/// One of them, as it was recorded.
 pub fn value(of: &str) -> Value {
-    let mut all = values().into_iter();
-    all.find(|(name, _)| *name == of).unwrap().1
+    rmp_serde::from_slice(&recorded::message(&format!("value.{of}"))).unwrap()
 }
 
 /// The first view of the recorded cluster.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use axum::Router;
 use chord_api::client::bearer;
 use chord_node::config::Args;
-use chord_node::node::Node;
+use chord_node::local::supervisor::Supervisor;
+use chord_node::node::{Node, Outside};
 use chord_node::peer::address::AddressBook;
 use chord_node::peer::client::PeerClient;
 use chord_node::store::{Durability, Options, Store};
-use chord_ring::host::Members;
+use chord_node::world::World;
 use chord_types::ClusterUid;
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -54,7 +55,7 @@ pub fn open(dir: &Path) -> Store {
 /// Node 0 of the recorded cluster. No worker runs.
 pub struct Today {
     _dir: tempfile::TempDir,
-    pub node: Arc<Node>,
+    pub node: Node,
     pub url: String,
     http: reqwest::Client,
 }
@@ -108,17 +109,21 @@ impl Today {
         ])
         .unwrap();
         let ordinal = args.ordinal().unwrap();
-        let peers = PeerClient::new(SECRET.into(), AddressBook::file(book)).unwrap();
-        let host = chord_ring::Host::new(chord_ring::Config::new(1, 1000), ordinal);
-        let node = Node::new(args, ordinal, SECRET.into(), open(&data), peers, host);
-        let view = node.current().unwrap().view.clone();
-        let (mine, members) = (&view.members()[0].tokens, Members::of_view(&view));
+        let book = Arc::new(AddressBook::file(book));
+        let outside = Outside {
+            ordinal,
+            secret: SECRET.into(),
+            store: open(&data),
+            peers: Arc::new(PeerClient::new(SECRET.into(), book.clone()).unwrap()),
+            book,
+            supervisor: Supervisor::new(None, SECRET.into()).unwrap(),
+            world: World::default(),
+        };
+        let node = Node::new(&args, outside);
         // As it was recorded: the ring that has just been formed.
-        node.ring
-            .lock()
-            .unwrap()
-            .set_members(0, mine, &members, true);
-        let url = serve(chord_node::peer_port::router(node.clone())).await;
+        let current = node.view.current().unwrap();
+        node.ring.take_members(&current, true);
+        let url = serve(chord_node::peer_port::router(node.peer_port.clone())).await;
         let http = chord_api::client::builder::between_nodes().unwrap();
         Today {
             _dir: dir,

@@ -38,7 +38,10 @@ pub const SECRET_DIR: &str = "/etc/chord";
 /// The names that are made from a cluster's name.
 #[derive(Clone, Debug)]
 pub struct Names {
+    /// The cluster's name. The StatefulSet, the client Service, the ServiceAccount, the
+    /// budget and the network policy are called so too.
     pub cluster: String,
+    /// The cluster's namespace.
     pub namespace: String,
 }
 
@@ -49,11 +52,6 @@ impl Names {
             cluster: cluster.name_any(),
             namespace: cluster.namespace().unwrap_or_default(),
         }
-    }
-    /// The StatefulSet, the client Service, the ServiceAccount, the budget and the
-    /// network policy are called as the cluster is.
-    pub fn own(&self) -> String {
-        self.cluster.clone()
     }
     /// The headless Service.
     pub fn nodes_service(&self) -> String {
@@ -143,7 +141,7 @@ fn version_label(image: &str) -> String {
 }
 
 /// The reference by which a child belongs to its cluster.
-pub fn owner(cluster: &ChordCluster) -> Option<OwnerReference> {
+pub fn owner_reference(cluster: &ChordCluster) -> Option<OwnerReference> {
     cluster.controller_owner_ref(&())
 }
 
@@ -167,7 +165,7 @@ pub fn meta(cluster: &ChordCluster, name: String, image: &str) -> ObjectMeta {
         name: Some(name),
         namespace: cluster.namespace(),
         labels: Some(labels(&cluster.name_any(), image)),
-        owner_references: owner(cluster).map(|o| vec![o]),
+        owner_references: owner_reference(cluster).map(|o| vec![o]),
         ..Default::default()
     }
 }

@@ -2,23 +2,27 @@
 //! be older than the schema that guards it now), parsed, and with what was pinned
 //! when the cluster was formed.
 
+use chord_planner::plan;
 use chord_types::ClusterUid;
 use kube::ResourceExt;
 use serde::Serialize;
 
+use super::failure::Kind;
+use super::observe::record::Pinned;
 use crate::crd::node_settings::revision_of;
 use crate::crd::pod::Resources;
 use crate::crd::to_plan::replaced;
 use crate::crd::{
-    BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, Image, NodeSettings, Pod, REPLACE_ANNOTATION,
-    schema,
+    BadSpec, CLUSTER_UID_ANNOTATION, ChordCluster, Image, NodeSettings, Pod, PullPolicy,
+    REPLACE_ANNOTATION, schema,
 };
-use chord_planner::plan;
 
 /// What is wanted of a cluster, with nothing left to look up.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// What the planner goes by.
     pub plan: plan::Spec,
+    /// What nodes are started with.
     pub settings: NodeSettings,
     /// The full reference of the nodes' image.
     pub image: String,
@@ -26,25 +30,59 @@ pub struct Wanted {
     pub ignored: Option<BadSpec>,
 }
 
-/// What was settled when the cluster was formed, as it is kept beside the view.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pinned {
-    pub image: Option<String>,
-    pub cluster: Option<ClusterUid>,
+/// Why a resource cannot be obeyed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of it cannot be.
+    #[error(transparent)]
+    Invalid(#[from] BadSpec),
 }
 
-impl Pinned {
-    /// This, and where it says nothing, the other.
-    pub fn or(self, other: Pinned) -> Pinned {
-        Pinned {
-            image: self.image.or(other.image),
-            cluster: self.cluster.or(other.cluster),
+impl Error {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Invalid(_) => Kind::InvalidSpec,
         }
     }
 }
 
+/// What was wrong with the generation of the resource that was checked last: the
+/// check costs more than the rest of a round in which nothing happens.
+#[derive(Default)]
+pub struct Checked(Option<(i64, Option<BadSpec>)>);
+
+impl Checked {
+    /// The first thing that is wrong with a resource, by its schema.
+    fn first_fault(&mut self, cluster: &ChordCluster) -> Option<BadSpec> {
+        let generation = cluster.metadata.generation;
+        if let (Some((checked, fault)), Some(generation)) = (&self.0, generation)
+            && *checked == generation
+        {
+            return fault.clone();
+        }
+        let fault = check(cluster).into_iter().next();
+        self.0 = generation.map(|generation| (generation, fault.clone()));
+        fault
+    }
+}
+
+/// Checks a resource, and says what is wanted of the cluster. `pinned`: what was
+/// settled when it was formed; `default_image`: of nodes whose spec names none.
+pub fn validate(
+    cluster: &ChordCluster,
+    pinned: &Pinned,
+    default_image: &str,
+    checked: &mut Checked,
+) -> Result<Wanted, Error> {
+    match checked.first_fault(cluster) {
+        Some(fault) => Err(fault.into()),
+        None => Ok(wanted(cluster, pinned, default_image)?),
+    }
+}
+
 /// Everything that is wrong with a resource, by its schema.
-pub fn check(cluster: &ChordCluster) -> Vec<BadSpec> {
+fn check(cluster: &ChordCluster) -> Vec<BadSpec> {
     match serde_json::to_value(cluster) {
         Ok(object) => schema::check(&schema::with_defaults(&object), None),
         Err(e) => vec![BadSpec::new("the resource", e)],
@@ -77,11 +115,7 @@ pub fn wanted(
     plan.revision = revision_of(&Revision {
         settings: &settings,
         image: &image,
-        pull_policy: cluster
-            .spec
-            .image
-            .pull_policy
-            .map(crate::crd::PullPolicy::name),
+        pull_policy: cluster.spec.image.pull_policy.map(PullPolicy::name),
         pull_secrets: &cluster.spec.image.pull_secrets,
         cluster: adopted,
         resources: &cluster.spec.pod.resources,

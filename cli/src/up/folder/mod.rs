@@ -207,6 +207,7 @@ impl Folder {
             Err(e) => return Err(cannot_read(&path, &e)),
         }
         let mut bytes = [0u8; 32];
+        // Fresh each time: a secret.
         rand::rng().fill_bytes(&mut bytes);
         let secret = hex::encode(bytes);
         self.write("secret", secret.as_bytes())?;

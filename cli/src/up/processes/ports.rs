@@ -60,6 +60,7 @@ impl PortBook {
                 .iter()
                 .any(|(other, p)| *other != ordinal && (p.client == port || p.peer == port))
         };
+        // Fresh each time: ports that others hardly try.
         let mut rng = rand::rng();
         for _ in 0..TRIES {
             let port = rng.random_range(RANGE);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use chord_types::report::NodeReport;
 use chord_types::view::ViewRef;
-use chord_types::{DiskId, Member, Ordinal, Table, View};
+use chord_types::{DiskId, Member, Ordinal, Speaks, Table, View};
 
 use super::input::{Node, Observed, Spec};
 
@@ -111,6 +111,9 @@ impl<'a> Cluster<'a> {
                 "the disk of {name} ({}) is broken: {failure}; give the node another disk",
                 report.disk
             ));
+        }
+        if let Some(remedy) = Speaks::OURS.apart("the operator", &report.speaks, &name) {
+            return Some(format!("{remedy}; until then it does not become a member"));
         }
         let elsewhere = self
             .view

@@ -195,6 +195,8 @@ mod tests {
     const NAMES: [&str; 3] = ["a", "b", "c"];
 
     proptest! {
+        #![proptest_config(chord_testing::cases(256))]
+
         /// Shares that were kept up to date are those counted afresh, wherever the
         /// members stand.
         #[test]

@@ -259,7 +259,7 @@ fn beside_other_members_a_joiner_gets_tokens_that_nobody_has() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if long() { 200 } else { 12 }))]
+    #![proptest_config(chord_testing::cases(12))]
 
     /// Whatever order zones and sizes come in: nobody is far above what it has to
     /// hold, copies stand in as many zones as there are, and joins move little.

@@ -14,25 +14,19 @@ fn run(seed: u64, mutant: Mutant, story: Story) -> Result<usize, String> {
         .count())
 }
 
-fn seeds(short: u64) -> u64 {
-    std::env::var("CHORD_SEEDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(short)
-}
-
 fn every_seed(story: Story) {
     let mut done = 0;
-    let seeds = seeds(300);
-    for seed in 0..seeds {
+    let seeds = chord_testing::seeds("CHORD_SEEDS", 300);
+    let many = seeds.end - seeds.start;
+    for seed in seeds {
         match run(seed, Mutant::None, story) {
             Ok(finished) => done += finished,
             Err(why) => panic!("{story:?}, seed {seed}: {why}"),
         }
     }
-    println!("register simulation, {story:?}: {seeds} seeds, {done} operations finished");
+    println!("register simulation, {story:?}: {many} seeds, {done} operations finished");
     assert!(
-        done as u64 > seeds * 6,
+        done as u64 > many * 6,
         "most operations must finish, or nothing was tested: {done}"
     );
 }

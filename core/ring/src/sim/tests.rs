@@ -5,8 +5,7 @@ use super::*;
 
 /// The seeds of a run: a few, or as many as `SEEDS` says.
 fn seeds(few: u64) -> std::ops::Range<u64> {
-    let wanted = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok());
-    0..wanted.unwrap_or(few)
+    chord_testing::seeds("SEEDS", few)
 }
 
 fn small_churn(seed: u64) -> Churn {

@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::pods::is_ready;
+
 /// How long opening a stream may take before another pod is tried.
 const OPEN: Duration = Duration::from_secs(4);
 
@@ -38,6 +40,7 @@ impl Drop for Forward {
     }
 }
 
+/// Listens on loopback and leads to a port of pods.
 pub async fn forward(client: Client, namespace: &str, to: To, port: u16) -> Result<Forward> {
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
@@ -102,14 +105,6 @@ async fn join(mut local: TcpStream, forwarder: &mut kube::api::Portforwarder, po
         let _ = tokio::io::copy_bidirectional(&mut local, &mut remote).await;
         let _ = remote.shutdown().await;
     }
-}
-
-/// Whether a pod takes requests.
-pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions
-            .is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
 /// A GET of one path of a pod, without keeping a forwarding.

@@ -3,11 +3,11 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::cluster_spec::{self as manifest, NAME};
+use crate::cluster_spec::{self, NAME};
 use crate::program::{Ran, binary, run_with};
 use crate::stage::local::Local;
 use crate::stage::namespace::Namespace;
-use crate::suites::Ctx;
+use crate::suite::Ctx;
 use crate::wait::secs;
 
 /// A network whose one line leads to nobody: the name server would be there, and what
@@ -36,10 +36,10 @@ pub async fn run(ctx: &Ctx, local: &Local) -> Result<()> {
         }
     };
     let file = beside.join("manifest.yaml");
-    let spec = manifest::spec(json!({"nodes": 1, "replication": 1}));
+    let spec = cluster_spec::spec(json!({"nodes": 1, "replication": 1}));
     std::fs::write(
         &file,
-        serde_yaml::to_string(&manifest::cluster(NAME, &spec))?,
+        serde_yaml::to_string(&cluster_spec::cluster(NAME, &spec))?,
     )?;
     let around = namespace.around();
     let cluster = local

@@ -7,14 +7,13 @@
 //! out just the one would make the list step over it), and of a list in no order the
 //! peer is taken out. Thus a node never points at anybody whom its view does not name.
 
-use std::collections::BTreeSet;
-
 use chord_types::view::ViewRef;
-use chord_types::{ClusterUid, DiskId, Id, Ordinal, Tables, View};
+use chord_types::{ClusterUid, Ordinal};
 
 use super::refused::{Reason, Refused};
 use super::senders::Senders;
 use super::{MAX_MESSAGES, known_version};
+use crate::view::members::{MemberIndex, Stands};
 use chord_ring::wire::RingExchange;
 use chord_ring::{Envelope, Message, Peer, Route};
 
@@ -23,7 +22,7 @@ const MAX_PEERS: usize = 64;
 
 /// Which way an exchange goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// It came by itself.
     Request,
     /// It answers a request to this node.
@@ -35,83 +34,8 @@ pub struct Known<'a> {
     pub cluster: &'a ClusterUid,
     pub own: Ordinal,
     pub view: ViewRef,
-    pub roll: &'a Roll,
+    pub index: &'a MemberIndex,
     pub senders: &'a Senders,
-}
-
-/// The members of a view and their virtual nodes, for quick answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roll {
-    disks: BTreeSet<(Ordinal, DiskId)>,
-    peers: BTreeSet<(Id, Ordinal)>,
-    hosts: usize,
-}
-
-/// Where the view has an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stands {
-    Here,
-    /// It is another node's.
-    Elsewhere,
-    Nowhere,
-}
-
-impl Roll {
-    /// Of all members in either table, those given up too.
-    pub fn of(view: &View) -> Roll {
-        let tables = match &view.tables {
-            Tables::Stable(one) => vec![one],
-            Tables::Joint(old, new) => vec![old, new],
-        };
-        let members = || tables.iter().flat_map(|t| &t.members);
-        let hosts: BTreeSet<Ordinal> = members().map(|m| m.ordinal).collect();
-        Roll {
-            disks: members().map(|m| (m.ordinal, m.disk)).collect(),
-            peers: members()
-                .flat_map(|m| m.tokens.iter().map(|t| (t.id(), m.ordinal)))
-                .collect(),
-            hosts: hosts.len(),
-        }
-    }
-
-    /// Whether this name with this disk is a member.
-    pub fn has(&self, ordinal: Ordinal, disk: DiskId) -> bool {
-        self.disks.contains(&(ordinal, disk))
-    }
-
-    /// Whether a virtual node is where it says.
-    pub fn knows(&self, peer: &Peer) -> bool {
-        self.peers.contains(&(peer.id, peer.ordinal))
-    }
-
-    /// How many names are members.
-    pub fn hosts(&self) -> usize {
-        self.hosts
-    }
-
-    fn named(&self, ordinal: Ordinal) -> bool {
-        let lowest = DiskId(uuid::Uuid::nil());
-        self.disks
-            .range((ordinal, lowest)..)
-            .next()
-            .is_some_and(|(o, _)| *o == ordinal)
-    }
-
-    fn stands(&self, peer: &Peer) -> Stands {
-        if self.knows(peer) {
-            return Stands::Here;
-        }
-        let elsewhere = self
-            .peers
-            .range((peer.id, Ordinal(0))..)
-            .next()
-            .is_some_and(|(id, _)| *id == peer.id);
-        if elsewhere {
-            Stands::Elsewhere
-        } else {
-            Stands::Nowhere
-        }
-    }
 }
 
 /// An exchange that may reach the ring. Only [`check`] makes one.
@@ -138,9 +62,13 @@ impl Valid {
 }
 
 /// Judges an exchange.
-pub fn check(exchange: RingExchange, way: Way, known: &Known) -> Result<Valid, Refused> {
+pub fn check(
+    exchange: RingExchange,
+    direction: Direction,
+    known: &Known,
+) -> Result<Valid, Refused> {
     let mut exchange = exchange;
-    sender(&exchange, way, known)?;
+    sender(&exchange, direction, known)?;
     if exchange.messages.len() > MAX_MESSAGES {
         return refuse(
             Reason::TooManyMessages,
@@ -153,11 +81,11 @@ pub fn check(exchange: RingExchange, way: Way, known: &Known) -> Result<Valid, R
     let same_view = exchange.view == known.view;
     let from = exchange.from;
     for envelope in &exchange.messages {
-        message(envelope, from, way, same_view, known)?;
+        message(envelope, from, direction, same_view, known)?;
     }
     let mut unknown_peers = 0;
     for envelope in &mut exchange.messages {
-        unknown_peers += without_strangers(envelope, known.roll);
+        unknown_peers += without_strangers(envelope, known.index);
     }
     Ok(Valid {
         exchange,
@@ -170,7 +98,7 @@ fn refuse<T>(reason: Reason, why: String) -> Result<T, Refused> {
 }
 
 /// Who it is from, and when.
-fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refused> {
+fn sender(exchange: &RingExchange, direction: Direction, known: &Known) -> Result<(), Refused> {
     let (from, disk, view) = (exchange.from, exchange.disk, exchange.view);
     known_version(exchange.version)?;
     if exchange.cluster != *known.cluster {
@@ -192,7 +120,7 @@ fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refuse
     if from == known.own {
         return refuse(Reason::FromSelf, format!("this is node {from}"));
     }
-    if let Way::Response(asked) = way
+    if let Direction::Response(asked) = direction
         && asked != from
     {
         return refuse(
@@ -207,8 +135,8 @@ fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refuse
             theirs: Some(view),
         })
     };
-    if !known.roll.has(from, disk) {
-        let (reason, who) = if known.roll.named(from) {
+    if !known.index.has(from, disk) {
+        let (reason, who) = if known.index.named(from) {
             (
                 Reason::OtherDisk,
                 format!("disk {disk} is not node {from}'s"),
@@ -229,7 +157,7 @@ fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refuse
     }
     known
         .senders
-        .fresh(exchange, way)
+        .fresh(exchange, direction)
         .map_err(|(reason, why)| Refused::new(reason, why))
 }
 
@@ -237,7 +165,7 @@ fn sender(exchange: &RingExchange, way: Way, known: &Known) -> Result<(), Refuse
 fn message(
     envelope: &Envelope,
     sender: Ordinal,
-    way: Way,
+    direction: Direction,
     same_view: bool,
     known: &Known,
 ) -> Result<(), Refused> {
@@ -254,7 +182,7 @@ fn message(
             format!("it is for node {}, this is node {}", to.ordinal, known.own),
         );
     }
-    let response = way != Way::Request;
+    let response = direction != Direction::Request;
     if message.is_reply() != response {
         let what = if response {
             "a request in a response"
@@ -263,7 +191,7 @@ fn message(
         };
         return refuse(Reason::WrongDirection, format!("there is {what}"));
     }
-    match known.roll.stands(from) {
+    match known.index.stands(from) {
         Stands::Here => {}
         Stands::Elsewhere => return claimed(from),
         // A reply from there only says that the virtual node is gone.
@@ -276,7 +204,7 @@ fn message(
         }
     }
     // An id that nobody has is answered with `Gone`, which the sender should hear.
-    if same_view && known.roll.stands(to) == Stands::Elsewhere {
+    if same_view && known.index.stands(to) == Stands::Elsewhere {
         return refuse(
             Reason::Misaddressed,
             format!("virtual node {} is another's", to.id),
@@ -302,7 +230,7 @@ fn message(
         }
     }
     // By one and the same view a peer cannot be in two places.
-    let misplaced = |p: &&Peer| same_view && known.roll.stands(p) == Stands::Elsewhere;
+    let misplaced = |p: &&Peer| same_view && known.index.stands(p) == Stands::Elsewhere;
     match named(message).find(misplaced) {
         Some(peer) => claimed(peer),
         None => Ok(()),
@@ -344,8 +272,8 @@ fn named(message: &Message) -> impl Iterator<Item = &Peer> {
 }
 
 /// Takes out of a message whom the view does not know; says how many.
-fn without_strangers(envelope: &mut Envelope, roll: &Roll) -> usize {
-    let known = |peer: &Peer| roll.knows(peer);
+fn without_strangers(envelope: &mut Envelope, index: &MemberIndex) -> usize {
+    let known = |peer: &Peer| index.knows(peer);
     if !known(&envelope.from)
         && let Some(request) = envelope.message.answers()
     {

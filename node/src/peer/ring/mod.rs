@@ -8,25 +8,26 @@
 //! [`Valid`] reaches the ring. Whatever is refused is counted by its reason.
 
 mod check;
+pub mod fuzzing;
+#[cfg(test)]
+mod fuzzing_tests;
 mod refused;
 mod senders;
 #[cfg(test)]
 mod tests;
-pub mod trial;
-#[cfg(test)]
-mod trial_tests;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::sync::Mutex;
 
 use chord_types::{ClusterUid, Ordinal};
+// Held for a look at what is in memory, never while anything is awaited.
+use parking_lot::Mutex;
 use serde::Deserialize;
 
-pub use self::check::{Known, Roll, Valid, Way, check};
-pub use self::refused::{Reason, Refused, Tally};
+pub use self::check::{Direction, Known, Valid, check};
+pub use self::refused::{Reason, RefusalCounts, Refused};
 pub use self::senders::Senders;
-use crate::node::Current;
+use crate::view::Current;
 use chord_ring::wire::{RING_VERSION, RING_VERSION_OLDEST, RingExchange};
 
 /// The longest body of an exchange; the largest honest ones are a tenth of it.
@@ -85,44 +86,44 @@ fn known_version(version: u16) -> Result<(), Refused> {
     ))
 }
 
-/// A node's guard: what it remembers of the senders, and what it has refused.
+/// What a node lets in: it remembers who has sent what, and counts what it refuses.
 #[derive(Default)]
-pub struct Guard {
+pub struct Admission {
     senders: Mutex<Senders>,
-    tally: Tally,
+    counts: RefusalCounts,
     /// The number of the last request to each node, so that it can tell a replay.
     sent: Mutex<BTreeMap<Ordinal, u64>>,
 }
 
-impl Guard {
+impl Admission {
     /// Reads and judges an exchange. Its number is used up only if it is valid.
     pub fn admit(
         &self,
         cluster: &ClusterUid,
         own: Ordinal,
         current: &Current,
-        way: Way,
+        direction: Direction,
         exchange: RingExchange,
     ) -> Result<Valid, Refused> {
-        let mut senders = self.senders.lock().unwrap_or_else(|p| p.into_inner());
+        let mut senders = self.senders.lock();
         let known = Known {
             cluster,
             own,
             view: current.reference,
-            roll: &current.roll,
+            index: &current.member_index,
             senders: &senders,
         };
-        let valid = check(exchange, way, &known)?;
-        senders.note(valid.exchange(), way);
-        senders.keep(&current.roll);
-        self.tally.add(Reason::UnknownPeer, valid.unknown_peers());
+        let valid = check(exchange, direction, &known)?;
+        senders.note(valid.exchange(), direction);
+        senders.keep(&current.member_index);
+        self.counts.add(Reason::UnknownPeer, valid.unknown_peers());
         Ok(valid)
     }
 
     /// Counts a refusal. The log has the first of each reason, and then ever
     /// fewer: a sender gone wrong must not fill a disk.
     pub fn count(&self, refused: &Refused, from: &str) {
-        let so_far = self.tally.add(refused.reason, 1);
+        let so_far = self.counts.add(refused.reason, 1);
         if so_far.is_power_of_two() {
             tracing::warn!(reason = refused.reason.label(), why = %refused, from, so_far, "refused an exchange of the ring");
         } else {
@@ -132,7 +133,7 @@ impl Guard {
 
     /// The number of the next request to a node, from 1.
     pub fn number(&self, to: Ordinal) -> u64 {
-        let mut sent = self.sent.lock().unwrap_or_else(|p| p.into_inner());
+        let mut sent = self.sent.lock();
         let last = sent.entry(to).or_default();
         *last += 1;
         *last
@@ -140,12 +141,12 @@ impl Guard {
 
     /// The number of the last request to a node, for it to know; 0: none yet.
     pub fn last_number(&self, to: Ordinal) -> u64 {
-        let sent = self.sent.lock().unwrap_or_else(|p| p.into_inner());
+        let sent = self.sent.lock();
         sent.get(&to).copied().unwrap_or_default()
     }
 
     /// The counters, in Prometheus' text format.
     pub fn metrics(&self) -> String {
-        self.tally.render()
+        self.counts.render()
     }
 }

@@ -180,9 +180,9 @@ impl Refused {
 
 /// Counts by reason.
 #[derive(Debug, Default)]
-pub struct Tally([AtomicU64; Reason::ALL.len()]);
+pub struct RefusalCounts([AtomicU64; Reason::ALL.len()]);
 
-impl Tally {
+impl RefusalCounts {
     /// Counts, and says how many there are now.
     pub fn add(&self, reason: Reason, times: usize) -> u64 {
         let place = Reason::ALL.iter().position(|r| *r == reason);

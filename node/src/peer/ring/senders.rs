@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use chord_types::{DiskId, Ordinal};
 
-use super::check::{Roll, Way};
+use super::check::Direction;
 use super::refused::Reason;
+use crate::view::MemberIndex;
 use chord_ring::wire::RingExchange;
 
 /// Requests of one sender that may overtake each other.
@@ -41,12 +42,16 @@ struct Window {
 
 impl Senders {
     /// Whether an exchange of a member is neither of an earlier start nor a replay.
-    pub fn fresh(&self, exchange: &RingExchange, way: Way) -> Result<(), (Reason, String)> {
+    pub fn fresh(
+        &self,
+        exchange: &RingExchange,
+        direction: Direction,
+    ) -> Result<(), (Reason, String)> {
         let Some(known) = self.of(exchange) else {
             return Ok(());
         };
         let (boot, at) = (exchange.boot, known.boot);
-        if boot < at && (known.proven || way == Way::Request) {
+        if boot < at && (known.proven || direction == Direction::Request) {
             return Err((
                 Reason::OldBoot,
                 format!(
@@ -55,7 +60,7 @@ impl Senders {
                 ),
             ));
         }
-        if boot == at && way == Way::Request && known.seen.has(exchange.number) {
+        if boot == at && direction == Direction::Request && known.seen.has(exchange.number) {
             return Err((
                 Reason::Replayed,
                 format!(
@@ -68,8 +73,8 @@ impl Senders {
     }
 
     /// Takes note of an exchange that is valid.
-    pub fn note(&mut self, exchange: &RingExchange, way: Way) {
-        let proven = way != Way::Request;
+    pub fn note(&mut self, exchange: &RingExchange, direction: Direction) {
+        let proven = direction != Direction::Request;
         let known = self.0.entry(exchange.from).or_insert_with(|| Sender {
             disk: exchange.disk,
             boot: exchange.boot,
@@ -93,10 +98,10 @@ impl Senders {
     }
 
     /// Forgets who is no member any more.
-    pub fn keep(&mut self, roll: &Roll) {
-        if self.0.len() > roll.hosts() {
+    pub fn keep(&mut self, index: &MemberIndex) {
+        if self.0.len() > index.hosts() {
             self.0
-                .retain(|ordinal, known| roll.has(*ordinal, known.disk));
+                .retain(|ordinal, known| index.has(*ordinal, known.disk));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use chord_types::{ClusterUid, DiskId, Epoch, Id, Ordinal};
 
-use super::trial::{HOSTS, World};
+use super::fuzzing::{HOSTS, World};
 use super::*;
 use chord_ring::{Envelope, Message, Peer, RequestId, Route};
 
@@ -26,32 +26,36 @@ fn state(request: u64, succ: Vec<Peer>) -> Message {
 }
 
 /// Judges with nothing remembered.
-fn judge(way: Way, change: impl FnOnce(&mut RingExchange)) -> Result<Valid, Reason> {
-    let message = match way {
-        Way::Request => Message::Notify,
-        Way::Response(_) => Message::Pong {
+fn judge(direction: Direction, change: impl FnOnce(&mut RingExchange)) -> Result<Valid, Reason> {
+    let message = match direction {
+        Direction::Request => Message::Notify,
+        Direction::Response(_) => Message::Pong {
             request: RequestId(1),
         },
     };
     let world = World::new();
     let mut exchange = world.exchange(THEM, 1, vec![say(message)]);
     change(&mut exchange);
-    judge_by(&Senders::default(), way, exchange)
+    judge_by(&Senders::default(), direction, exchange)
 }
 
-fn judge_by(senders: &Senders, way: Way, exchange: RingExchange) -> Result<Valid, Reason> {
+fn judge_by(
+    senders: &Senders,
+    direction: Direction,
+    exchange: RingExchange,
+) -> Result<Valid, Reason> {
     let world = World::new();
-    check(exchange, way, &world.known(senders)).map_err(|refused| refused.reason)
+    check(exchange, direction, &world.known(senders)).map_err(|refused| refused.reason)
 }
 
-fn refused(way: Way, change: impl FnOnce(&mut RingExchange)) -> Option<Reason> {
-    judge(way, change).err()
+fn refused(direction: Direction, change: impl FnOnce(&mut RingExchange)) -> Option<Reason> {
+    judge(direction, change).err()
 }
 
 #[test]
 fn an_honest_exchange_passes_both_ways_untouched() {
-    for way in [Way::Request, Way::Response(THEM)] {
-        let valid = judge(way, |_| {}).unwrap();
+    for direction in [Direction::Request, Direction::Response(THEM)] {
+        let valid = judge(direction, |_| {}).unwrap();
         assert_eq!(valid.unknown_peers(), 0);
         assert_eq!(valid.into_messages().len(), 1);
     }
@@ -61,17 +65,17 @@ fn an_honest_exchange_passes_both_ways_untouched() {
             e.view.epoch = Epoch(epoch);
             e.view.hash.0[0] ^= 1;
         };
-        assert_eq!(refused(Way::Request, news), None, "epoch {epoch}");
+        assert_eq!(refused(Direction::Request, news), None, "epoch {epoch}");
     }
     assert_eq!(
-        refused(Way::Request, |e| (e.version, e.number) = (1, 0)),
+        refused(Direction::Request, |e| (e.version, e.number) = (1, 0)),
         None
     );
 }
 
 #[test]
 fn a_sender_that_is_not_who_it_should_be_is_refused() {
-    let request = |change: fn(&mut RingExchange)| refused(Way::Request, change).unwrap();
+    let request = |change: fn(&mut RingExchange)| refused(Direction::Request, change).unwrap();
     assert_eq!(
         request(|e| e.cluster = ClusterUid("other".into())),
         Reason::OtherCluster
@@ -92,15 +96,16 @@ fn a_sender_that_is_not_who_it_should_be_is_refused() {
     assert_eq!(request(|e| e.view.hash.0[31] ^= 1), Reason::ConflictingView);
     assert_eq!(request(|e| e.boot = 1 << 32), Reason::OutOfRange);
     assert_eq!(
-        refused(Way::Response(Ordinal(2)), |_| {}),
+        refused(Direction::Response(Ordinal(2)), |_| {}),
         Some(Reason::SpeaksForOther)
     );
 }
 
 #[test]
 fn a_message_that_its_sender_may_not_send_is_refused() {
-    let first =
-        |change: fn(&mut Envelope)| refused(Way::Request, |e| change(&mut e.messages[0])).unwrap();
+    let first = |change: fn(&mut Envelope)| {
+        refused(Direction::Request, |e| change(&mut e.messages[0])).unwrap()
+    };
     assert_eq!(
         first(|m| m.from = World::peer(Ordinal(2), 0)),
         Reason::SpeaksForOther
@@ -127,7 +132,10 @@ fn a_message_that_its_sender_may_not_send_is_refused() {
         Reason::WrongDirection
     );
     let answer = |message: Message| {
-        refused(Way::Response(THEM), |e| e.messages = vec![say(message)]).unwrap()
+        refused(Direction::Response(THEM), |e| {
+            e.messages = vec![say(message)]
+        })
+        .unwrap()
     };
     assert_eq!(answer(Message::Notify), Reason::WrongDirection);
     let lie = Peer {
@@ -153,15 +161,18 @@ fn a_message_that_its_sender_may_not_send_is_refused() {
         Reason::SpeaksForOther
     );
     let many = |e: &mut RingExchange| e.messages = vec![say(Message::Notify); MAX_MESSAGES + 1];
-    assert_eq!(refused(Way::Request, many), Some(Reason::TooManyMessages));
+    assert_eq!(
+        refused(Direction::Request, many),
+        Some(Reason::TooManyMessages)
+    );
 }
 
 #[test]
 fn an_id_that_nobody_has_can_be_asked_for_and_is_gone() {
     let lost = |e: &mut RingExchange| e.messages[0].to.id = Id::hash(b"nowhere");
-    assert_eq!(refused(Way::Request, lost), None);
+    assert_eq!(refused(Direction::Request, lost), None);
     // And a reply from such an id says just that.
-    let valid = judge(Way::Response(THEM), |e| {
+    let valid = judge(Direction::Response(THEM), |e| {
         e.messages = vec![say(state(7, vec![World::peer(Ordinal(2), 0)]))];
         e.messages[0].from.id = Id::hash(b"nowhere");
     });
@@ -180,7 +191,10 @@ fn a_list_ends_before_a_peer_that_the_view_does_not_know() {
     };
     let (two, three) = (World::peer(Ordinal(2), 0), World::peer(Ordinal(3), 0));
     let after = |message: Message| {
-        let valid = judge(Way::Response(THEM), |e| e.messages = vec![say(message)]).unwrap();
+        let valid = judge(Direction::Response(THEM), |e| {
+            e.messages = vec![say(message)]
+        })
+        .unwrap();
         (
             valid.unknown_peers(),
             valid.into_messages().remove(0).message,
@@ -222,24 +236,24 @@ fn an_earlier_start_is_refused_and_a_proof_undoes_a_claim() {
         boot,
         ..world.exchange(THEM, number, vec![])
     };
-    let response = Way::Response(THEM);
+    let response = Direction::Response(THEM);
     let mut senders = Senders::default();
-    senders.note(&of(4, 1), Way::Request);
-    let verdict = |senders: &Senders, way, e| judge_by(senders, way, e).err();
+    senders.note(&of(4, 1), Direction::Request);
+    let verdict = |senders: &Senders, direction, e| judge_by(senders, direction, e).err();
     assert_eq!(
-        verdict(&senders, Way::Request, of(3, 2)),
+        verdict(&senders, Direction::Request, of(3, 2)),
         Some(Reason::OldBoot)
     );
-    assert_eq!(verdict(&senders, Way::Request, of(5, 1)), None);
+    assert_eq!(verdict(&senders, Direction::Request, of(5, 1)), None);
     // Somebody claims a start far ahead; the node itself says otherwise.
-    senders.note(&of(1_000, 1), Way::Request);
+    senders.note(&of(1_000, 1), Direction::Request);
     assert_eq!(
-        verdict(&senders, Way::Request, of(4, 2)),
+        verdict(&senders, Direction::Request, of(4, 2)),
         Some(Reason::OldBoot)
     );
     assert_eq!(verdict(&senders, response, of(4, 0)), None);
     senders.note(&of(4, 0), response);
-    assert_eq!(verdict(&senders, Way::Request, of(4, 2)), None);
+    assert_eq!(verdict(&senders, Direction::Request, of(4, 2)), None);
     assert_eq!(
         verdict(&senders, response, of(3, 0)),
         Some(Reason::OldBoot),
@@ -251,7 +265,7 @@ fn an_earlier_start_is_refused_and_a_proof_undoes_a_claim() {
         disk: other,
         ..of(1, 1)
     };
-    assert_eq!(senders.fresh(&replaced, Way::Request), Ok(()));
+    assert_eq!(senders.fresh(&replaced, Direction::Request), Ok(()));
 }
 
 #[test]
@@ -260,20 +274,23 @@ fn a_request_is_taken_once() {
     let mut senders = Senders::default();
     let of = |number| world.exchange(THEM, number, vec![say(Message::Notify)]);
     for number in [3, 1, 2] {
-        assert_eq!(judge_by(&senders, Way::Request, of(number)).err(), None);
-        senders.note(&of(number), Way::Request);
         assert_eq!(
-            judge_by(&senders, Way::Request, of(number)).err(),
+            judge_by(&senders, Direction::Request, of(number)).err(),
+            None
+        );
+        senders.note(&of(number), Direction::Request);
+        assert_eq!(
+            judge_by(&senders, Direction::Request, of(number)).err(),
             Some(Reason::Replayed)
         );
     }
     assert_eq!(
-        judge_by(&senders, Way::Request, of(0)).err(),
+        judge_by(&senders, Direction::Request, of(0)).err(),
         Some(Reason::Replayed),
         "who numbers requests does not stop"
     );
     let again = RingExchange { boot: 4, ..of(1) };
-    assert_eq!(judge_by(&senders, Way::Request, again).err(), None);
+    assert_eq!(judge_by(&senders, Direction::Request, again).err(), None);
 }
 
 #[test]
@@ -340,18 +357,19 @@ fn another_version_is_known_by_its_number_whatever_its_shape() {
 }
 
 #[test]
-fn a_guard_counts_by_reason_and_forgets_nothing_of_what_passed() {
+fn what_is_refused_is_counted_by_reason_and_what_passed_is_remembered() {
     let world = World::new();
-    let current = Current::new(world.view.clone());
-    let guard = Guard::default();
-    let admit = |exchange| guard.admit(&world.cluster, OWN, &current, Way::Request, exchange);
+    let current = Current::new(world.view.clone(), true);
+    let admission = Admission::default();
+    let admit =
+        |exchange| admission.admit(&world.cluster, OWN, &current, Direction::Request, exchange);
     let honest = world.exchange(THEM, 1, vec![say(Message::Notify)]);
     admit(honest.clone()).unwrap();
     for _ in 0..2 {
         let refused = admit(honest.clone()).unwrap_err();
-        guard.count(&refused, "a test");
+        admission.count(&refused, "a test");
     }
-    let text = guard.metrics();
+    let text = admission.metrics();
     let line = |line: &str| text.lines().any(|l| l == line);
     assert!(
         line("chord_ring_refused_total{reason=\"replayed\"} 2"),

@@ -2,16 +2,19 @@
 //! what was announced, synced, renamed, and only then entered in the index.
 
 use bytes::Bytes;
-use chord_types::blocks::Root;
+use chord_types::blocks::{BLOCK_BYTES, BlockHasher, Root};
 
-use super::file::{Blocks, path, trailer};
-use crate::store::Store;
-use crate::store::file::{Pipe, Sink, TmpFile};
-use crate::store::meta::T;
-use crate::store::records::{self, ChunkEntry};
-use crate::store::space::Reservation;
-use crate::store::types::{ChunkError, ChunkMeta, MAX_CHUNK_BYTES, MayEnter, StoreError, Tier};
-use crate::store::writer::Manner;
+use super::file::{path, trailer};
+use crate::store::engine::handle::Store;
+use crate::store::engine::space::Reservation;
+use crate::store::engine::writer::Manner;
+use crate::store::error::{ChunkError, StoreError, failed};
+use crate::store::files::pipe::{Pipe, Sink};
+use crate::store::files::tmp::{TmpFile, remove};
+use crate::store::meta::table::T;
+use crate::store::platform::OpenFile;
+use crate::store::records::chunks::{self, ChunkEntry};
+use crate::store::types::{ChunkMeta, MAX_CHUNK_BYTES, MayEnter, Tier};
 
 /// Takes the bytes of one chunk. Dropped before its end it leaves nothing.
 pub struct ChunkWriter {
@@ -28,7 +31,7 @@ struct Incoming {
     room: Option<Reservation>,
     /// Made when the first bytes come.
     tmp: Option<TmpFile>,
-    blocks: Blocks,
+    blocks: BlockHasher,
 }
 
 impl Incoming {
@@ -67,7 +70,7 @@ impl Store {
         Ok(ChunkWriter {
             meta,
             received: 0,
-            pipe: Pipe::new(sink),
+            pipe: Pipe::new(self.shared().clone(), sink),
         })
     }
 }
@@ -82,7 +85,7 @@ fn incoming(store: &Store, meta: ChunkMeta, tier: Tier) -> Result<Incoming, Stor
         end,
         room: Some(room),
         tmp: None,
-        blocks: Blocks::default(),
+        blocks: BlockHasher::default(),
     })
 }
 
@@ -160,9 +163,9 @@ fn place(
 ) -> Result<(), ChunkError> {
     let shared = store.shared();
     let snapshot = shared.snapshot()?;
-    let known = records::chunk(&snapshot, T::Chunks, meta.id)?;
+    let known = chunks::chunk(&snapshot, T::Chunks, meta.id)?;
     // The file of a damaged copy is about to be written over with a whole one.
-    let remains = records::chunk(&snapshot, T::Missing, meta.id)?.is_some();
+    let remains = chunks::chunk(&snapshot, T::Missing, meta.id)?.is_some();
     if let Some(known) = &known {
         if (known.meta.root, known.meta.size) != (meta.root, meta.size) {
             return Err(ChunkError::Conflict);
@@ -179,7 +182,7 @@ fn place(
     if entered.is_err() && known.is_none() && !remains && shared.failure().is_none() {
         // Certainly not in the index, so it must not be on the disk either. What lies
         // in the place of remains stays as they did: they may have been the last.
-        if let Err(e) = crate::store::file::remove(shared, &to) {
+        if let Err(e) = remove(shared, &to) {
             tracing::warn!("removing chunk {id}, which could not be indexed: {e}");
         }
     }
@@ -190,18 +193,17 @@ fn place(
 /// The caller has the turn for this chunk.
 pub(super) fn rewrite(
     store: &Store,
-    from: &std::fs::File,
+    from: &dyn OpenFile,
     meta: &ChunkMeta,
 ) -> Result<(), ChunkError> {
-    use std::os::unix::fs::FileExt;
     let mut incoming = incoming(store, meta.clone(), Tier::Internal)?;
-    let mut buffer = vec![0; chord_types::blocks::BLOCK_BYTES];
+    let mut buffer = vec![0; BLOCK_BYTES];
     let mut at = 0;
     while at < u64::from(meta.size) {
         let now = (u64::from(meta.size) - at).min(buffer.len() as u64) as usize;
         let to = path(&store.shared().dir, meta.id);
         from.read_exact_at(&mut buffer[..now], at)
-            .map_err(|e| ChunkError::from(crate::store::file::failed("reading", &to, &e)))?;
+            .map_err(|e| ChunkError::from(failed("reading", &to, e)))?;
         incoming.take(&buffer[..now])?;
         at += now as u64;
     }

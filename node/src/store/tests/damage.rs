@@ -1,6 +1,10 @@
 //! What a crash, a careless person or a rotting disk leaves behind.
 
+use super::meta::seal::seal_bytes;
+use super::meta::source::Source;
+use super::meta::table::T;
 use super::*;
+use redb::Database;
 use std::os::unix::fs::FileExt;
 
 /// Turns one bit round.
@@ -142,22 +146,26 @@ async fn a_damaged_payload_is_never_given_out_and_the_chunk_counts_as_missing() 
 #[tokio::test]
 async fn a_chunk_that_the_disk_cannot_read_counts_as_missing() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+    let (store, faults) = open_faulty(dir.path(), Arc::new(|e| panic!("{e}")));
     let payload = noise(1, 200_000);
     for (part, verified) in [(1, true), (2, false)] {
         let meta = chunk(1, part, &payload);
         put(&store, &meta, &payload).await.unwrap();
-        store.pretend_lost(Some(meta.id));
+        faults.set_unreadable(Some(meta.id.to_string()));
         assert!(store.chunk_has(meta.id).await.unwrap().is_some());
         let lost = match verified {
             true => store.chunk_verify(meta.id).await.map(drop),
             false => store.chunk_read(meta.id, 1..2).await.map(drop),
         };
-        assert!(matches!(lost, Err(ChunkError::Damaged(_))), "{lost:?}");
+        let Err(ChunkError::Damaged(why)) = &lost else {
+            panic!("{lost:?}");
+        };
+        let cause = why.io().and_then(std::io::Error::raw_os_error);
+        assert_eq!(cause, Some(rustix::io::Errno::IO.raw_os_error()));
         assert_eq!(store.chunk_has(meta.id).await.unwrap(), None);
         assert!(missing(&store).await.contains(&meta.id));
         // The disk may be able to, later; and a whole copy takes its place.
-        store.pretend_lost(None);
+        faults.set_unreadable(None);
         let rest = store.chunk_read(meta.id, 1..2).await.unwrap();
         assert_eq!(rest.data, payload[65_536..131_072]);
         put(&store, &meta, &payload).await.unwrap();
@@ -278,7 +286,7 @@ async fn a_damaged_record_ends_the_votes_but_not_the_chunks() {
     // As if the record of `a` had rotted: it is another's, under a good page checksum.
     {
         let wtx = store.shared().db.begin_write().unwrap();
-        wtx.open_table(meta::T::Registers.definition())
+        wtx.open_table(T::Registers.definition())
             .unwrap()
             .insert(&b"a"[..], &b"rotten"[..])
             .unwrap();
@@ -307,7 +315,7 @@ async fn a_closure_that_hides_damage_does_not_get_committed() {
     let store = open(dir.path());
     {
         let wtx = store.shared().db.begin_write().unwrap();
-        wtx.open_table(meta::T::Promises.definition())
+        wtx.open_table(T::Promises.definition())
             .unwrap()
             .insert(&b"a"[..], &b"rotten"[..])
             .unwrap();
@@ -319,10 +327,7 @@ async fn a_closure_that_hides_damage_does_not_get_committed() {
     });
     assert!(matches!(hidden.await, Err(StoreError::Damaged(_))));
     let raw = store.shared().snapshot().unwrap();
-    assert_eq!(
-        meta::Source::get(&raw, meta::T::Promises, b"b").unwrap(),
-        None
-    );
+    assert_eq!(Source::get(&raw, T::Promises, b"b").unwrap(), None);
 }
 
 #[tokio::test]
@@ -385,8 +390,8 @@ async fn a_newer_format_is_left_alone() {
     {
         let db = Database::create(dir.path().join("data/meta.redb")).unwrap();
         let wtx = db.begin_write().unwrap();
-        let record = meta::seal_bytes(meta::T::Meta, b"format", 99u64.to_le_bytes().to_vec());
-        wtx.open_table(meta::T::Meta.definition())
+        let record = seal_bytes(T::Meta, b"format", 99u64.to_le_bytes().to_vec());
+        wtx.open_table(T::Meta.definition())
             .unwrap()
             .insert(&b"format"[..], record.as_slice())
             .unwrap();

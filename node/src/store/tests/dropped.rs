@@ -64,7 +64,7 @@ async fn a_damaged_dropped_file_is_not_given_out_as_whole_and_stays() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let id = keep(&store, "a", &noise(1, 600_000)).await;
-    let path = super::super::dropped::path(&dir.path().join("data"), id);
+    let path = super::super::dropped::file::path(&dir.path().join("data"), id);
     let mut contents = std::fs::read(&path).unwrap();
     contents[1] ^= 1;
     std::fs::write(&path, contents).unwrap();

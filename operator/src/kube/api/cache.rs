@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
@@ -18,25 +18,33 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::kube::controller::Cluster;
+use super::error::Cause;
+use crate::causes;
+use crate::clock::Clock;
+use crate::crd::ChordCluster;
 use crate::kube::names::{INSTANCE, WATCHED};
 
 /// After this long, what was written counts as seen: an object that is missing
 /// then was deleted by somebody.
 const WRITTEN_FOR: Duration = Duration::from_secs(30);
 
+/// A ChordCluster that may not be readable: one such must not hide the others.
+pub type Cluster = DeserializeGuard<ChordCluster>;
+
 /// Asks for a round of a cluster.
 pub type Trigger = mpsc::Sender<ObjectRef<Cluster>>;
 
-/// A namespaced kind that is known at compile time.
-pub trait Kind:
+/// A kind of objects that clusters are made of, and that is watched.
+pub trait Watched:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
@@ -45,26 +53,21 @@ pub trait Kind:
     + Sync
     + 'static
 {
-}
-impl<K> Kind for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static
-{
+    /// The objects of this kind.
+    fn cache(caches: &Caches) -> &Cache<Self>;
 }
 
 /// One kind of objects.
-pub struct Cache<K: Kind> {
-    store: Store<K>,
+pub struct Cache<K: Watched> {
+    watched: Store<K>,
+    /// What was written when, by namespace and name. parking_lot's mutex, and not
+    /// tokio's: nothing is awaited while it is held.
     written: Mutex<Written<K>>,
+    clock: Clock,
 }
 
-/// What was written when, by namespace and name.
-type Written<K> = HashMap<(String, String), (Instant, Arc<K>)>;
+/// Since the uptime, by namespace and name.
+type Written<K> = HashMap<(String, String), (Duration, Arc<K>)>;
 
 /// The order in which an object was written. API servers number them; where one
 /// does not, what was read counts as newer.
@@ -76,19 +79,20 @@ fn version(meta: &impl Resource) -> u64 {
         .unwrap_or(0)
 }
 
-impl<K: Kind> Cache<K> {
-    fn new(store: Store<K>) -> Cache<K> {
+impl<K: Watched> Cache<K> {
+    fn new(watched: Store<K>, clock: Clock) -> Cache<K> {
         Cache {
-            store,
+            watched,
             written: Mutex::default(),
+            clock,
         }
     }
 
     /// The object as it was last seen or written.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        let seen = self.store.get(&ObjectRef::new(name).within(namespace));
+        let seen = self.watched.get(&ObjectRef::new(name).within(namespace));
         let key = (namespace.to_string(), name.to_string());
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock();
         let Some((at, ours)) = written.get(&key) else {
             return seen;
         };
@@ -96,7 +100,7 @@ impl<K: Kind> Cache<K> {
             Some(seen) => version(seen.as_ref()) < version(ours.as_ref()),
             None => true,
         };
-        if newer && at.elapsed() < WRITTEN_FOR {
+        if newer && self.clock.since(*at) < WRITTEN_FOR {
             return Some(ours.clone());
         }
         written.remove(&key);
@@ -107,40 +111,74 @@ impl<K: Kind> Cache<K> {
     pub fn put(&self, object: K) -> Arc<K> {
         let object = Arc::new(object);
         let key = (object.namespace().unwrap_or_default(), object.name_any());
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.retain(|_, (at, _)| at.elapsed() < WRITTEN_FOR);
-        written.insert(key, (Instant::now(), object.clone()));
+        let mut written = self.written.lock();
+        written.retain(|_, (at, _)| self.clock.since(*at) < WRITTEN_FOR);
+        written.insert(key, (self.clock.uptime(), object.clone()));
         object
     }
 
     /// The object is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_string(), name.to_string());
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key);
+        self.written.lock().remove(&key);
     }
 }
 
 /// Every kind that a cluster is made of.
 pub struct Caches {
+    /// The StatefulSets.
     pub stateful_sets: Cache<StatefulSet>,
+    /// The Services: one for clients, one for the nodes.
     pub services: Cache<Service>,
+    /// The ConfigMaps with the views.
     pub config_maps: Cache<ConfigMap>,
+    /// The disruption budgets.
     pub budgets: Cache<PodDisruptionBudget>,
+    /// The network policies.
     pub policies: Cache<NetworkPolicy>,
+    /// The service accounts.
     pub accounts: Cache<ServiceAccount>,
+    /// The pods.
     pub pods: Cache<Pod>,
+    /// The claims.
     pub claims: Cache<PersistentVolumeClaim>,
+}
+
+macro_rules! watched {
+    ($($kind:ty: $field:ident),* $(,)?) => {$(
+        impl Watched for $kind {
+            fn cache(caches: &Caches) -> &Cache<Self> {
+                &caches.$field
+            }
+        }
+    )*};
+}
+watched! {
+    StatefulSet: stateful_sets,
+    Service: services,
+    ConfigMap: config_maps,
+    PodDisruptionBudget: budgets,
+    NetworkPolicy: policies,
+    ServiceAccount: accounts,
+    Pod: pods,
+    PersistentVolumeClaim: claims,
+}
+
+/// Starts watches as tasks.
+struct Watches<'a> {
+    client: &'a Client,
+    namespace: Option<&'a str>,
+    trigger: &'a Trigger,
+    tasks: &'a mut JoinSet<()>,
+    clock: &'a Clock,
 }
 
 impl Caches {
     /// Caches that have seen nothing.
     #[cfg(test)]
     pub fn empty() -> Caches {
-        fn none<K: Kind>() -> Cache<K> {
-            Cache::new(reflector::store().0)
+        fn none<K: Watched>() -> Cache<K> {
+            Cache::new(reflector::store().0, Clock::by_hand())
         }
         Caches {
             stateful_sets: none(),
@@ -161,55 +199,39 @@ impl Caches {
         namespace: Option<&str>,
         trigger: &Trigger,
         tasks: &mut JoinSet<()>,
+        clock: &Clock,
     ) -> Result<Caches, reflector::store::WriterDropped> {
+        let mut watches = Watches {
+            client,
+            namespace,
+            trigger,
+            tasks,
+            clock,
+        };
         let caches = Caches {
-            stateful_sets: watch(client, namespace, trigger, tasks, |_: &mut StatefulSet| {}),
-            services: watch(client, namespace, trigger, tasks, |_: &mut Service| {}),
-            config_maps: watch(client, namespace, trigger, tasks, |_: &mut ConfigMap| {}),
-            budgets: watch(
-                client,
-                namespace,
-                trigger,
-                tasks,
-                |_: &mut PodDisruptionBudget| {},
-            ),
-            policies: watch(
-                client,
-                namespace,
-                trigger,
-                tasks,
-                |_: &mut NetworkPolicy| {},
-            ),
-            accounts: watch(
-                client,
-                namespace,
-                trigger,
-                tasks,
-                |_: &mut ServiceAccount| {},
-            ),
+            stateful_sets: watches.start(|_: &mut StatefulSet| {}),
+            services: watches.start(|_: &mut Service| {}),
+            config_maps: watches.start(|_: &mut ConfigMap| {}),
+            budgets: watches.start(|_: &mut PodDisruptionBudget| {}),
+            policies: watches.start(|_: &mut NetworkPolicy| {}),
+            accounts: watches.start(|_: &mut ServiceAccount| {}),
             // A pod's spec is the longest part of it, and only its machine is read here.
-            pods: watch(client, namespace, trigger, tasks, |pod: &mut Pod| {
+            pods: watches.start(|pod: &mut Pod| {
                 pod.spec = pod.spec.take().map(|spec| PodSpec {
                     node_name: spec.node_name,
                     ..PodSpec::default()
                 })
             }),
-            claims: watch(
-                client,
-                namespace,
-                trigger,
-                tasks,
-                |_: &mut PersistentVolumeClaim| {},
-            ),
+            claims: watches.start(|_: &mut PersistentVolumeClaim| {}),
         };
-        caches.stateful_sets.store.wait_until_ready().await?;
-        caches.services.store.wait_until_ready().await?;
-        caches.config_maps.store.wait_until_ready().await?;
-        caches.budgets.store.wait_until_ready().await?;
-        caches.policies.store.wait_until_ready().await?;
-        caches.accounts.store.wait_until_ready().await?;
-        caches.pods.store.wait_until_ready().await?;
-        caches.claims.store.wait_until_ready().await?;
+        caches.stateful_sets.watched.wait_until_ready().await?;
+        caches.services.watched.wait_until_ready().await?;
+        caches.config_maps.watched.wait_until_ready().await?;
+        caches.budgets.watched.wait_until_ready().await?;
+        caches.policies.watched.wait_until_ready().await?;
+        caches.accounts.watched.wait_until_ready().await?;
+        caches.pods.watched.wait_until_ready().await?;
+        caches.claims.watched.wait_until_ready().await?;
         Ok(caches)
     }
 }
@@ -225,45 +247,54 @@ pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
     }
 }
 
-fn watch<K: Kind>(
-    client: &Client,
-    namespace: Option<&str>,
-    trigger: &Trigger,
-    tasks: &mut JoinSet<()>,
-    trim: fn(&mut K),
-) -> Cache<K> {
-    let (store, writer) = reflector::store::<K>();
-    let stream = watcher(
-        api::<K>(client, namespace),
-        watcher::Config::default().labels(WATCHED),
-    )
-    .default_backoff()
-    .modify(move |object| {
-        object.managed_fields_mut().clear();
-        trim(object);
-    })
-    .reflect(writer)
-    .touched_objects();
-    let trigger = trigger.clone();
-    tasks.spawn(async move {
-        let mut stream = std::pin::pin!(stream);
-        while let Some(object) = stream.next().await {
-            match object {
-                Ok(object) => {
-                    let Some(cluster) = object.labels().get(INSTANCE) else {
-                        continue;
-                    };
-                    let whose =
-                        ObjectRef::new(cluster).within(&object.namespace().unwrap_or_default());
-                    if trigger.send(whose).await.is_err() {
-                        return;
+impl Watches<'_> {
+    /// Starts one; `trim` takes out what is not read here.
+    fn start<K: Watched>(&mut self, trim: fn(&mut K)) -> Cache<K> {
+        let (store, writer) = reflector::store::<K>();
+        let stream = watcher(
+            api::<K>(self.client, self.namespace),
+            watcher::Config::default().labels(WATCHED),
+        )
+        .default_backoff()
+        .modify(move |object| {
+            object.managed_fields_mut().clear();
+            trim(object);
+        })
+        .reflect(writer)
+        .touched_objects();
+        let trigger = self.trigger.clone();
+        self.tasks.spawn(async move {
+            let mut stream = std::pin::pin!(stream);
+            while let Some(object) = stream.next().await {
+                match object {
+                    Ok(object) => {
+                        let Some(cluster) = object.labels().get(INSTANCE) else {
+                            continue;
+                        };
+                        let namespace = object.namespace().unwrap_or_default();
+                        let whose = ObjectRef::new(cluster).within(&namespace);
+                        if trigger.send(whose).await.is_err() {
+                            return;
+                        }
                     }
+                    Err(e) => tracing::warn!("watching {}: {}", K::plural(&()), failed(e)),
                 }
-                Err(e) => tracing::warn!("watching {}: {e}", K::plural(&())),
             }
+        });
+        Cache::new(store, self.clock.clone())
+    }
+}
+
+/// Why a watch was interrupted, in words; it goes on by itself.
+pub fn failed(error: watcher::Error) -> String {
+    use watcher::Error as Why;
+    match error {
+        Why::InitialListFailed(e) | Why::WatchStartFailed(e) | Why::WatchFailed(e) => {
+            causes::words(&Cause::from(e))
         }
-    });
-    Cache::new(store)
+        Why::WatchError(status) => causes::words(&Cause::from(kube::Error::Api(status))),
+        other => causes::words(&other),
+    }
 }
 
 #[cfg(test)]
@@ -282,7 +313,8 @@ mod tests {
     #[test]
     fn what_was_written_is_seen_until_the_watch_has_caught_up() {
         let (store, mut writer) = reflector::store::<ConfigMap>();
-        let cache = Cache::new(store);
+        let clock = Clock::by_hand();
+        let cache = Cache::new(store, clock.clone());
         let value = |c: &Cache<ConfigMap>| {
             c.get("data", "files-view")
                 .and_then(|m| m.data.as_ref()?.get("k").cloned())
@@ -297,5 +329,9 @@ mod tests {
         assert_eq!(value(&cache).as_deref(), Some("theirs"));
         writer.apply_watcher_event(&watcher::Event::Delete(map("10", "theirs")));
         assert_eq!(value(&cache), None);
+        cache.put(map("11", "ours again"));
+        assert_eq!(value(&cache).as_deref(), Some("ours again"));
+        clock.forward(WRITTEN_FOR);
+        assert_eq!(value(&cache), None, "somebody has deleted it meanwhile");
     }
 }

@@ -1,345 +1,139 @@
-//! Claims: the proof that is written on one before its node goes, its deletion
-//! after that, and growth.
+//! The claims: proofs, deletions, owners and growth carried out.
 //!
-//! A claim is deleted here and nowhere else, and only with a proof on it whose disk
-//! is in no table, when its pod is gone and the StatefulSet does not want it back.
-
-use std::collections::BTreeMap;
+//! A claim is deleted here and nowhere else.
 
 use chord_types::Ordinal;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
 use serde_json::json;
 
+use crate::causes;
 use crate::crd::Quantity;
 use crate::crd::status::ConditionNow;
-use crate::kube::api::cache::Cache;
-use crate::kube::api::writer::Applier;
-use crate::kube::build::replicas::{removed, still_proven};
-use crate::kube::error::Error;
-use crate::kube::names::{MANAGER, Names, PROVEN_EMPTY, is_labelled};
-use crate::kube::observe::nodes::{Seen, proof_on};
-use chord_planner::plan::{Slot, Stored};
+use crate::kube::api::Error;
+use crate::kube::api::writer::Writer;
+use crate::kube::build::claims::Step;
+use crate::kube::failure::Kind;
+use crate::kube::names::{Names, PROVEN_EMPTY, is_labelled};
+use crate::kube::observe::objects::Seen;
 
-/// What is to be done with one claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Write the proof on it: its node goes next.
-    Mark(String),
-    /// Take the proof off: its node stays or comes back.
-    Unmark,
-    /// Delete it.
-    Delete,
-}
-
-/// What is to be done with the claims. `now`, `wanted`: pods that the StatefulSet
-/// has and shall have; `proof`: of the node that goes now; `deletes`: whether claims
-/// of nodes that went are deleted, as the resource has it now.
-pub fn steps(
+/// The first of the ordinals whose claim is there and somebody else's: a pod would
+/// mount it. What carries our labels is seen by the watch; the rest has to be asked
+/// for.
+pub async fn foreign(
+    writer: &Writer<'_>,
+    names: &Names,
     seen: &Seen,
-    slots: &BTreeMap<Ordinal, Slot>,
-    stored: &Stored,
-    now: u32,
-    wanted: u32,
-    proof: Option<&str>,
-    deletes: bool,
-) -> Vec<(Ordinal, Step)> {
-    let mut steps = Vec::new();
-    for (ordinal, claim) in &seen.claims {
-        if claim.metadata.deletion_timestamp.is_some() {
+    ordinals: std::ops::Range<u32>,
+) -> Result<Option<Ordinal>, Error> {
+    for ordinal in ordinals.map(Ordinal) {
+        if seen.claims.contains_key(&ordinal) {
             continue;
         }
-        let goes_now = removed(now, wanted) == Some(*ordinal);
-        let delete = matches!(slots.get(ordinal), Some(Slot::Absent { delete_disk: true }));
-        let mark = proof_on(claim);
-        let gone = ordinal.0 >= now && ordinal.0 >= wanted && !seen.pods.contains_key(ordinal);
-        match (mark, proof) {
-            (_, Some(proof)) if goes_now && delete => {
-                if mark.map(String::as_str) != Some(proof) {
-                    steps.push((*ordinal, Step::Mark(proof.to_string())));
-                }
-            }
-            (Some(mark), _) if gone && deletes && still_proven(mark, stored) => {
-                steps.push((*ordinal, Step::Delete))
-            }
-            (Some(_), _) if gone => steps.push((*ordinal, Step::Unmark)),
-            // On its way out: the proof stands until its pod is gone.
-            (Some(_), _) if ordinal.0 >= now && ordinal.0 >= wanted => {}
-            (Some(_), _) => steps.push((*ordinal, Step::Unmark)),
-            (None, _) => {}
+        let claim: Option<PersistentVolumeClaim> = writer.read(&names.claim(ordinal)).await?;
+        if claim.is_some_and(|claim| !is_labelled(&claim.metadata, &names.cluster)) {
+            return Ok(Some(ordinal));
         }
     }
-    steps
+    Ok(None)
 }
 
-/// Claims that are smaller than wanted, and whether the StatefulSet's template is.
-pub fn too_small(seen: &Seen, wanted: u64) -> Vec<Ordinal> {
-    seen.claims
-        .iter()
-        .filter(|(_, claim)| requested(claim).is_some_and(|bytes| bytes < wanted))
-        .map(|(ordinal, _)| *ordinal)
-        .collect()
-}
-
-/// Bytes that a claim asks for.
-pub fn requested(claim: &PersistentVolumeClaim) -> Option<u64> {
-    let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
-    Quantity(requests.get("storage")?.0.clone()).bytes().ok()
-}
-
-impl Applier<'_> {
-    /// The first of the ordinals whose claim is there and somebody else's: a pod
-    /// would mount it. What carries our labels is seen by the watch; the rest has to
-    /// be asked for.
-    pub async fn foreign_claim(
-        &self,
-        names: &Names,
-        seen: &Seen,
-        ordinals: std::ops::Range<u32>,
-    ) -> Result<Option<Ordinal>, Error> {
-        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
-        for ordinal in ordinals.map(Ordinal) {
-            if seen.claims.contains_key(&ordinal) {
-                continue;
-            }
-            let name = names.claim(ordinal);
-            let claim = api
-                .get_opt(&name)
-                .await
-                .map_err(Error::api(format!("reading claim {name}")))?;
-            if claim.is_some_and(|claim| !is_labelled(&claim.metadata, &names.cluster)) {
-                return Ok(Some(ordinal));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Carries the steps out.
-    pub async fn claims(
-        &self,
-        claims: &Cache<PersistentVolumeClaim>,
-        names: &Names,
-        seen: &Seen,
-        steps: &[(Ordinal, Step)],
-    ) -> Result<(), Error> {
-        for (ordinal, step) in steps {
-            let Some(claim) = seen.claims.get(ordinal) else {
-                continue;
-            };
-            match step {
-                Step::Mark(proof) => self.annotate(claims, claim, Some(proof)).await?,
-                Step::Unmark => self.annotate(claims, claim, None).await?,
-                Step::Delete => {
-                    // The watch may lag; the API server knows whether the pod is gone.
-                    let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace);
-                    let name = names.pod(*ordinal);
-                    let pod = pods
-                        .get_opt(&name)
-                        .await
-                        .map_err(Error::api(format!("reading pod {name}")))?;
-                    if pod.is_none() {
-                        self.delete(claims, claim.as_ref(), DeleteParams::default())
-                            .await?;
-                    }
+/// Carries the steps out.
+pub async fn carry_out(
+    writer: &Writer<'_>,
+    names: &Names,
+    seen: &Seen,
+    steps: &[(Ordinal, Step)],
+) -> Result<(), Error> {
+    for (ordinal, step) in steps {
+        let Some(claim) = seen.claims.get(ordinal) else {
+            continue;
+        };
+        match step {
+            Step::Mark(proof) => annotate(writer, claim, Some(proof)).await?,
+            Step::Unmark => annotate(writer, claim, None).await?,
+            Step::Delete => {
+                // The watch may lag; the API server knows whether the pod is gone.
+                if writer.read::<Pod>(&names.pod(*ordinal)).await?.is_none() {
+                    let params = DeleteParams::default();
+                    writer.delete(claim.as_ref(), params).await?;
                 }
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    async fn annotate(
-        &self,
-        claims: &Cache<PersistentVolumeClaim>,
-        claim: &PersistentVolumeClaim,
-        proof: Option<&str>,
-    ) -> Result<(), Error> {
+/// Writes the proof on a claim, or takes it off; as it was seen and no other.
+async fn annotate(
+    writer: &Writer<'_>,
+    claim: &PersistentVolumeClaim,
+    proof: Option<&str>,
+) -> Result<(), Error> {
+    let patch = json!({"metadata": {
+        "uid": claim.uid(),
+        "resourceVersion": claim.resource_version(),
+        "annotations": {PROVEN_EMPTY: proof},
+    }});
+    let name = claim.name_any();
+    writer.merge::<PersistentVolumeClaim>(&name, &patch).await
+}
+
+/// Gives claims the owner references that they shall have.
+pub async fn set_owner_references(
+    writer: &Writer<'_>,
+    seen: &Seen,
+    changes: &[(Ordinal, Vec<OwnerReference>)],
+) -> Result<(), Error> {
+    for (ordinal, references) in changes {
+        let Some(claim) = seen.claims.get(ordinal) else {
+            continue;
+        };
         let patch = json!({"metadata": {
             "uid": claim.uid(),
             "resourceVersion": claim.resource_version(),
-            "annotations": {PROVEN_EMPTY: proof},
+            "ownerReferences": references,
         }});
-        self.patch_claim(claims, &claim.name_any(), &patch).await
+        let name = claim.name_any();
+        writer.merge::<PersistentVolumeClaim>(&name, &patch).await?;
     }
-
-    pub(super) async fn patch_claim(
-        &self,
-        claims: &Cache<PersistentVolumeClaim>,
-        name: &str,
-        patch: &serde_json::Value,
-    ) -> Result<(), Error> {
-        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
-        let params = PatchParams {
-            field_manager: Some(MANAGER.into()),
-            ..Default::default()
-        };
-        let object = api
-            .patch(name, &params, &Patch::Merge(patch))
-            .await
-            .map_err(Error::api(format!("changing claim {name}")))?;
-        self.metrics.write("PersistentVolumeClaim", "patch");
-        claims.put(object);
-        Ok(())
-    }
-
-    /// Lets claims grow; what stands in the way becomes a condition.
-    pub async fn grow(
-        &self,
-        claims: &Cache<PersistentVolumeClaim>,
-        seen: &Seen,
-        small: &[Ordinal],
-        size: &Quantity,
-    ) -> Result<Option<ConditionNow>, Error> {
-        for ordinal in small {
-            let Some(claim) = seen.claims.get(ordinal) else {
-                continue;
-            };
-            let patch = json!({
-                "metadata": {"uid": claim.uid(), "resourceVersion": claim.resource_version()},
-                "spec": {"resources": {"requests": {"storage": size.0}}},
-            });
-            match self.patch_claim(claims, &claim.name_any(), &patch).await {
-                Ok(()) => {}
-                Err(e) if matches!(e.status(), Some(403 | 422)) => {
-                    return Ok(Some(ConditionNow {
-                        kind: "StorageHealthy".into(),
-                        status: false,
-                        reason: "CannotGrow".into(),
-                        message: format!(
-                            "storage.size is {}, but the claims stay as they are: {e}; use a storage class that allows volume expansion, or more nodes",
-                            size.0
-                        ),
-                    }));
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(None)
-    }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use chord_types::{ClusterUid, DiskId, Member, Table, Token, View};
-
-    use super::*;
-
-    fn claim(mark: Option<&str>, size: &str) -> Arc<PersistentVolumeClaim> {
-        let mut claim: PersistentVolumeClaim =
-            serde_json::from_value(json!({"spec": {"resources": {"requests": {"storage": size}}}}))
-                .unwrap();
-        claim.metadata.annotations =
-            mark.map(|m| [(PROVEN_EMPTY.to_string(), m.to_string())].into());
-        Arc::new(claim)
-    }
-
-    fn view() -> Stored {
-        let member = Member {
-            ordinal: Ordinal(0),
-            disk: DiskId::random(),
-            tokens: vec![Token(1)],
-            zone: None,
-            machine: None,
-            out: false,
+/// Lets claims grow; what stands in the way becomes a condition.
+pub async fn grow(
+    writer: &Writer<'_>,
+    seen: &Seen,
+    small: &[Ordinal],
+    size: &Quantity,
+) -> Result<Option<ConditionNow>, Error> {
+    for ordinal in small {
+        let Some(claim) = seen.claims.get(ordinal) else {
+            continue;
         };
-        let table = Table {
-            replication: 1,
-            members: vec![member],
-        };
-        Stored::View(Box::new(
-            View::first(ClusterUid("u".into()), table).unwrap(),
-        ))
-    }
-
-    fn absent() -> BTreeMap<Ordinal, Slot> {
-        [(Ordinal(3), Slot::Absent { delete_disk: true })].into()
-    }
-
-    fn proof() -> String {
-        format!("{}@1", DiskId::random())
-    }
-
-    #[test]
-    fn the_proof_comes_first_then_the_pod_goes_then_the_claim() {
-        let proof = proof();
-        let mut seen = Seen::default();
-        seen.claims.insert(Ordinal(3), claim(None, "1Gi"));
-        seen.pods.insert(Ordinal(3), Arc::new(Pod::default()));
-        let first = steps(&seen, &absent(), &view(), 4, 3, Some(&proof), true);
-        assert_eq!(first, [(Ordinal(3), Step::Mark(proof.clone()))]);
-        // The StatefulSet has gone down, the pod still ends.
-        seen.claims.insert(Ordinal(3), claim(Some(&proof), "1Gi"));
-        assert_eq!(
-            steps(&seen, &BTreeMap::new(), &view(), 3, 3, None, true),
-            []
-        );
-        seen.pods.clear();
-        assert_eq!(
-            steps(&seen, &BTreeMap::new(), &view(), 3, 3, None, true),
-            [(Ordinal(3), Step::Delete)]
-        );
-    }
-
-    #[test]
-    fn a_claim_without_a_proof_is_never_deleted() {
-        let mut seen = Seen::default();
-        seen.claims.insert(Ordinal(3), claim(None, "1Gi"));
-        for (now, wanted) in [(3, 3), (4, 3), (0, 0)] {
-            assert_eq!(
-                steps(&seen, &absent(), &view(), now, wanted, None, true),
-                []
-            );
+        let patch = json!({
+            "metadata": {"uid": claim.uid(), "resourceVersion": claim.resource_version()},
+            "spec": {"resources": {"requests": {"storage": size.0}}},
+        });
+        let name = claim.name_any();
+        match writer.merge::<PersistentVolumeClaim>(&name, &patch).await {
+            Ok(()) => {}
+            Err(e) if matches!(e.kind(), Kind::Rejected(403 | 422)) => {
+                let why = causes::words(&e);
+                return Ok(Some(ConditionNow {
+                    kind: "StorageHealthy".into(),
+                    status: false,
+                    reason: "CannotGrow".into(),
+                    message: format!(
+                        "storage.size is {}, but the claims stay as they are: {why}; use a storage class that allows volume expansion, or more nodes",
+                        size.0
+                    ),
+                }));
+            }
+            Err(e) => return Err(e),
         }
-        seen.claims
-            .insert(Ordinal(3), claim(Some("nonsense"), "1Gi"));
-        assert_eq!(
-            steps(&seen, &absent(), &view(), 3, 3, None, true),
-            [(Ordinal(3), Step::Unmark)]
-        );
     }
-
-    #[test]
-    fn who_wants_to_keep_a_claim_after_all_keeps_it() {
-        let mut seen = Seen::default();
-        seen.claims.insert(Ordinal(3), claim(Some(&proof()), "1Gi"));
-        let after = |deletes| steps(&seen, &BTreeMap::new(), &view(), 3, 3, None, deletes);
-        assert_eq!(after(true), [(Ordinal(3), Step::Delete)]);
-        assert_eq!(after(false), [(Ordinal(3), Step::Unmark)]);
-    }
-
-    #[test]
-    fn a_node_that_comes_back_loses_its_mark_first() {
-        let mut seen = Seen::default();
-        seen.claims.insert(Ordinal(3), claim(Some(&proof()), "1Gi"));
-        assert_eq!(
-            steps(&seen, &BTreeMap::new(), &view(), 3, 4, None, true),
-            [(Ordinal(3), Step::Unmark)]
-        );
-        assert_eq!(
-            steps(&seen, &BTreeMap::new(), &view(), 4, 4, None, true),
-            [(Ordinal(3), Step::Unmark)]
-        );
-    }
-
-    #[test]
-    fn a_retained_claim_is_not_marked() {
-        let mut seen = Seen::default();
-        seen.claims.insert(Ordinal(3), claim(None, "1Gi"));
-        let slots = [(Ordinal(3), Slot::Absent { delete_disk: false })].into();
-        assert_eq!(
-            steps(&seen, &slots, &view(), 4, 3, Some(&proof()), true),
-            []
-        );
-    }
-
-    #[test]
-    fn sizes_are_compared_by_value() {
-        let mut seen = Seen::default();
-        seen.claims.insert(Ordinal(0), claim(None, "10240Mi"));
-        seen.claims.insert(Ordinal(1), claim(None, "9Gi"));
-        seen.claims.insert(Ordinal(2), claim(None, "20Gi"));
-        assert_eq!(too_small(&seen, 10 << 30), [Ordinal(1)]);
-    }
+    Ok(None)
 }

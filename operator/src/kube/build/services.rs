@@ -11,7 +11,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Shape;
+use super::shape::Shape;
 use crate::crd::ChordCluster;
 use crate::kube::names::{CLIENT_PORT, MANAGER, Names, PEER_PORT, meta, selector, selector_labels};
 use crate::kube::validate::Wanted;
@@ -48,7 +48,7 @@ pub fn nodes_service(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> 
 
 pub fn client_service(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> Service {
     Service {
-        metadata: meta(cluster, names.own(), &wanted.image),
+        metadata: meta(cluster, names.cluster.clone(), &wanted.image),
         spec: Some(ServiceSpec {
             selector: Some(selector_labels(&names.cluster)),
             ports: Some(vec![port("http", CLIENT_PORT, true)]),
@@ -67,7 +67,7 @@ pub fn budget(
 ) -> PodDisruptionBudget {
     let allowed = i32::try_from(shape.may_be_unavailable).unwrap_or(i32::MAX);
     PodDisruptionBudget {
-        metadata: meta(cluster, names.own(), &wanted.image),
+        metadata: meta(cluster, names.cluster.clone(), &wanted.image),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(allowed)),
             selector: Some(selector(&names.cluster)),
@@ -110,7 +110,7 @@ pub fn network_policy(
         ..Default::default()
     };
     NetworkPolicy {
-        metadata: meta(cluster, names.own(), &wanted.image),
+        metadata: meta(cluster, names.cluster.clone(), &wanted.image),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selector(&names.cluster)),
             policy_types: Some(vec!["Ingress".into()]),
@@ -131,7 +131,7 @@ pub fn network_policy(
 
 pub fn service_account(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> ServiceAccount {
     ServiceAccount {
-        metadata: meta(cluster, names.own(), &wanted.image),
+        metadata: meta(cluster, names.cluster.clone(), &wanted.image),
         automount_service_account_token: Some(false),
         ..Default::default()
     }

@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Shape;
+use super::shape::Shape;
 use crate::crd::{ChordCluster, PullPolicy};
 use crate::kube::names::{
     CLIENT_PORT, Names, PEER_PORT, REVISION, SECRET_DIR, SECRET_KEY, labels, lasting_labels, meta,
@@ -38,7 +38,7 @@ pub fn stateful_set(
     names: &Names,
 ) -> StatefulSet {
     StatefulSet {
-        metadata: meta(cluster, names.own(), &wanted.image),
+        metadata: meta(cluster, names.cluster.clone(), &wanted.image),
         spec: Some(StatefulSetSpec {
             replicas: Some(i32::try_from(shape.replicas).unwrap_or(i32::MAX)),
             service_name: Some(names.nodes_service()),
@@ -100,7 +100,7 @@ fn template(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> PodTempla
     let mut annotations = pod.annotations.clone();
     annotations.insert(REVISION.into(), wanted.plan.revision.clone());
     let account = if pod.service_account_name.is_empty() {
-        names.own()
+        names.cluster.clone()
     } else {
         pod.service_account_name.clone()
     };

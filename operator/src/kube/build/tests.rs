@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::*;
-use crate::crd::parse_cluster_manifest;
-use crate::kube::validate::{Pinned, wanted};
+use super::objects::{Objects, build};
+use super::shape::Shape;
+use crate::crd::{ChordCluster, parse_cluster_manifest};
+use crate::kube::observe::record::Pinned;
+use crate::kube::validate::{Checked, validate};
 
 fn cluster(spec: &str) -> ChordCluster {
     let mut cluster = parse_cluster_manifest(&format!(
@@ -17,12 +19,8 @@ fn cluster(spec: &str) -> ChordCluster {
 
 fn objects(spec: &str) -> Objects {
     let cluster = cluster(spec);
-    let wanted = wanted(
-        &cluster,
-        &Pinned::default(),
-        "docker.io/chord/chord-node:1.2",
-    )
-    .unwrap();
+    let (pinned, image) = (Pinned::default(), "docker.io/chord/chord-node:1.2");
+    let wanted = validate(&cluster, &pinned, image, &mut Checked::default()).unwrap();
     let shape = Shape {
         replicas: 4,
         claim_size: cluster.spec.storage.size.0.clone(),

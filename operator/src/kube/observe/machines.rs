@@ -4,14 +4,18 @@
 //! and a machine does not change its zone. So there is no watch on them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use chord_planner::plan::Site;
 use chord_types::Ordinal;
 use k8s_openapi::api::core::v1::{Node as KubeNode, Pod};
 use kube::{Api, Client, ResourceExt};
+use parking_lot::Mutex;
 
-use chord_planner::plan::Site;
+use crate::causes;
+use crate::clock::Clock;
+use crate::kube::api::Cause;
 
 /// The label that names a zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -32,12 +36,22 @@ enum Known {
 }
 
 /// What was read of machines, and when.
-#[derive(Default)]
 pub struct Machines {
-    read: Mutex<HashMap<String, (Instant, Known)>>,
+    /// By the machine's name, with the uptime at which it was read. parking_lot's mutex,
+    /// and not tokio's: nothing is awaited while it is held.
+    read: Mutex<HashMap<String, (Duration, Known)>>,
+    clock: Clock,
 }
 
 impl Machines {
+    /// Of which none was read yet.
+    pub fn new(clock: Clock) -> Machines {
+        Machines {
+            read: Mutex::default(),
+            clock,
+        }
+    }
+
     /// Where these pods run. Pods without a machine yet, and those of machines that
     /// could not be read now, are left out.
     pub async fn sites(
@@ -63,18 +77,18 @@ impl Machines {
     }
 
     fn remembered(&self, machine: &str) -> Option<Known> {
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read.lock();
         let (at, known) = read.get(machine)?;
-        (at.elapsed() < READ_FOR).then(|| known.clone())
+        (self.clock.since(*at) < READ_FOR).then(|| known.clone())
     }
 
     fn remember(&self, machine: &str, known: Known) -> Known {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = self.read.lock();
         if read.len() >= MACHINES_AT_MOST {
-            read.retain(|_, (at, _)| at.elapsed() < READ_FOR);
+            read.retain(|_, (at, _)| self.clock.since(*at) < READ_FOR);
         }
         if read.len() < MACHINES_AT_MOST {
-            read.insert(machine.to_string(), (Instant::now(), known.clone()));
+            read.insert(machine.to_string(), (self.clock.uptime(), known.clone()));
         }
         known
     }
@@ -93,7 +107,8 @@ async fn read(client: &Client, machine: &str) -> Option<Known> {
             Some(Known::Forbidden)
         }
         Err(e) => {
-            tracing::warn!("reading the machine {machine}: {e}");
+            let why = causes::words(&Cause::from(e));
+            tracing::warn!("reading the machine {machine}: {why}");
             None
         }
     }
@@ -120,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_zone_is_the_machines_or_the_pods_own_word_where_machines_cannot_be_read() {
+    fn the_zone_is_the_machines_or_the_pods_label_where_machines_cannot_be_read() {
         let mut pod = Pod::default();
         pod.metadata.labels = Some([(ZONE.to_string(), "of-pod".to_string())].into());
         let at = |known| site(&pod, "m1".into(), known);
@@ -133,10 +148,13 @@ mod tests {
 
     #[test]
     fn a_machine_is_read_once_in_a_while() {
-        let machines = Machines::default();
+        let clock = Clock::by_hand();
+        let machines = Machines::new(clock.clone());
         assert_eq!(machines.remembered("m1"), None);
         machines.remember("m1", Known::Zone(None));
         assert_eq!(machines.remembered("m1"), Some(Known::Zone(None)));
         assert_eq!(machines.remembered("m2"), None);
+        clock.forward(READ_FOR);
+        assert_eq!(machines.remembered("m1"), None, "it is read again");
     }
 }

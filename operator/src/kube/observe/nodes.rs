@@ -1,69 +1,19 @@
-//! The first step of a round: pods and claims as they are, and what the nodes say
-//! of themselves. Nodes are asked by their pods' addresses, ready or not.
+//! What the nodes say of themselves, and what Kubernetes says of their pods. Nodes
+//! are asked by their pods' addresses, ready or not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chord_api::client::{NodeClient, NodeError};
+use chord_planner::plan::{Node, Observed, Site, Stored, Trouble};
 use chord_types::Ordinal;
 use chord_types::report::NodeReport;
-use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use crate::kube::api::cache::Caches;
-use crate::kube::error::Error;
-use crate::kube::names::{INSTANCE, Names, PEER_PORT, PROVEN_EMPTY, REVISION};
+use super::objects::{Seen, has_volume};
+use crate::kube::names::{PEER_PORT, REVISION};
 use crate::nodes::{Reports, held_views, observe_nodes};
-use chord_planner::plan::{Node, Observed, Site, Stored, Trouble};
-
-/// What there is of a cluster.
-#[derive(Default)]
-pub struct Seen {
-    pub pods: BTreeMap<Ordinal, Arc<Pod>>,
-    pub claims: BTreeMap<Ordinal, Arc<PersistentVolumeClaim>>,
-    /// Replicas of the StatefulSet; without one, as many as there are pods.
-    pub replicas: u32,
-}
-
-/// An object that says which cluster it is of.
-trait Labelled {
-    fn instance(&self) -> Option<&str>;
-}
-impl<K: ResourceExt> Labelled for K {
-    fn instance(&self) -> Option<&str> {
-        self.labels().get(INSTANCE).map(String::as_str)
-    }
-}
-
-/// Looks up the pods and claims of a cluster.
-pub fn look(caches: &Caches, names: &Names, set_replicas: Option<u32>, horizon: u32) -> Seen {
-    let mut seen = Seen::default();
-    let mut ordinal = 0;
-    // On past the horizon while there is something.
-    let mut something = true;
-    while ordinal < horizon || something {
-        let at = Ordinal(ordinal);
-        let ours = |object: &dyn Labelled| object.instance() == Some(names.cluster.as_str());
-        let pod = caches
-            .pods
-            .get(&names.namespace, &names.pod(at))
-            .filter(|p| ours(p.as_ref()));
-        let claim = caches
-            .claims
-            .get(&names.namespace, &names.claim(at))
-            .filter(|c| ours(c.as_ref()));
-        something = pod.is_some() || claim.is_some();
-        seen.pods.extend(pod.map(|p| (at, p)));
-        seen.claims.extend(claim.map(|c| (at, c)));
-        ordinal += 1;
-    }
-    let living = seen
-        .pods
-        .iter()
-        .filter(|(_, p)| p.metadata.deletion_timestamp.is_none());
-    seen.replicas = set_replicas.unwrap_or_else(|| living.map(|(o, _)| o.0 + 1).max().unwrap_or(0));
-    seen
-}
 
 /// The addresses at which nodes can be asked.
 pub fn targets(seen: &Seen) -> Vec<(Ordinal, String)> {
@@ -90,15 +40,14 @@ pub async fn observe(
     heard: &mut BTreeSet<Ordinal>,
     sites: BTreeMap<Ordinal, Site>,
     stored: Stored,
-) -> Result<(Observed, Reports), Error> {
-    let asked = observe_nodes(client, targets, heard).await;
-    let mut reports = asked.map_err(|e| Error::Broken(format!("is blind: {e}")))?;
+) -> Result<(Observed, Reports), NodeError> {
+    let mut reports = observe_nodes(client, targets, heard).await?;
     for (ordinal, report) in &mut reports {
         // An address may have passed to another pod since it was read.
-        if let Ok(said) = report
-            && said.ordinal != *ordinal
+        if let Ok(answer) = report
+            && answer.ordinal != *ordinal
         {
-            let why = format!("{} answers there", said.name);
+            let why = format!("{} answers there", answer.name);
             *report = Err(NodeError::Unreadable {
                 url: format!("the node {ordinal}"),
                 why,
@@ -142,13 +91,6 @@ fn nodes(
             )
         })
         .collect()
-}
-
-/// Whether a claim has a volume: until then there is no disk, and nothing on it.
-pub fn has_volume(claim: &PersistentVolumeClaim) -> bool {
-    let spec = claim.spec.as_ref();
-    spec.and_then(|s| s.volume_name.as_ref())
-        .is_some_and(|name| !name.is_empty())
 }
 
 fn node(
@@ -228,11 +170,6 @@ fn container_trouble(status: &ContainerStatus) -> Option<String> {
             .trim_end_matches(": ")
             .to_string(),
     )
-}
-
-/// What is written on a claim of its node's proof.
-pub fn proof_on(claim: &PersistentVolumeClaim) -> Option<&String> {
-    claim.annotations().get(PROVEN_EMPTY)
 }
 
 #[cfg(test)]

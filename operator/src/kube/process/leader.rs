@@ -7,57 +7,113 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use futures::future::BoxFuture;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
-use kube_lease_manager::LeaseManagerBuilder;
+use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::causes;
+use crate::clock::Clock;
+use crate::kube::api::Cause;
 
 /// Seconds after which a silent holder has lost it.
 const DURATION: u64 = 15;
 /// Seconds before that at which it is renewed.
 const GRACE: u64 = 10;
-/// How often the holder looks whether it has been renewed.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How often the holder checks whether it has been renewed.
+const CHECKED_EVERY: Duration = Duration::from_secs(3);
 /// How long before its end a term ends for its holder.
 const MARGIN: Duration = Duration::from_secs(1);
+/// How long the Lease has to be given up.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
-/// The Lease, as its holder sees it.
-struct Term {
-    leases: Api<Lease>,
-    name: String,
-    identity: String,
+/// Why no Lease can be held.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read or made.
+    #[error("preparing the Lease {name} in namespace {namespace}")]
+    Prepare {
+        /// The Lease.
+        name: String,
+        /// Where it is.
+        namespace: String,
+        /// Why.
+        source: Fault,
+    },
+    /// What renews it has ended.
+    #[error("the Lease {name} is no longer looked after: start the operator again")]
+    NotRenewed {
+        /// The Lease.
+        name: String,
+    },
 }
 
-impl Term {
+/// Why a Lease cannot be managed.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// A request to the API server failed.
+    #[error(transparent)]
+    Api(Cause),
+    /// Another one of the manager's own.
+    #[error(transparent)]
+    Manager(LeaseManagerError),
+}
+
+impl From<LeaseManagerError> for Fault {
+    fn from(error: LeaseManagerError) -> Fault {
+        match error {
+            LeaseManagerError::KubeError(e) => Fault::Api(e.into()),
+            other => Fault::Manager(other),
+        }
+    }
+}
+
+/// The Lease, as its holder sees it.
+struct Term<'a> {
+    leases: Api<Lease>,
+    name: &'a str,
+    identity: &'a str,
+    clock: &'a Clock,
+}
+
+impl Term<'_> {
     /// How much longer it is held, if the API server says so in time.
     async fn left(&self) -> Option<Held> {
-        match timeout(LOOK_EVERY, self.leases.get(&self.name)).await {
-            Ok(Ok(lease)) => Some(held(&lease, &self.identity, Timestamp::now())),
+        let name = self.name;
+        match timeout(CHECKED_EVERY, self.leases.get(name)).await {
+            Ok(Ok(lease)) => Some(held(&lease, self.identity, self.now())),
             Ok(Err(e)) => {
-                tracing::warn!("reading the Lease {}: {e}", self.name);
+                let why = causes::words(&Cause::from(e));
+                tracing::warn!("reading the Lease {name}: {why}");
                 None
             }
             Err(_) => {
-                tracing::warn!("reading the Lease {} takes long", self.name);
+                tracing::warn!("reading the Lease {name} takes long");
                 None
             }
         }
     }
 
+    fn now(&self) -> Timestamp {
+        let millis = i64::try_from(self.clock.now().0).unwrap_or(i64::MAX);
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+    }
+
     /// Ends when the Lease is somebody else's, or has not been renewed in time as far
-    /// as is known here.
-    async fn over(&self, mut until: Instant) {
+    /// as is known here. `left`: how much longer it is held.
+    async fn over(&self, left: Duration) {
+        let mut until = self.clock.uptime() + left;
         loop {
-            let next = (Instant::now() + LOOK_EVERY).min(until);
-            sleep_until(next).await;
-            match timeout_at(until, self.left()).await {
-                Ok(Some(Held::For(left))) => until = Instant::now() + left,
-                Ok(None) if Instant::now() < until => {}
+            let left = until.saturating_sub(self.clock.uptime());
+            sleep(CHECKED_EVERY.min(left)).await;
+            let left = until.saturating_sub(self.clock.uptime());
+            match timeout(left, self.left()).await {
+                Ok(Some(Held::For(left))) => until = self.clock.uptime() + left,
+                Ok(None) if self.clock.uptime() < until => {}
                 Ok(None | Some(Held::No)) | Err(_) => return,
             }
         }
@@ -98,18 +154,37 @@ async fn lost(leads: &mut watch::Receiver<bool>) {
     }
 }
 
-/// Runs `work` while this operator holds the Lease `name`, until `stop`; then gives
-/// the Lease up, after the work has come to its end. Work whose Lease is lost is
-/// dropped where it stands.
-pub async fn lead(
-    client: Client,
-    namespace: &str,
-    name: &str,
-    identity: &str,
+/// A Lease, and who asks for it.
+pub struct Candidacy<'a> {
+    /// The way to the API server.
+    pub client: Client,
+    /// Where the Lease is.
+    pub namespace: &'a str,
+    /// The Lease.
+    pub name: &'a str,
+    /// By which a holder is known.
+    pub identity: &'a str,
+    /// The time.
+    pub clock: &'a Clock,
+}
+
+/// Runs `work` while this operator holds the Lease, until `stop`; then gives the Lease
+/// up, after the work has come to its end. Work whose Lease is lost is dropped where it
+/// stands. `leads` is told whenever this operator begins or ceases to lead, and at first
+/// that it does not.
+pub async fn lead<E>(
+    candidacy: Candidacy<'_>,
     stop: CancellationToken,
-    standing_by: impl Fn(bool),
-    work: impl Fn(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>>,
-) -> anyhow::Result<()> {
+    leads: impl Fn(bool),
+    work: impl Fn(CancellationToken) -> BoxFuture<'static, Result<(), E>>,
+) -> Result<Result<(), E>, Error> {
+    let Candidacy {
+        client,
+        namespace,
+        name,
+        identity,
+        clock,
+    } = candidacy;
     let manager = LeaseManagerBuilder::new(client.clone(), name)
         .with_namespace(namespace)
         .with_identity(identity)
@@ -117,74 +192,103 @@ pub async fn lead(
         .with_grace(GRACE)
         .build()
         .await
-        .with_context(|| format!("preparing the Lease {name} in namespace {namespace}"))?;
+        .map_err(|e| Error::Prepare {
+            name: name.to_string(),
+            namespace: namespace.to_string(),
+            source: e.into(),
+        })?;
     let term = Term {
         leases: Api::namespaced(client, namespace),
-        name: name.to_string(),
-        identity: identity.to_string(),
+        name,
+        identity,
+        clock,
     };
-    let (mut leads, task) = manager.watch().await;
-    standing_by(false);
+    let (mut elected, task) = manager.watch().await;
+    leads(false);
     let result = loop {
         if stop.is_cancelled() {
-            break Ok(());
+            break Ok(Ok(()));
         }
-        if leads.has_changed().is_err() {
-            break Err(anyhow::anyhow!(
-                "the Lease {name} is no longer looked after"
-            ));
+        if elected.has_changed().is_err() {
+            let name = name.to_string();
+            break Err(Error::NotRenewed { name });
         }
-        let leading = *leads.borrow_and_update();
-        let held = match leading {
-            true => term.left().await,
-            false => None,
-        };
-        let Some(Held::For(left)) = held else {
-            // Held by another one, or, for a moment, not known to be renewed.
-            let soon = async {
-                match leading {
-                    true => sleep(LOOK_EVERY).await,
-                    false => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = soon => {}
-                _ = leads.changed() => {}
-            }
+        let Some(left) = held_for(&term, &mut elected, &stop).await else {
             continue;
         };
         tracing::info!("{identity} holds the Lease {name}");
-        standing_by(true);
-        let running = stop.child_token();
-        let mut work = work(running.clone());
-        let ended = tokio::select! {
-            result = &mut work => Some(result),
-            () = lost(&mut leads) => None,
-            () = term.over(Instant::now() + left) => None,
-        };
-        if ended.is_none() {
-            tracing::warn!("{identity} has lost the Lease {name}");
-            running.cancel();
-            drop(work);
-        }
-        standing_by(false);
+        leads(true);
+        let ended = run_term(&term, left, &mut elected, &work, &stop).await;
+        leads(false);
         if let Some(ended) = ended
             && (ended.is_err() || stop.is_cancelled())
         {
-            break ended;
+            break Ok(ended);
         }
     };
     // Closing the channel makes the manager give the Lease up.
-    drop(leads);
-    match timeout(Duration::from_secs(5), task).await {
+    drop(elected);
+    match timeout(GIVEN_UP_WITHIN, task).await {
         Ok(Ok(Ok(_))) => {}
-        other => tracing::warn!(
-            "the Lease {name} was not given up: {:?}",
-            other.map(|r| r.map(|r| r.map(drop)))
-        ),
+        Ok(Ok(Err(e))) => not_given_up(name, &causes::words(&Fault::from(e))),
+        Ok(Err(e)) => not_given_up(name, &causes::words(&e)),
+        Err(_) => not_given_up(name, "it takes too long"),
     }
     result
+}
+
+fn not_given_up(name: &str, why: &str) {
+    let seconds = DURATION;
+    tracing::warn!("giving up the Lease {name}: {why}; it ends by itself within {seconds} s");
+}
+
+/// For how much longer the Lease is held; `None` where it is not, after something has
+/// changed.
+async fn held_for(
+    term: &Term<'_>,
+    elected: &mut watch::Receiver<bool>,
+    stop: &CancellationToken,
+) -> Option<Duration> {
+    let leading = *elected.borrow_and_update();
+    if leading && let Some(Held::For(left)) = term.left().await {
+        return Some(left);
+    }
+    // Held by another one, or, for a moment, not known to be renewed.
+    let soon = async {
+        match leading {
+            true => sleep(CHECKED_EVERY).await,
+            false => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = soon => {}
+        _ = elected.changed() => {}
+    }
+    None
+}
+
+/// Works for one term; `None` where the Lease was lost before the work had ended.
+async fn run_term<E>(
+    term: &Term<'_>,
+    left: Duration,
+    elected: &mut watch::Receiver<bool>,
+    work: &impl Fn(CancellationToken) -> BoxFuture<'static, Result<(), E>>,
+    stop: &CancellationToken,
+) -> Option<Result<(), E>> {
+    let running = stop.child_token();
+    let mut work = work(running.clone());
+    let ended = tokio::select! {
+        result = &mut work => Some(result),
+        () = lost(elected) => None,
+        () = term.over(left) => None,
+    };
+    if ended.is_none() {
+        tracing::warn!("{} has lost the Lease {}", term.identity, term.name);
+        running.cancel();
+        drop(work);
+    }
+    ended
 }
 
 #[cfg(test)]

@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use chord_api::host::listen::{self, Bounded};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// Connections at once; more wait.
 const CONNECTIONS: usize = 128;
@@ -27,18 +26,32 @@ impl Readiness {
     }
 }
 
+/// Why the port is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be listened on.
+    #[error("listening on {listen} for probes and metrics")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No connection can be taken any more.
+    #[error("serving probes and metrics")]
+    Serve(#[source] std::io::Error),
+}
+
 /// Serves until `stop`. Alive is who answers: it has nothing to do with who leads.
 pub async fn serve(
     listen: SocketAddr,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let listener = listen::bind(listen)
-        .await
-        .with_context(|| format!("listening on {listen} for probes and metrics"))?;
-    let listener =
-        Bounded::new(listener, CONNECTIONS).context("looking where the operator listens")?;
+) -> Result<(), Error> {
+    let cannot = |source| Error::Listen { listen, source };
+    let listener = listen::bind(listen).await.map_err(cannot)?;
+    let listener = Bounded::new(listener, CONNECTIONS).map_err(cannot)?;
     let app = Router::new()
         .route("/livez", get(async || "ok"))
         .route(
@@ -56,15 +69,13 @@ pub async fn serve(
         )
         .route(
             "/metrics",
-            get(async move || {
-                (
-                    [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-                    metrics.text(),
-                )
+            get(async move || match metrics.text() {
+                Ok(text) => Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text)),
+                Err(_) => Err(StatusCode::INTERNAL_SERVER_ERROR),
             }),
         );
     axum::serve(listener, app)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
-        .context("serving probes and metrics")
+        .map_err(Error::Serve)
 }

@@ -1,3 +1,7 @@
-//! What people see of a cluster: its status and its events.
+//! The last step of a round: what people see of a cluster, its status and its events.
 
-pub mod publish;
+mod of_round;
+mod publish;
+
+pub use self::of_round::{planned, troubled};
+pub use self::publish::{Error, Published, Publisher};

@@ -1,20 +1,23 @@
-//! The last step of a round: status and events.
+//! Writing a status where that is due, and events.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use chord_planner::plan;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
-use crate::crd::status::{ConditionNow, Context, stamp, time};
+use crate::causes;
+use crate::clock::Clock;
+use crate::crd::status::ConditionNow;
 use crate::crd::{ChordCluster, ChordClusterStatus};
-use crate::kube::error::Error;
-use crate::kube::names::{MANAGER, selector_text};
+use crate::kube::api::{self, Cause};
+use crate::kube::failure::Kind;
+use crate::kube::names::MANAGER;
 use crate::metrics::Metrics;
-use chord_planner::plan;
 
 /// How often figures alone may be written.
 const FIGURES_EVERY: Duration = Duration::from_secs(30);
@@ -24,11 +27,29 @@ const NOTE: usize = 1000;
 /// Conditions that make a warning when they come.
 const FAULTS: [&str; 3] = ["NameConflict", "InvalidSpec", "ApplyFailed"];
 
+/// Why a status was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server did not take it.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+}
+
+impl Error {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Api(e) => e.kind(),
+        }
+    }
+}
+
 /// What was published last.
 #[derive(Default)]
 pub struct Published {
     status: Option<ChordClusterStatus>,
-    at: Option<Instant>,
+    /// The uptime at which it was written.
+    at: Option<Duration>,
 }
 
 impl Published {
@@ -37,13 +58,19 @@ impl Published {
         self.status.as_ref().or(cluster.status.as_ref())
     }
 
+    /// Nodes that the status speaks of.
+    pub fn nodes(&self, cluster: &ChordCluster) -> u32 {
+        let last = self.last(cluster);
+        last.map_or(0, |s| s.nodes.max(s.desired_nodes))
+    }
+
     /// Whether this status is to be written now.
-    fn due(&self, cluster: &ChordCluster, status: &ChordClusterStatus) -> bool {
+    fn due(&self, cluster: &ChordCluster, status: &ChordClusterStatus, clock: &Clock) -> bool {
         match self.last(cluster) {
             None => true,
             Some(last) if last == status => false,
             Some(last) if last.differs_only_in_figures(status) => {
-                self.at.is_none_or(|at| at.elapsed() >= FIGURES_EVERY)
+                self.at.is_none_or(|at| clock.since(at) >= FIGURES_EVERY)
             }
             Some(_) => true,
         }
@@ -54,11 +81,18 @@ impl Published {
 pub struct Publisher {
     client: Client,
     recorder: Recorder,
+    metrics: Arc<Metrics>,
+    clock: Clock,
 }
 
 impl Publisher {
     /// With the one recorder that all clusters share; `instance`: this operator's pod.
-    pub fn new(client: Client, instance: Option<String>) -> Publisher {
+    pub fn new(
+        client: Client,
+        instance: Option<String>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Publisher {
         let recorder = Recorder::new(
             client.clone(),
             Reporter {
@@ -66,20 +100,24 @@ impl Publisher {
                 instance,
             },
         );
-        Publisher { client, recorder }
+        Publisher {
+            client,
+            recorder,
+            metrics,
+            clock,
+        }
     }
 
     /// Writes the status, when it differs and is due.
     pub async fn status(
         &self,
-        metrics: &Metrics,
         cluster: &ChordCluster,
         published: &mut Published,
         status: ChordClusterStatus,
     ) -> Result<(), Error> {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-        metrics.cluster(&namespace, &name, &status);
-        if !published.due(cluster, &status) {
+        self.metrics.cluster(&namespace, &name, &status);
+        if !published.due(cluster, &status, &self.clock) {
             return Ok(());
         }
         let api: Api<ChordCluster> = Api::namespaced(self.client.clone(), &namespace);
@@ -92,10 +130,10 @@ impl Publisher {
         let params = PatchParams::apply(MANAGER).force();
         api.patch_status(&name, &params, &Patch::Apply(patch))
             .await
-            .map_err(Error::api(format!("writing the status of {name}")))?;
-        metrics.write("ChordCluster", "status");
+            .map_err(api::Error::request(format!("writing the status of {name}")))?;
+        self.metrics.api_write("ChordCluster", "status");
         published.status = Some(status);
-        published.at = Some(Instant::now());
+        published.at = Some(self.clock.uptime());
         Ok(())
     }
 
@@ -117,7 +155,15 @@ impl Publisher {
         }
     }
 
-    /// Tells of something that happened. An event that cannot be told stops nothing.
+    /// Records the events of a plan.
+    pub async fn events(&self, cluster: &ChordCluster, events: &[plan::Event]) {
+        for event in events {
+            self.event(cluster, event.warning, event.reason, &event.message)
+                .await;
+        }
+    }
+
+    /// Records something that happened. An event that cannot be recorded stops nothing.
     pub async fn event(&self, cluster: &ChordCluster, warning: bool, reason: &str, message: &str) {
         self.event_of(&cluster.object_ref(&()), warning, reason, message)
             .await;
@@ -143,79 +189,11 @@ impl Publisher {
             secondary: None,
         };
         if let Err(e) = self.recorder.publish(&event, about).await {
-            tracing::warn!(
-                "event {reason} of {} cannot be told: {e}",
-                about.name.as_deref().unwrap_or_default()
-            );
+            let name = about.name.as_deref().unwrap_or_default();
+            let why = causes::words(&Cause::from(e));
+            tracing::warn!("recording the event {reason} of {name}: {why}");
         }
     }
-}
-
-/// The status for a plan.
-pub fn planned(
-    cluster: &ChordCluster,
-    status: &plan::Status,
-    extra: &[ConditionNow],
-    previous: Option<&ChordClusterStatus>,
-    now: plan::Millis,
-) -> ChordClusterStatus {
-    let name = cluster.name_any();
-    let context = Context {
-        name: &name,
-        generation: cluster.metadata.generation.unwrap_or(0),
-        selector: selector_text(&name),
-        extra,
-        previous,
-        now,
-    };
-    ChordClusterStatus::build(status, &context)
-}
-
-/// The status where there is no plan: the figures as they were, with what is wrong
-/// added. Whether the cluster still works is not known.
-pub fn troubled(
-    cluster: &ChordCluster,
-    trouble: ConditionNow,
-    previous: Option<&ChordClusterStatus>,
-    now: plan::Millis,
-) -> ChordClusterStatus {
-    let generation = cluster.metadata.generation.unwrap_or(0);
-    let mut status = previous.cloned().unwrap_or_else(|| ChordClusterStatus {
-        phase: "Pending".into(),
-        selector: selector_text(&cluster.name_any()),
-        ..Default::default()
-    });
-    let before = std::mem::take(&mut status.conditions);
-    let mut wrong = vec![trouble.clone()];
-    if status.phase != "Pending" {
-        status.phase = "Degraded".into();
-        wrong.push(ConditionNow {
-            kind: "Degraded".into(),
-            ..trouble.clone()
-        });
-    }
-    let rest = before
-        .iter()
-        .filter(|c| wrong.iter().all(|w| w.kind != c.type_))
-        .cloned();
-    status.conditions = rest
-        .map(|c| match (c.type_.as_str(), c.status.as_str()) {
-            ("Ready", "True") => Condition {
-                status: "Unknown".into(),
-                reason: trouble.reason.clone(),
-                message: "the operator does not look after the cluster at present".into(),
-                observed_generation: Some(generation),
-                last_transition_time: time(now),
-                ..c
-            },
-            _ => c,
-        })
-        .collect();
-    status
-        .conditions
-        .extend(stamp(&wrong, &before, generation, now));
-    status.observed_generation = generation;
-    status
 }
 
 #[cfg(test)]
@@ -226,53 +204,6 @@ mod tests {
     fn cluster() -> ChordCluster {
         parse_cluster_manifest("{apiVersion: chord.storage/v1alpha1, kind: ChordCluster, metadata: {name: files, generation: 4}, spec: {}}")
             .unwrap()
-    }
-
-    fn trouble() -> ConditionNow {
-        ConditionNow {
-            kind: "InvalidSpec".into(),
-            status: true,
-            reason: "InvalidSpec".into(),
-            message: "spec.nodes: is 0".into(),
-        }
-    }
-
-    #[test]
-    fn trouble_leaves_the_figures_and_no_word_that_all_is_well() {
-        let ready = ConditionNow {
-            kind: "Ready".into(),
-            status: true,
-            reason: "Quorum".into(),
-            message: String::new(),
-        };
-        let previous = ChordClusterStatus {
-            phase: "Ready".into(),
-            nodes: 3,
-            conditions: stamp(&[ready], &[], 3, plan::Millis(1_000)),
-            ..Default::default()
-        };
-        let status = troubled(&cluster(), trouble(), Some(&previous), plan::Millis(5_000));
-        assert_eq!(
-            (
-                status.phase.as_str(),
-                status.nodes,
-                status.observed_generation
-            ),
-            ("Degraded", 3, 4)
-        );
-        let says = |kind: &str| {
-            let found = status.conditions.iter().find(|c| c.type_ == kind);
-            found.map(|c| c.status.as_str())
-        };
-        assert_eq!(says("Ready"), Some("Unknown"));
-        assert_eq!(says("Degraded"), Some("True"));
-        assert_eq!(says("InvalidSpec"), Some("True"));
-        let again = troubled(&cluster(), trouble(), Some(&status), plan::Millis(9_000));
-        assert_eq!(status, again, "the same trouble is no news");
-        assert_eq!(
-            troubled(&cluster(), trouble(), None, plan::Millis(0)).phase,
-            "Pending"
-        );
     }
 
     #[test]
@@ -288,19 +219,25 @@ mod tests {
             phase: "Degraded".into(),
             ..Default::default()
         };
+        let clock = Clock::by_hand();
+        let due = |published: &Published, cluster: &ChordCluster, status: &ChordClusterStatus| {
+            published.due(cluster, status, &clock)
+        };
         let mut published = Published::default();
-        assert!(published.due(&cluster, &ready), "the first");
+        assert!(due(&published, &cluster, &ready), "the first");
         cluster.status = Some(ready.clone());
         assert!(
-            !published.due(&cluster, &ready),
+            !due(&published, &cluster, &ready),
             "no news, though this operator has just started"
         );
         published = Published {
             status: Some(ready.clone()),
-            at: Some(Instant::now()),
+            at: Some(clock.uptime()),
         };
-        assert!(!published.due(&cluster, &ready));
-        assert!(!published.due(&cluster, &fuller));
-        assert!(published.due(&cluster, &degraded));
+        assert!(!due(&published, &cluster, &ready));
+        assert!(!due(&published, &cluster, &fuller));
+        assert!(due(&published, &cluster, &degraded));
+        clock.forward(FIGURES_EVERY);
+        assert!(due(&published, &cluster, &fuller));
     }
 }

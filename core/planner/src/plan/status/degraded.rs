@@ -1,6 +1,6 @@
 //! The condition `Degraded`: what is wrong, the worst first.
 
-use chord_types::Ordinal;
+use chord_types::{Ordinal, Speaks};
 
 use super::findings::Findings;
 use crate::plan::cluster::Cluster;
@@ -40,6 +40,9 @@ pub fn degraded(
             format!("{who} is given up until it comes back"),
         ));
     }
+    if let Some(apart) = apart(cluster) {
+        return Some(("VersionsApart", apart));
+    }
     let refused = refused(cluster);
     if !refused.is_empty() {
         return Some(("ViewRefused", refused));
@@ -73,6 +76,23 @@ fn silent(cluster: &Cluster, missing: &[Ordinal]) -> (&'static str, String) {
     };
     let shown: Vec<String> = missing.iter().map(words).take(5).collect();
     (reason, shown.join("; "))
+}
+
+/// Two of all that answer and the operator that have no version of the protocol in
+/// common, in words: of the one that has the newest oldest version, and the one that
+/// has the oldest newest.
+fn apart(cluster: &Cluster) -> Option<String> {
+    let nodes = cluster.observed.nodes.keys().filter_map(|ordinal| {
+        let report = cluster.report(*ordinal)?;
+        Some((report.speaks, cluster.name(*ordinal)))
+    });
+    let all: Vec<(Speaks, String)> = [(Speaks::OURS, "the operator".to_string())]
+        .into_iter()
+        .chain(nodes)
+        .collect();
+    let ahead = all.iter().max_by_key(|(speaks, _)| speaks.oldest)?;
+    let behind = all.iter().min_by_key(|(speaks, _)| speaks.newest)?;
+    ahead.0.apart(&ahead.1, &behind.0, &behind.1)
 }
 
 /// Members that refuse a view, in words.

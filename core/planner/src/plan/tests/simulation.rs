@@ -412,11 +412,7 @@ fn simulate(seed: u64) {
 
 #[test]
 fn whatever_happens_the_rules_hold_and_it_comes_to_rest() {
-    let seeds: u64 = std::env::var("CHORD_PLAN_SEEDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(10);
-    for seed in 0..seeds {
+    for seed in chord_testing::seeds("CHORD_PLAN_SEEDS", 10) {
         simulate(seed);
     }
 }

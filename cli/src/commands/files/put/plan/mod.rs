@@ -38,7 +38,6 @@ pub fn plan(
     args: &PutArgs,
     kind: impl Fn(&Path) -> Option<PathKind>,
 ) -> Result<Vec<Upload>, Failure> {
-    let is_stdin = |path: &Path| path == Path::new("-");
     let (sources, given) = match args.paths.split_last() {
         None => return Err(Failure::usage("there is nothing to store: name a file")),
         Some((last, rest)) if args.name.is_none() && !rest.is_empty() => {
@@ -74,26 +73,7 @@ pub fn plan(
     let mut uploads = Vec::new();
     let mut names = BTreeSet::new();
     for path in sources {
-        let source = if is_stdin(path) {
-            Source::Stdin
-        } else {
-            match kind(path) {
-                None => {
-                    return Err(Failure::failed(format!(
-                        "cannot read {}: there is no such file",
-                        path.display()
-                    )));
-                }
-                Some(PathKind::File) => Source::File(path.clone()),
-                Some(PathKind::Folder) if args.recursive => Source::Folder(path.clone()),
-                Some(PathKind::Folder) => {
-                    return Err(Failure::usage(format!(
-                        "{} is a folder: -r stores all that is in it",
-                        path.display()
-                    )));
-                }
-            }
-        };
+        let source = source_of(path, args.recursive, &kind)?;
         let name = match &given {
             Some(name) if !folder_given => name.clone(),
             _ if source == Source::Stdin => {
@@ -128,6 +108,33 @@ fn default_name(path: &Path) -> Result<String, Failure> {
         Some(name) => utf8_name(Path::new(name)),
         None => Err(Failure::usage(format!(
             "{} has no name of its own: give one",
+            path.display()
+        ))),
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Where the bytes of one argument come from.
+fn source_of(
+    path: &Path,
+    recursive: bool,
+    kind: impl Fn(&Path) -> Option<PathKind>,
+) -> Result<Source, Failure> {
+    if is_stdin(path) {
+        return Ok(Source::Stdin);
+    }
+    match kind(path) {
+        None => Err(Failure::failed(format!(
+            "cannot read {}: there is no such file",
+            path.display()
+        ))),
+        Some(PathKind::File) => Ok(Source::File(path.to_path_buf())),
+        Some(PathKind::Folder) if recursive => Ok(Source::Folder(path.to_path_buf())),
+        Some(PathKind::Folder) => Err(Failure::usage(format!(
+            "{} is a folder: -r stores all that is in it",
             path.display()
         ))),
     }

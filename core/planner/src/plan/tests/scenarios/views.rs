@@ -1,6 +1,7 @@
 //! Which view is in force, and what completes a change of it.
 
 use super::*;
+use chord_types::{ProtocolVersion, Speaks};
 
 #[test]
 fn a_lost_view_is_taken_from_a_majority_and_from_nobody_less() {
@@ -118,4 +119,45 @@ fn only_word_of_exactly_this_view_completes_a_change() {
         }
         assert!(think(&observed).is_none_or(|v| v.stable().is_none()), "{n}");
     }
+}
+
+#[test]
+fn a_node_of_a_release_that_is_not_understood_is_named_and_not_given_up() {
+    let mut world = World::formed(spec(3, 3));
+    let think = |world: &World, ordinal: u32, speaks: Speaks| {
+        let mut observed = world.observed();
+        let node = observed.nodes.get_mut(&Ordinal(ordinal)).unwrap();
+        node.report.as_mut().unwrap().speaks = speaks;
+        plan(&world.spec, &observed, &world.memory, Millis(world.now)).0
+    };
+    let speaks = |oldest, newest| Speaks {
+        oldest: ProtocolVersion(oldest),
+        newest: ProtocolVersion(newest),
+    };
+    let degraded = |plan: &Plan| {
+        let all = plan.status.conditions.iter();
+        let found = all.clone().find(|c| c.kind == "Degraded").unwrap();
+        (found.reason.to_string(), found.message.clone())
+    };
+    let ours = Speaks::OURS;
+    let far = speaks(ours.newest.0 + 1, ours.newest.0 + 2);
+    let ahead = think(&world, 1, far);
+    assert_eq!(ahead.view, None, "it lives, and is given up by nobody");
+    let (reason, message) = degraded(&ahead);
+    assert_eq!(reason, "VersionsApart");
+    assert!(
+        message.contains("upgrade the operator to the release of files-1"),
+        "{message}"
+    );
+    // The release before and the one after are understood.
+    for near in [Speaks::UNTOLD, speaks(ours.newest.0, ours.newest.0 + 1)] {
+        let (reason, message) = degraded(&think(&world, 1, near));
+        assert_ne!(reason, "VersionsApart", "{message}");
+    }
+    // Nor does such a node become a member.
+    world.spec.nodes = 4;
+    world.round();
+    assert!(world.observed().nodes.contains_key(&Ordinal(3)));
+    assert!(think(&world, 3, ours).view.is_some(), "else it would");
+    assert_eq!(think(&world, 3, far).view, None);
 }

@@ -1,0 +1,7 @@
+//! A disk that is open: what its users share, who changes its metadata, and how
+//! much room it has.
+
+pub(super) mod handle;
+pub(super) mod shared;
+pub(super) mod space;
+pub(super) mod writer;

@@ -1,0 +1,50 @@
+//! An error in words: what was being done and why it failed, each of it once.
+
+use std::error::Error;
+
+/// The error and its causes, the outermost first. A cause that was said already is
+/// left out: what others write often repeats what lies beneath it.
+pub fn words(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !words.ends_with(&next) {
+            if !words.is_empty() {
+                words.push_str(": ");
+            }
+            words.push_str(&next);
+        }
+        cause = error.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Layer {
+        said: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    fn layers(said: &[&'static str]) -> Layer {
+        let (first, rest) = said.split_first().unwrap();
+        Layer {
+            said: first,
+            source: (!rest.is_empty()).then(|| Box::new(layers(rest))),
+        }
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let plain = layers(&["reading x", "it is locked"]);
+        assert_eq!(words(&plain), "reading x: it is locked");
+        let repeated = layers(&["reading x: it is locked", "it is locked", "by somebody"]);
+        assert_eq!(words(&repeated), "reading x: it is locked: by somebody");
+        assert_eq!(words(&layers(&["alone"])), "alone");
+    }
+}
