@@ -22,11 +22,14 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use chord_api::host::Descriptors;
+
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
+    Descriptors::raise();
     let words: Vec<OsString> = std::env::args_os().collect();
     let cli = match args::parse(&words) {
         Ok(cli) => cli,

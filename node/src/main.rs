@@ -1,10 +1,12 @@
 //! The storage node's process.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use chord_api::host::Descriptors;
 use chord_node::config::{Args, Durability};
 use chord_node::http::{self, Metrics};
 use chord_node::local::supervisor::Supervisor;
@@ -22,11 +24,14 @@ use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let descriptors = Descriptors::raise();
     let filter = tracing_subscriber::EnvFilter::try_from_env("CHORD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be told on standard error as well, and panic where that is full.
+        .log_internal_errors(false)
         .with_ansi(false);
     if args.log_format == "json" {
         log.json().init()
@@ -39,20 +44,25 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("chord-node: cannot start: {error}");
+            complain(&format!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(args)) {
+    match runtime.block_on(run(args, descriptors)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("chord-node: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
+/// Says why it ends; where it is said may be on a full disk, too.
+fn complain(why: &str) {
+    let _ = writeln!(std::io::stderr(), "chord-node: {why}");
+}
+
+async fn run(args: Args, descriptors: Descriptors) -> anyhow::Result<()> {
     let ordinal = args.ordinal()?;
     let secret = std::fs::read_to_string(&args.secret_file)
         .with_context(|| {
@@ -108,11 +118,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     node.start();
     let router = http::router_with(node.files.clone(), node.local.clone(), Metrics::default());
+    let limits = http::Limits::within(descriptors);
     let stopped = stop.clone().cancelled_owned();
-    let client_port = tasks.to_its_end(http::serve(clients, router, stopped));
+    let client_port = tasks.to_its_end(http::serve(clients, router, limits.clone(), stopped));
     let router = peer_port::router(node.peer_port.clone());
     let stopped = stop.clone().cancelled_owned();
-    let peer_port = tasks.to_its_end(http::serve(others, router, stopped));
+    let peer_port = tasks.to_its_end(http::serve(others, router, limits, stopped));
     wait_for_end(args.exit_with_stdin).await?;
     tracing::info!("stopping");
     stop.cancel();

@@ -1,6 +1,6 @@
 //! `chord-operator`: the operator for Kubernetes, and its helpers.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chord_api::client::{builder, reason};
+use chord_api::host::Descriptors;
 use chord_api::retry::{self, Retryable as _};
 use chord_operator::clock::Clock;
 use chord_operator::crd::schema;
@@ -98,10 +99,13 @@ enum LogFormat {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    Descriptors::raise();
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("chord-operator: {e:#}");
+            // Where it is said may be on a full disk.
+            let _ = writeln!(std::io::stderr(), "chord-operator: {e:#}");
             ExitCode::FAILURE
         }
     }
@@ -143,6 +147,8 @@ fn log(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be told on standard error as well, and panic where that is full.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => log.with_target(false).init(),

@@ -34,11 +34,13 @@ pub type Reports = BTreeMap<Ordinal, Result<NodeReport, NodeError>>;
 /// Asks every target for its report. `heard`: who answered last time, and after this
 /// who did now. Who answered last time is asked again before it counts as silent: one
 /// missed answer says nothing, and would set the whole cluster's status to and fro.
+/// An error where this program itself could not ask somebody: whoever plans with that
+/// takes nodes for silent that nobody has asked.
 pub async fn observe_nodes(
     client: &NodeClient,
     targets: &[(Ordinal, String)],
     heard: &mut BTreeSet<Ordinal>,
-) -> Reports {
+) -> Result<Reports, NodeError> {
     let mut reports = ask(client, targets).await;
     for _ in 0..ASKED_AGAIN {
         let missed = missed(&reports, heard);
@@ -54,6 +56,10 @@ pub async fn observe_nodes(
             .collect();
         reports.extend(ask(client, &again).await);
     }
+    let unasked = reports.extract_if(.., |_, answer| is_unasked(answer));
+    if let Some((_, Err(unasked))) = unasked.last() {
+        return Err(unasked);
+    }
     for (ordinal, answer) in &reports {
         // Said once for each time that it begins to answer; the status says it as long
         // as it lasts.
@@ -66,17 +72,24 @@ pub async fn observe_nodes(
     }
     let answered = reports.iter().filter(|(_, answer)| answer.is_ok());
     *heard = answered.map(|(ordinal, _)| *ordinal).collect();
-    reports
+    Ok(reports)
 }
 
-/// Who answered last time and cannot be reached now.
+/// Whether this program could not ask.
+fn is_unasked(answer: &Result<NodeReport, NodeError>) -> bool {
+    matches!(answer, Err(NodeError::Overloaded { .. }))
+}
+
+/// Who answered last time and cannot be reached now, and who could not be asked.
 fn missed(reports: &Reports, heard: &BTreeSet<Ordinal>) -> BTreeSet<Ordinal> {
     let unreachable = |answer: &Result<NodeReport, NodeError>| {
         matches!(answer, Err(NodeError::Unreachable { .. }))
     };
     reports
         .iter()
-        .filter(|(ordinal, answer)| heard.contains(ordinal) && unreachable(answer))
+        .filter(|(ordinal, answer)| {
+            is_unasked(answer) || heard.contains(ordinal) && unreachable(answer)
+        })
         .map(|(ordinal, _)| *ordinal)
         .collect()
 }
@@ -331,12 +344,12 @@ mod tests {
             (Ordinal(0), shy_node(1).await),
             (Ordinal(1), shy_node(1).await),
         ];
-        let reports = observe_nodes(&client, &targets, &mut heard).await;
+        let reports = observe_nodes(&client, &targets, &mut heard).await.unwrap();
         assert!(reports[&Ordinal(0)].is_ok(), "{reports:?}");
         assert!(reports[&Ordinal(1)].is_err(), "it was silent before");
         assert_eq!(heard, BTreeSet::from([Ordinal(0)]));
         let silent = [(Ordinal(0), shy_node(u32::MAX).await)];
-        let reports = observe_nodes(&client, &silent, &mut heard).await;
+        let reports = observe_nodes(&client, &silent, &mut heard).await.unwrap();
         assert!(reports[&Ordinal(0)].is_err());
         assert_eq!(heard, BTreeSet::new());
     }

@@ -24,6 +24,7 @@ const REMEMBERED: usize = 4096;
 pub const NOT_UNDERSTOOD: http::StatusCode = http::StatusCode::NOT_IMPLEMENTED;
 
 use super::{builder, reason};
+use crate::host::descriptors;
 
 /// The header that carries the cluster's secret: `Authorization: Bearer …`.
 pub fn bearer(secret: &str) -> String {
@@ -36,6 +37,14 @@ pub enum NodeError {
     /// No answer came, or not all of it.
     #[error("{url} does not answer: {why}")]
     Unreachable {
+        /// What was asked for.
+        url: String,
+        /// For people.
+        why: String,
+    },
+    /// This process has no file descriptor to ask it with. That says nothing of the node.
+    #[error("{url} cannot be asked from here: {why}")]
+    Overloaded {
         /// What was asked for.
         url: String,
         /// For people.
@@ -102,9 +111,12 @@ impl NodeClient {
         base: &str,
         url: &str,
     ) -> Result<bytes::Bytes, NodeError> {
-        let unreachable = |e: reqwest::Error| NodeError::Unreachable {
-            url: url.into(),
-            why: reason(&e),
+        let unreachable = |e: reqwest::Error| {
+            let (url, why) = (url.into(), reason(&e));
+            match descriptors::caused_by_exhaustion(&e) {
+                true => NodeError::Overloaded { url, why },
+                false => NodeError::Unreachable { url, why },
+            }
         };
         let written = Speaks::to_write(self.speaks.lock().get(base).copied());
         let response = request

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use chord_api::host::listen::Acceptor;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use tokio::io::AsyncWriteExt;
@@ -51,14 +52,12 @@ pub async fn forward(
 }
 
 async fn serve(listener: TcpListener, pods: Api<Pod>, pod: String, port: u16) {
+    let mut acceptor = Acceptor::new(listener);
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         while connections.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
-        };
+        let stream = acceptor.next().await;
         let (pods, pod) = (pods.clone(), pod.clone());
         connections.spawn(async move {
             let _permit = permit;

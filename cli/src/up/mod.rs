@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chord_api::host::Descriptors;
+use chord_api::host::listen::Bounded;
 use chord_operator::crd::{ChordCluster, ClusterManifestErrors, parse_cluster_manifest};
 use kube::ResourceExt;
 use tokio::net::TcpListener;
@@ -44,6 +46,8 @@ use crate::signals::EndSignals;
 
 /// How often we look at what is wanted and at what runs.
 const ROUND: Duration = Duration::from_millis(100);
+/// Connections of nodes to the control, at once.
+const CONTROL_CONNECTIONS: usize = 32;
 /// How often logs are looked at, in rounds.
 const LOGS_EVERY: u32 = 50;
 
@@ -61,21 +65,18 @@ pub async fn run(args: &UpArgs, out: Output) -> Result<(), Failure> {
     let (folder, cluster) = take_folder(args, given.as_ref()).await?;
     announce_cluster(args, &cluster, &messages);
     let mut supervisor = Supervisor::start(folder, cluster, programs, listener, &messages).await?;
-    let failed = loop {
-        if let Err(failure) = supervisor.round(Instant::now()) {
-            break Some(failure);
-        }
+    // Nothing that a round meets ends the cluster: what cannot be done is told, and done
+    // when it can.
+    loop {
+        supervisor.round(Instant::now());
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}
-            _ = end.next() => break None,
+            _ = end.next() => break,
         }
-    };
+    }
     messages.progress("stopping the nodes; the data stay");
     supervisor.shut_down(&mut end).await;
-    match failed {
-        Some(failure) => Err(failure),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The programs that are run.
@@ -176,7 +177,8 @@ impl Supervisor {
             ready: ready_seen,
         };
         let task = |task| AbortOnDropHandle::new(task);
-        let serving = task(tokio::spawn(proxy::serve(endpoint, backends)));
+        let descriptors = Descriptors::now();
+        let serving = task(tokio::spawn(proxy::serve(endpoint, backends, descriptors)));
         let watching = [
             task(tokio::spawn(ready::poll(running_seen, ready))),
             task(tokio::spawn(ready::announce(address, messages.clone()))),
@@ -206,9 +208,9 @@ impl Supervisor {
     }
 
     /// Looks at what is wanted and at what runs, and tells of it.
-    fn round(&mut self, now: Instant) -> Result<(), Failure> {
+    fn round(&mut self, now: Instant) {
         self.operator.step(now);
-        self.nodes.step(now)?;
+        self.nodes.step(now);
         self.publish();
         for event in self.events.read() {
             if passes(&event, now.duration_since(self.begun)) {
@@ -224,14 +226,22 @@ impl Supervisor {
         if self.rounds.is_multiple_of(LOGS_EVERY) {
             self.nodes.cut_logs();
             self.operator.cut_log();
-            for news in self.conditions.observe(&self.folder.status().status, now) {
-                match news {
-                    News::Progress(text) => self.messages.progress(&text),
-                    News::Warning(text) => self.messages.warning(&text),
-                }
+            self.tell_news(now);
+        }
+    }
+
+    /// Tells what the status says that it did not say before.
+    fn tell_news(&mut self, now: Instant) {
+        // One that cannot be read says nothing.
+        let Ok(status) = self.folder.status() else {
+            return;
+        };
+        for news in self.conditions.observe(&status.status, now) {
+            match news {
+                News::Progress(text) => self.messages.progress(&text),
+                News::Warning(text) => self.messages.warning(&text),
             }
         }
-        Ok(())
     }
 
     /// Tells the others who runs, when that has changed.
@@ -335,6 +345,7 @@ async fn serve_control(
         changing: Mutex::default(),
     };
     let router = control::router(Arc::new(control));
+    let listener = Bounded::new(listener, CONTROL_CONNECTIONS).map_err(cannot)?;
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(format!("http://{address}"))
 }

@@ -101,7 +101,7 @@ pub const ALL: &[Suite] = &[
         "scarce",
         &[Place::Local],
         400,
-        "no name server, what a machine can lack"
+        "no file descriptors, no name server"
     ),
     suite!(
         refused_manifests,

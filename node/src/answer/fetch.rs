@@ -11,7 +11,7 @@ use chord_types::{DiskId, Ordinal};
 
 use crate::identity::Identity;
 use crate::peer::{PeerError, Transport};
-use crate::store::{ChunkError, Store};
+use crate::store::{ChunkError, Store, StoreError};
 
 /// Blocks that are fetched at a time: 1 MiB.
 pub const SPAN_BLOCKS: u32 = (1 << 20) / BLOCK_BYTES as u32;
@@ -37,6 +37,18 @@ pub enum FetchError {
     /// What it sent is not what the manifest names.
     #[error("node {0} sent what is not right: {1}")]
     Wrong(Ordinal, #[source] blocks::Mismatch),
+}
+
+impl FetchError {
+    /// Whether this process had no file descriptor for it: that says nothing about the
+    /// copy, and passes.
+    pub fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            FetchError::Disk(ChunkError::Store(StoreError::Overloaded(_)))
+                | FetchError::Peer(PeerError::Overloaded(..))
+        )
+    }
 }
 
 /// Fetches blocks, from this disk or from other nodes.
@@ -113,7 +125,10 @@ impl Fetcher {
                     }
                     Err(error) => {
                         noted(&first, &error);
-                        why = error;
+                        // What passes is what the asker has to know.
+                        if !why.is_overload() {
+                            why = error;
+                        }
                         holders.rotate_left(1);
                     }
                 }

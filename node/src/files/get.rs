@@ -107,7 +107,12 @@ impl Downloader {
             .gather(&piece.chunk, &mut holders, blocks, noted);
         gathered.await.map_err(|why| {
             let part = piece.chunk.id.part;
-            broken(name, &format!("no copy of part {part} can be read: {why}"))
+            let problem = broken(name, &format!("no copy of part {part} can be read: {why}"));
+            let kind = match why.is_overload() {
+                true => Kind::Overloaded,
+                false => problem.kind,
+            };
+            Problem { kind, ..problem }
         })
     }
 }

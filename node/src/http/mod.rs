@@ -38,4 +38,4 @@ mod tests;
 pub use local::Local;
 pub use metrics::Metrics;
 pub use routes::{router, router_with};
-pub use server::{Limits, serve, serve_with};
+pub use server::{Limits, serve};

@@ -10,6 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Version};
+use chord_api::host::Descriptors;
+use chord_api::host::listen::Acceptor;
 use futures::TryFutureExt;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -28,6 +30,11 @@ use super::problem;
 
 /// What is read ahead of a body; a head fits too.
 const BUFFER_BYTES: usize = HEAD_BYTES + 8 * 1024;
+/// Connections of a port, where there are file descriptors for them.
+const CONNECTIONS: usize = 4096;
+/// The share of all descriptors that one port may take: there are two, and as much is
+/// left for the files and for the connections to other nodes that requests need.
+const SHARE_PERCENT: u64 = 25;
 /// Connections beyond the bound that wait for room, or are told that there is
 /// none; further ones are just closed.
 const MAX_REFUSALS: usize = 64;
@@ -52,7 +59,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections: 4096,
+            connections: CONNECTIONS,
             head: Duration::from_secs(100),
             stall: Duration::from_secs(60),
             stop: Duration::from_secs(20),
@@ -60,44 +67,37 @@ impl Default for Limits {
     }
 }
 
-/// Serves until `shutdown`, then finishes what is in flight, for 20 s at most.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send,
-) -> io::Result<()> {
-    serve_with(listener, router, Limits::default(), shutdown).await
+impl Limits {
+    /// The usual bounds, with no more connections than there are file descriptors for.
+    pub fn within(descriptors: Descriptors) -> Limits {
+        Limits {
+            connections: descriptors.connections(SHARE_PERCENT, 1, CONNECTIONS),
+            ..Limits::default()
+        }
+    }
 }
 
-/// The same with other bounds. An error means that the socket is unusable.
-pub async fn serve_with(
+/// Serves until `shutdown`, then finishes what is in flight, for a while at most. An
+/// error means that the socket is unusable.
+pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     listener.local_addr()?;
+    let mut acceptor = Acceptor::new(listener);
     let places = Places::new(limits.connections);
-    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let refusals = MAX_REFUSALS.min(limits.connections.div_ceil(4));
+    let refusals = Arc::new(Semaphore::new(refusals));
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = tokio::select! {
+        let stream = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // A connection that is gone already, or no descriptor left: both pass.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::select! {
-                    () = &mut shutdown => break,
-                    () = tokio::time::sleep(Duration::from_millis(50)) => continue,
-                }
-            }
+            stream = acceptor.next() => stream,
         };
         let (router, stopping) = (router.clone(), stopping.clone());
         let mut limits = limits.clone();
@@ -118,7 +118,7 @@ pub async fn serve_with(
             });
         }
     }
-    drop(listener);
+    drop(acceptor);
     let _ = stop.send(true);
     let finished = tokio::time::timeout(limits.stop, async {
         while tasks.join_next().await.is_some() {}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chord_api::client::{NOT_UNDERSTOOD, bearer, builder};
+use chord_api::host::descriptors;
 use chord_types::protocol::{SPEAKS, WRITTEN_IN};
 use chord_types::report::NodeReport;
 use chord_types::{ChunkId, Ordinal, ProtocolVersion, Speaks, View};
@@ -37,6 +38,9 @@ pub enum PeerError {
     /// Its address is there, and refuses connections.
     #[error("node {0} does not run: {1}")]
     Gone(Ordinal, String),
+    /// This process has no file descriptor to ask it with: that says nothing about it.
+    #[error("node {0} cannot be asked from here: {1}")]
+    Overloaded(Ordinal, String),
     #[error("node {0} refuses: {1}")]
     /// It understood, and did not do it.
     Refused(Ordinal, Refusal),
@@ -359,6 +363,9 @@ fn encode<T: serde::Serialize>(to: Ordinal, value: &T) -> Result<Vec<u8>, PeerEr
 
 /// A refused connection says more than a time-out: nobody listens there.
 fn unreached(to: Ordinal, error: &reqwest::Error) -> PeerError {
+    if descriptors::caused_by_exhaustion(error) {
+        return PeerError::Overloaded(to, describe(error));
+    }
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         if error

@@ -166,9 +166,10 @@ fn failure(error: &PeerError) -> Failure {
         PeerError::NotUnderstood(..) => Failure::Busy,
         // It has no view yet: it may soon have one, or has lost its disk.
         PeerError::Refused(_, Refusal::OtherView(_)) => Failure::Silent,
-        PeerError::NoAddress(_) | PeerError::Unreachable(..) | PeerError::Unreadable(..) => {
-            Failure::Silent
-        }
+        PeerError::NoAddress(_)
+        | PeerError::Unreachable(..)
+        | PeerError::Overloaded(..)
+        | PeerError::Unreadable(..) => Failure::Silent,
     }
 }
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chord_api::host::descriptors;
 use chord_types::ClusterUid;
 
 /// What was being done, and the error that ended it where there is one.
@@ -169,6 +170,10 @@ pub enum StoreError {
     /// The file system or the database failed.
     #[error("the disk failed: {0}")]
     Io(#[source] Why),
+    /// This process has no file descriptor left. It says nothing about the disk, and
+    /// passes.
+    #[error("too many files and connections are open: {0}")]
+    Overloaded(#[source] Why),
     /// It was closed before.
     #[error("the disk has been closed")]
     Closed,
@@ -203,12 +208,15 @@ pub enum ChunkError {
     Store(#[from] StoreError),
 }
 
-/// What an error of the file system means: a full disk is not a broken one.
+/// What an error of the file system means: a full disk is not a broken one, nor is one
+/// for which there is no file descriptor.
 pub(in crate::store) fn failed(doing: &str, path: &Path, error: std::io::Error) -> StoreError {
-    let full = is_full(&error);
+    let (full, overloaded) = (is_full(&error), descriptors::exhausted(&error));
     let why = Why::new(format!("{doing} {}", path.display()), error);
     if full {
         StoreError::Full(why)
+    } else if overloaded {
+        StoreError::Overloaded(why)
     } else {
         StoreError::Io(why)
     }
@@ -241,6 +249,8 @@ mod tests {
         let broken = of(rustix::io::Errno::IO.into());
         assert!(matches!(broken, StoreError::Io(_)), "{broken:?}");
         assert_ne!(full, broken);
+        let scarce = of(rustix::io::Errno::MFILE.into());
+        assert!(matches!(scarce, StoreError::Overloaded(_)), "{scarce:?}");
         let opening = OpenError::of(Path::new("/data"), broken.clone());
         let OpenError::Io { why, .. } = &opening else {
             panic!("{opening:?}");

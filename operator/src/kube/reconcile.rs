@@ -223,7 +223,7 @@ async fn round(
         &nodes,
         heard,
     )
-    .await;
+    .await?;
 
     // Plan.
     let now = shared.clock.now();

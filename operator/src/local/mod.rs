@@ -13,13 +13,14 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use chord_api::client::NodeClient;
 use chord_types::Ordinal;
 use kube::ResourceExt;
+use serde::de::DeserializeOwned;
 
 use self::durable::StoredView;
 use self::files::{Nodes, Paths, Slots, StatusFile, read_json};
@@ -141,12 +142,13 @@ impl Operator {
         let stored = StoredView::read(paths)?;
         let running: Nodes = read_json(&paths.nodes())?.unwrap_or_default();
         let slots: Slots = read_json(&paths.slots())?.unwrap_or_default();
-        let memory = read_memory(paths);
-        let previous: Option<StatusFile> = read_json(&paths.status()).unwrap_or_default();
+        let memory: Memory = remembered(&paths.memory())?.unwrap_or_default();
+        let previous: Option<StatusFile> = remembered(&paths.status())?;
         let now = now();
 
         let targets = round::targets(&running);
-        let reports = nodes::observe_nodes(&self.client, &targets, &mut self.heard).await;
+        let asked = nodes::observe_nodes(&self.client, &targets, &mut self.heard).await;
+        let reports = asked.context("asking the nodes")?;
         let known = stored.parse();
         let held = nodes::held_views(&self.client, &targets, &reports, &known).await;
         let observed = round::observed(known, &running, &slots, &reports, held);
@@ -198,7 +200,11 @@ impl Operator {
                 false => tracing::info!("{name}: {}: {}", event.reason, event.message),
             }
         }
-        durable::append_events(&paths.events(), &round::event_lines(&plan.events, now))?;
+        let lines = round::event_lines(&plan.events, now);
+        // Nothing depends on them, and they are in the log.
+        if let Err(e) = durable::append_events(&paths.events(), &lines) {
+            tracing::warn!("an event is told here alone: {e:#}");
+        }
         Ok(if plan.view.is_some() {
             ROUND_AT_LEAST_MS
         } else {
@@ -207,14 +213,18 @@ impl Operator {
     }
 }
 
-/// What the planner remembers. Memory that cannot be read is lost memory: the
-/// planner holds, and nothing else depends on it.
-fn read_memory(paths: &Paths) -> Memory {
-    match read_json(&paths.memory()) {
-        Ok(memory) => memory.unwrap_or_default(),
+/// What was written down in an earlier round. What makes no sense is lost (the planner
+/// holds without its memory, and nothing else depends on it); what cannot be read now
+/// may be read in the next round, and must not be written over.
+fn remembered<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    let Some(bytes) = durable::read(path)? else {
+        return Ok(None);
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(remembered) => Ok(Some(remembered)),
         Err(e) => {
-            tracing::warn!("{e:#}; going on without memory");
-            Memory::default()
+            tracing::warn!("{} makes no sense and is lost: {e}", path.display());
+            Ok(None)
         }
     }
 }

@@ -25,6 +25,7 @@ use tokio::sync::{Mutex, watch};
 use super::cluster_manifest::changes;
 use super::folder::Folder;
 use super::processes::nodes::NodeInfo;
+use crate::failure::Failure;
 use crate::scaling::desired_now;
 
 /// The longest request.
@@ -78,7 +79,7 @@ async fn authenticated(
 async fn scale(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Response {
     let changed = async {
         let request: ScaleRequest = parsed(&body)?;
-        let status = control.folder.status().status;
+        let status = control.folder.status().map_err(failed)?.status;
         control
             .change(|current| {
                 changes::scaled(current, request.nodes, desired_now(current, &status))
@@ -120,7 +121,10 @@ async fn replace(State(control): State<Arc<Control>>, body: bytes::Bytes) -> Res
 
 /// The operator's status file; of the pids only we know which are true now.
 async fn status(State(control): State<Arc<Control>>) -> Response {
-    let mut status = control.folder.status();
+    let mut status = match control.folder.status() {
+        Ok(status) => status,
+        Err(failure) => return answer(&failed(failure)),
+    };
     if status.status.phase.is_empty() {
         status.status.phase = "Pending".to_string();
     }
@@ -140,10 +144,6 @@ impl Control {
         change: impl FnOnce(&ChordCluster) -> Result<ChordCluster, Problem>,
     ) -> Result<(), Problem> {
         let _one = self.changing.lock().await;
-        let failed = |failure: crate::failure::Failure| {
-            Problem::new(Kind::Overloaded, failure.to_string())
-                .with_status(StatusCode::INTERNAL_SERVER_ERROR)
-        };
         let current = self.folder.current().map_err(failed)?;
         let next = change(&current)?;
         if next != current {
@@ -153,6 +153,11 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// What could not be read or written may be so in a moment.
+fn failed(failure: Failure) -> Problem {
+    Problem::new(Kind::Overloaded, failure.to_string())
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

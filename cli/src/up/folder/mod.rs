@@ -14,6 +14,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -120,10 +121,7 @@ impl Folder {
     /// The manifests that were kept; `None` in a new folder.
     pub fn kept(&self) -> Result<Option<KeptManifests>, Failure> {
         let Some(current) = self.manifest("cluster.yaml")? else {
-            let disks = std::fs::read_dir(self.at("nodes"))
-                .map(|d| d.count())
-                .unwrap_or(0);
-            if disks > 0 {
+            if !self.disks()?.is_empty() {
                 // A new identity would make strangers of the disks.
                 return Err(Failure::failed(format!(
                     "{} holds disks of nodes but cluster.yaml, which says whose they are, is gone: put it back, or choose another --dir",
@@ -139,7 +137,7 @@ impl Folder {
                 self.at("cluster.yaml").display()
             )));
         }
-        let nodes = self.status().status.desired_nodes;
+        let nodes = self.status()?.status.desired_nodes;
         Ok(Some(KeptManifests {
             current,
             given: self.manifest("given.yaml")?,
@@ -147,12 +145,30 @@ impl Folder {
         }))
     }
 
-    /// What the operator last wrote of the cluster's state.
-    pub fn status(&self) -> StatusFile {
-        std::fs::read(self.at("operator/status.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+    /// What the operator last wrote of the cluster's state; nothing where it has not, or
+    /// where that makes no sense.
+    pub fn status(&self) -> Result<StatusFile, Failure> {
+        let path = self.at("operator/status.json");
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(StatusFile::default()),
+            Err(e) => Err(cannot_read(&path, &e)),
+        }
+    }
+
+    /// The ordinals of which there is a disk. That the folder cannot be read is not that
+    /// it is empty: whoever takes a disk for lost gives it up.
+    pub fn disks(&self) -> Result<BTreeSet<u32>, Failure> {
+        let path = self.at("nodes");
+        let read = || -> std::io::Result<BTreeSet<u32>> {
+            let mut disks = BTreeSet::new();
+            for entry in std::fs::read_dir(&path)? {
+                let name = entry?.file_name();
+                disks.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
+            }
+            Ok(disks)
+        };
+        read().map_err(|e| cannot_read(&path, &e))
     }
 
     /// The manifest in force.
@@ -167,12 +183,7 @@ impl Folder {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => {
-                return Err(Failure::failed(format!(
-                    "cannot read {}: {e}",
-                    path.display()
-                )));
-            }
+            Err(e) => return Err(cannot_read(&path, &e)),
         };
         parse_cluster_manifest(&text)
             .map(Some)
@@ -193,12 +204,7 @@ impl Folder {
             Ok(secret) if secret.trim().len() >= 32 => return Ok(secret.trim().to_string()),
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => {
-                return Err(Failure::failed(format!(
-                    "cannot read {}: {e}",
-                    path.display()
-                )));
-            }
+            Err(e) => return Err(cannot_read(&path, &e)),
         }
         let mut bytes = [0u8; 32];
         // Fresh each time: a secret.
@@ -242,6 +248,10 @@ impl Folder {
             }
         }
     }
+}
+
+fn cannot_read(path: &Path, e: &std::io::Error) -> Failure {
+    Failure::failed(format!("cannot read {}: {e}", path.display()))
 }
 
 /// Takes a folder away; of a link just the link, since what it leads to was put

@@ -90,7 +90,7 @@ impl Nodes {
     }
 
     /// One round: looks at what is wanted and at what runs, does what is due.
-    pub fn step(&mut self, now: Instant) -> Result<(), Failure> {
+    pub fn step(&mut self, now: Instant) {
         let wanted = self.wanted();
         let known: BTreeSet<u32> = wanted
             .keys()
@@ -116,7 +116,7 @@ impl Nodes {
                 Step::Kill => self.kill(ordinal),
                 Step::Start => {
                     if let Some(DesiredSlot::Running { revision }) = wanted.get(&ordinal) {
-                        self.start(ordinal, revision, now)?;
+                        self.start(ordinal, revision, now);
                     }
                 }
                 Step::DeleteDisk => match self.folder.delete_disk(ordinal) {
@@ -136,7 +136,7 @@ impl Nodes {
         self.supervised.retain(|ordinal, node| {
             node.process.is_some() || node.not_before.is_some() || wanted.contains_key(ordinal)
         });
-        self.publish()
+        self.publish();
     }
 
     /// Tells every node to end.
@@ -268,7 +268,7 @@ impl Nodes {
         ));
     }
 
-    fn start(&mut self, ordinal: u32, revision: &str, now: Instant) -> Result<(), Failure> {
+    fn start(&mut self, ordinal: u32, revision: &str, now: Instant) {
         // By hand or with -f it may have changed since the last start.
         match self.folder.current() {
             Ok(cluster) => self.cluster = cluster,
@@ -296,7 +296,7 @@ impl Nodes {
                 }
             }
         }
-        self.publish()
+        self.publish();
     }
 
     fn try_start(&mut self, ordinal: u32, now: Instant) -> Result<Process, String> {
@@ -364,16 +364,18 @@ impl Nodes {
         node.not_before = Some(now + node.backoff.next(false));
     }
 
-    /// Tells the operator and the nodes who runs where, when that has changed.
-    fn publish(&mut self) -> Result<(), Failure> {
+    /// Tells the operator and the nodes who runs where, when that has changed. What
+    /// cannot be told now is told in the next round.
+    fn publish(&mut self) {
+        if let Err(failure) = self.try_publish() {
+            self.messages
+                .warning_once(&format!("{failure}; it is tried again"));
+        }
+    }
+
+    fn try_publish(&mut self) -> Result<(), Failure> {
         let mut file = NodesFile::default();
-        let on_disk = std::fs::read_dir(self.folder.at("nodes"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let disks: BTreeSet<u32> = on_disk
-            .filter_map(|e| e.file_name().to_str()?.parse().ok())
-            .collect();
+        let disks = self.folder.disks()?;
         let lives = |node: &Supervised| node.process.is_some() || node.not_before.is_some();
         let slots = self
             .supervised

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use chord_api::host::descriptors;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +37,8 @@ impl PortBook {
     /// True when they are other ones than before.
     pub fn claim(&mut self, ordinal: u32) -> std::io::Result<(Ports, bool)> {
         if let Some(ports) = self.get(ordinal)
-            && is_free(ports.client)
-            && is_free(ports.peer)
+            && is_free(ports.client)?
+            && is_free(ports.peer)?
         {
             return Ok((ports, false));
         }
@@ -63,7 +64,7 @@ impl PortBook {
         let mut rng = rand::rng();
         for _ in 0..TRIES {
             let port = rng.random_range(RANGE);
-            if !taken(port) && is_free(port) {
+            if !taken(port) && is_free(port)? {
                 return Ok(port);
             }
         }
@@ -74,8 +75,14 @@ impl PortBook {
     }
 }
 
-fn is_free(port: u16) -> bool {
-    TcpListener::bind(loopback(port)).is_ok()
+/// Whether nobody listens on a port. That this process cannot look is no answer: a node
+/// would be given other ports for it.
+fn is_free(port: u16) -> std::io::Result<bool> {
+    match TcpListener::bind(loopback(port)) {
+        Ok(_) => Ok(true),
+        Err(e) if descriptors::exhausted(&e) => Err(e),
+        Err(_) => Ok(false),
+    }
 }
 
 /// An address on loopback.

@@ -78,12 +78,10 @@ async fn serve(listener: TcpListener, pods: Api<Pod>, to: To, port: u16) {
         }
     }
     let turn = std::sync::Arc::new(AtomicUsize::new(0));
+    let mut acceptor = chord_api::host::listen::Acceptor::new(listener);
     loop {
         while tasks.try_join_next().is_some() {}
-        let Ok((local, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
+        let local = acceptor.next().await;
         let (pods, names, turn) = (pods.clone(), names.borrow().clone(), turn.clone());
         tasks.spawn(async move {
             let first = turn.fetch_add(1, Ordering::Relaxed);

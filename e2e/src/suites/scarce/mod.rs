@@ -1,6 +1,7 @@
 //! A machine on which something is scarce: what is there goes on to work, and what
 //! lacks says so.
 
+mod descriptors;
 mod names;
 
 use anyhow::Result;
@@ -14,11 +15,11 @@ pub async fn run(ctx: Ctx) -> Result<()> {
         ctx.cases.skipped("all of it", "it is about one machine");
         return Ok(());
     };
+    // One that fails says nothing about the others.
+    let mut all = vec![descriptors::run(&ctx, local).await];
     match namespace::impossible().await {
-        Some(why) => {
-            ctx.cases.skipped("no name server", &why);
-            Ok(())
-        }
-        None => names::run(&ctx, local).await,
+        Some(why) => ctx.cases.skipped("no name server", &why),
+        None => all.push(names::run(&ctx, local).await),
     }
+    all.into_iter().collect()
 }

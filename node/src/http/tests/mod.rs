@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Limits, router, serve_with};
+use super::{Limits, router, serve};
 use fake::Fake;
 
 /// A running server; it stops when this is dropped.
@@ -42,7 +42,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let router = router(fake.clone(), fake.clone());
-        let task = tokio::spawn(serve_with(listener, router, limits, async move {
+        let task = tokio::spawn(serve(listener, router, limits, async move {
             let _ = stopped.await;
         }));
         Server {

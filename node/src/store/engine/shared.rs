@@ -159,14 +159,17 @@ impl Shared {
         DroppedId(self.boot << 32 | u64::from(self.drops.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Makes a folder's entries durable, or ends the process.
+    /// Makes a folder's entries durable, or ends the process: but for want of a file
+    /// descriptor, for then nothing was tried yet.
     pub(in crate::store) fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
         if self.durability == Durability::Relaxed {
             return Ok(());
         }
         self.platform.files.sync_folder(folder).map_err(|e| {
             let e = failed("syncing the folder", folder, e);
-            self.die(&e);
+            if !matches!(e, StoreError::Overloaded(_)) {
+                self.die(&e);
+            }
             e
         })
     }

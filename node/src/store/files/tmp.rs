@@ -144,6 +144,10 @@ pub(in crate::store) fn remove(shared: &Shared, path: &Path) -> Result<bool, Sto
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(failed("deleting", path, e)),
     }
-    shared.sync_folder(path.parent().unwrap_or(&shared.dir))?;
-    Ok(true)
+    match shared.sync_folder(path.parent().unwrap_or(&shared.dir)) {
+        // It may come back after a crash, and is taken away by the next start then, for
+        // nothing speaks of it any more.
+        Ok(()) | Err(StoreError::Overloaded(_)) => Ok(true),
+        Err(e) => Err(e),
+    }
 }

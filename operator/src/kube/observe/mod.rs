@@ -12,7 +12,7 @@ pub mod stateful_set;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chord_api::client::NodeClient;
+use chord_api::client::{NodeClient, NodeError};
 use chord_planner::plan::{Observed, Stored};
 use chord_types::Ordinal;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -31,6 +31,9 @@ pub enum Error {
     /// An object was not read, or is somebody else's.
     #[error(transparent)]
     Api(#[from] super::api::Error),
+    /// This program could not ask its nodes, which says nothing of them.
+    #[error("the nodes could not be asked")]
+    Unasked(#[from] NodeError),
 }
 
 impl Error {
@@ -38,6 +41,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Api(e) => e.kind(),
+            Error::Unasked(_) => Kind::Internal,
         }
     }
 }
@@ -103,20 +107,21 @@ pub async fn cluster(
     machines: &Machines,
     nodes: &NodeClient,
     heard: &mut BTreeSet<Ordinal>,
-) -> Observation {
+) -> Result<Observation, Error> {
     let stored = foundation.record.view.clone();
     let replicas = foundation.replicas();
     let horizon = objects::horizon(&stored, replicas.unwrap_or(0), wanted, shown);
     let seen = objects::find(writer.caches, names, replicas, horizon);
     let targets = nodes::targets(&seen);
     let sites = machines.sites(writer.client, &seen.pods).await;
-    let (observed, reports) = nodes::observe(nodes, &seen, &targets, heard, sites, stored).await;
-    Observation {
+    let asked = nodes::observe(nodes, &seen, &targets, heard, sites, stored).await;
+    let (observed, reports) = asked?;
+    Ok(Observation {
         seen,
         observed,
         targets,
         reports,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ pub async fn observe(
     heard: &mut BTreeSet<Ordinal>,
     sites: BTreeMap<Ordinal, Site>,
     stored: Stored,
-) -> (Observed, Reports) {
-    let mut reports = observe_nodes(client, targets, heard).await;
+) -> Result<(Observed, Reports), NodeError> {
+    let mut reports = observe_nodes(client, targets, heard).await?;
     for (ordinal, report) in &mut reports {
         // An address may have passed to another pod since it was read.
         if let Ok(answer) = report
@@ -55,14 +55,14 @@ pub async fn observe(
         }
     }
     let held = held_views(client, targets, &reports, &stored).await;
-    (
+    Ok((
         Observed {
             nodes: nodes(seen, &reports, sites),
             stored,
             held,
         },
         reports,
-    )
+    ))
 }
 
 fn nodes(

@@ -7,9 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
+use chord_api::host::listen::{self, Bounded};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
+
+/// Connections at once; more wait.
+const CONNECTIONS: usize = 128;
 
 /// Whether this operator does its work, or stands by to take over.
 #[derive(Clone, Default)]
@@ -45,9 +49,9 @@ pub async fn serve(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let listener = chord_api::host::listen::bind(listen)
-        .await
-        .map_err(|source| Error::Listen { listen, source })?;
+    let cannot = |source| Error::Listen { listen, source };
+    let listener = listen::bind(listen).await.map_err(cannot)?;
+    let listener = Bounded::new(listener, CONNECTIONS).map_err(cannot)?;
     let app = Router::new()
         .route("/livez", get(async || "ok"))
         .route(

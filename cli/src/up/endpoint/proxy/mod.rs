@@ -1,6 +1,7 @@
 //! The one endpoint: connections are joined, as they are, with a node that is
 //! ready, one node after the other. Where there are as many as it takes, the one
-//! that has been quiet the longest makes room.
+//! that has been quiet the longest makes room, and before it one that never said
+//! anything.
 
 #[cfg(test)]
 mod tests;
@@ -9,21 +10,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use chord_api::host::listen::Acceptor;
+use chord_api::host::{Descriptors, descriptors};
 use chord_api::problem::{Kind, Problem};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-/// Connections at once.
+/// Connections at once, where there are file descriptors for them.
 const CONNECTIONS: usize = 1024;
+/// The share of this process's descriptors that they may take; the rest is for its
+/// files, its children, and for those that are refused.
+const SHARE_PERCENT: u64 = 70;
+/// What a connection takes: the client's side and the node's.
+const EACH: u64 = 2;
 /// How long a connection has been quiet that makes room: no answer takes as long.
 const QUIET: Duration = Duration::from_secs(30);
+/// The same for one on which no request has begun yet.
+const SILENT: Duration = Duration::from_secs(1);
 /// How long making room may take.
 const ROOM_WITHIN: Duration = Duration::from_secs(2);
 /// Connections beyond the bound that wait for room, or are told that there is none.
@@ -59,6 +69,7 @@ impl Backends {
 struct Joins {
     permits: Arc<Semaphore>,
     joined: Mutex<BTreeMap<u64, Arc<Join>>>,
+    most: usize,
     count: AtomicU64,
     began: Instant,
     quiet: Duration,
@@ -66,6 +77,8 @@ struct Joins {
 
 /// One of them.
 struct Join {
+    /// Whether the client has ever said anything.
+    spoke: AtomicBool,
     /// When bytes went over it last, in milliseconds since the beginning.
     active: AtomicU64,
     leave: Notify,
@@ -76,6 +89,7 @@ impl Joins {
         Joins {
             permits: Arc::new(Semaphore::new(connections)),
             joined: Mutex::default(),
+            most: connections,
             count: AtomicU64::new(0),
             began: Instant::now(),
             quiet,
@@ -89,6 +103,7 @@ impl Joins {
     fn enter(&self) -> (u64, Arc<Join>) {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let join = Arc::new(Join {
+            spoke: AtomicBool::new(false),
             active: AtomicU64::new(self.now()),
             leave: Notify::new(),
         });
@@ -106,12 +121,18 @@ impl Joins {
     async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
         {
             let mut joined = self.joined.lock().unwrap_or_else(|p| p.into_inner());
-            let quietest = joined
-                .iter()
-                .min_by_key(|(_, join)| join.active.load(Ordering::Relaxed))
-                .map(|(number, join)| (*number, join.active.load(Ordering::Relaxed)));
-            let (number, active) = quietest?;
-            if u128::from(self.now().saturating_sub(active)) < self.quiet.as_millis() {
+            let state = |join: &Join| {
+                let spoke = join.spoke.load(Ordering::Relaxed);
+                (spoke, join.active.load(Ordering::Relaxed))
+            };
+            let (number, join) = joined.iter().min_by_key(|(_, join)| state(join))?;
+            let (number, (spoke, active)) = (*number, state(join));
+            let quiet = if spoke {
+                self.quiet
+            } else {
+                SILENT.min(self.quiet)
+            };
+            if u128::from(self.now().saturating_sub(active)) < quiet.as_millis() {
                 return None;
             }
             joined.remove(&number)?.leave.notify_one();
@@ -121,26 +142,22 @@ impl Joins {
     }
 }
 
-/// Accepts connections until this is dropped.
-pub async fn serve(listener: TcpListener, backends: Backends) {
-    serve_with(listener, backends, Joins::new(CONNECTIONS, QUIET)).await;
+/// Accepts connections until this is dropped; no more than there are descriptors for.
+pub async fn serve(listener: TcpListener, backends: Backends, descriptors: Descriptors) {
+    let connections = descriptors.connections(SHARE_PERCENT, EACH, CONNECTIONS);
+    serve_with(listener, backends, Joins::new(connections, QUIET)).await;
 }
 
 async fn serve_with(listener: TcpListener, backends: Backends, joins: Joins) {
+    let mut acceptor = Acceptor::new(listener);
+    let refusals = MAX_REFUSALS.min(joins.most.div_ceil(4));
+    let refusals = Arc::new(Semaphore::new(refusals));
     let joins = Arc::new(joins);
-    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let turn = Arc::new(AtomicUsize::new(0));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let mut client = match listener.accept().await {
-            Ok((client, _)) => client,
-            Err(_) => {
-                // Out of file descriptors, perhaps: others may end.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
+        let mut client = acceptor.next().await;
         let (backends, turn) = (backends.clone(), Arc::clone(&turn));
         let joins = Arc::clone(&joins);
         if let Ok(permit) = Arc::clone(&joins.permits).try_acquire_owned() {
@@ -171,9 +188,20 @@ async fn join(mut client: TcpStream, backends: &Backends, turn: &AtomicUsize, jo
     let _ = client.set_nodelay(true);
     let nodes = backends.now();
     let first = turn.fetch_add(1, Ordering::Relaxed);
+    let mut problem = Problem::new(
+        Kind::NoQuorum,
+        "no node is ready yet, or any more: try again in a moment",
+    );
     for step in 0..nodes.len() {
         let node = nodes[(first + step) % nodes.len()];
-        if let Ok(Ok(mut server)) = timeout(CONNECT_WITHIN, TcpStream::connect(node)).await {
+        let connected = timeout(CONNECT_WITHIN, TcpStream::connect(node)).await;
+        if let Ok(Err(e)) = &connected
+            && descriptors::exhausted(e)
+        {
+            let why = format!("no connection can be made to a node ({e}): try again in a moment");
+            problem = Problem::new(Kind::Overloaded, why);
+        }
+        if let Ok(Ok(mut server)) = connected {
             let _ = server.set_nodelay(true);
             let (number, join) = joins.enter();
             let mut client = Noted {
@@ -189,10 +217,6 @@ async fn join(mut client: TcpStream, backends: &Backends, turn: &AtomicUsize, jo
             return;
         }
     }
-    let problem = Problem::new(
-        Kind::NoQuorum,
-        "no node is ready yet, or any more: try again in a moment",
-    );
     let _ = timeout(REFUSED_WITHIN, refuse(&mut client, &problem)).await;
 }
 
@@ -220,6 +244,9 @@ impl AsyncRead for Noted<'_> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.join.spoke.store(true, Ordering::Relaxed);
+        }
         self.note(read)
     }
 }

@@ -1,6 +1,7 @@
 //! Connections through the one endpoint.
 
 use chord_api::files::FilesClient;
+use chord_api::retry::{self, Retryable as _};
 
 use super::*;
 
@@ -44,6 +45,22 @@ async fn quiet_connections_make_room_and_others_do_not() {
             false => assert_eq!(found.unwrap_err().status().map(|s| s.as_u16()), Some(503)),
         }
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_never_said_anything_makes_room_for_one_that_does() {
+    let a = node("a").await;
+    let address = endpoint_with(&[a], &[a], Joins::new(2, QUIET)).await;
+    let files = FilesClient::new(&address.to_string()).unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let name = "x".parse().unwrap();
+    let found = (async || files.head(&name).await)
+        .retry(retry::soon(QUIET / 2))
+        .await;
+    assert_eq!(found.unwrap().etag, "a");
 }
 
 /// A node that answers every request for a file with its own name as the tag.

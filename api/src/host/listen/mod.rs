@@ -1,10 +1,14 @@
 //! Listening: on all addresses of either family, and without an end.
 
+mod bounded;
+
 use std::io::{ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
+
+pub use bounded::{Bounded, Connection};
 
 /// The pause after a connection could not be accepted: others may end meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
