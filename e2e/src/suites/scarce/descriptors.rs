@@ -7,8 +7,9 @@ use tokio::net::TcpStream;
 
 use crate::cluster_spec::{self as manifest, NAME};
 use crate::program::chord;
-use crate::stage::local::{Around, Local, LocalCluster, children};
-use crate::suites::Ctx;
+use crate::stage::local::{Around, Local, LocalCluster};
+use crate::stage::process::children;
+use crate::suite::Ctx;
 use crate::traffic::content::Content;
 use crate::traffic::http::Http;
 use crate::traffic::load::get_all;
