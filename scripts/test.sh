@@ -31,8 +31,8 @@ scripts/toolchain.sh || exit 1
 
 if step "format" cargo fmt --all --check; then note 1 0 0; else echo "FAILED format" >>"$short"; note 0 1 0; fi
 
-# Everything is built once: the compiler that lints as it compiles makes the tests,
-# and from the same libraries the programs that the suites and the images take.
+# One folder, one profile: the compiler that lints as it compiles makes the tests, and
+# the programs that the suites and the images take share most libraries with them.
 export RUSTC_WORKSPACE_WRAPPER=clippy-driver
 export CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 shared() ( # COMMAND… with the flags and the folder of scripts/build.sh
