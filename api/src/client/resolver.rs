@@ -203,7 +203,7 @@ impl State {
             .iter()
             .map(|server| server.ip.to_string())
             .collect();
-        // Of a look-up that is bounded no single try may take all of the time.
+        // The look-up has a time limit: one try must leave time for the others.
         options.timeout = options.timeout.min(self.within / 2);
         options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
         options.use_hosts_file = ResolveHosts::Never;

@@ -319,7 +319,7 @@ mod tests {
         let meta = parse(&map).unwrap();
         let own: Vec<_> = meta.own().collect();
         assert_eq!(own, [("colour", "sea green"), ("e", "")]);
-        // A node of 0.1.0 would show these, if they could be shown.
+        // A node of 0.1.0 gives all metadata out as headers; these cannot be header names.
         assert!(HeaderName::try_from(format!("{PREFIX}:expires")).is_err());
     }
 

@@ -31,9 +31,9 @@ const BATCH: usize = 128;
 const AT_ONCE: usize = 8;
 /// How soon a change that could not be finished is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How soon something is looked at again that is left over here.
+/// Pause before the next look while leftovers are here.
 const SOON: Duration = Duration::from_secs(1);
-/// How soon where there is nothing.
+/// Pause before the next look while there are none.
 const LATE: Duration = Duration::from_secs(3600);
 
 /// Moves what a view moves.

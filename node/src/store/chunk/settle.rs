@@ -33,7 +33,7 @@ impl Store {
         self.shared().latch(chunks::chunk(&snapshot, T::Chunks, id))
     }
 
-    /// Looks once; in doubt settles what the file is worth, and looks again.
+    /// Reads once. If the file looks damaged, checks it, and then reads again.
     pub(super) fn read_settled<R>(
         &self,
         id: ChunkId,

@@ -160,8 +160,8 @@ impl Store {
     }
 
     /// Runs a closure on the metadata, after all that came before it, and answers
-    /// when its writes are durable. If it gives up, nothing of it stays; once it
-    /// has been handed over it runs even when nobody waits for it any more.
+    /// when its writes are durable. If the closure fails, none of its writes stay.
+    /// Once queued, it runs even if the caller stops waiting.
     pub async fn transact<R, F>(&self, f: F) -> Result<R, StoreError>
     where
         F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
