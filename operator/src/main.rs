@@ -219,7 +219,8 @@ async fn local(dir: PathBuf, exit_with_stdin: bool) -> anyhow::Result<()> {
             stop.cancel();
         });
     }
-    chord_operator::local::run(dir, stop.cancelled_owned()).await
+    chord_operator::local::run(dir, Clock::system(), stop.cancelled_owned()).await?;
+    Ok(())
 }
 
 async fn probe(url: &str, within: Duration) -> anyhow::Result<()> {
