@@ -89,7 +89,8 @@ fn code_of(error: &FilesError) -> Code {
             | Kind::TooLarge
             | Kind::Full
             | Kind::Unauthenticated
-            | Kind::Forbidden => Code::Failed,
+            | Kind::Forbidden
+            | Kind::Internal => Code::Failed,
         },
         FilesError::Refused {
             status, kind: None, ..

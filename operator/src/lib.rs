@@ -3,7 +3,6 @@
 //! `plan` decides, and knows neither Kubernetes nor processes; the shells around
 //! it (Kubernetes, and processes on one machine) observe and carry out.
 
-pub mod causes;
 pub mod clock;
 pub mod crd;
 pub mod kube;

@@ -23,7 +23,8 @@ const REMEMBERED: usize = 4096;
 /// line of text.
 pub const NOT_UNDERSTOOD: http::StatusCode = http::StatusCode::NOT_IMPLEMENTED;
 
-use super::{builder, reason};
+use super::builder;
+use crate::causes::innermost;
 use crate::host::descriptors;
 
 /// The header that carries the cluster's secret: `Authorization: Bearer …`.
@@ -112,7 +113,7 @@ impl NodeClient {
         url: &str,
     ) -> Result<bytes::Bytes, NodeError> {
         let unreachable = |e: reqwest::Error| {
-            let (url, why) = (url.into(), reason(&e));
+            let (url, why) = (url.into(), innermost(&e));
             match descriptors::caused_by_exhaustion(&e) {
                 true => NodeError::Overloaded { url, why },
                 false => NodeError::Unreachable { url, why },

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::FileInfo;
 use super::error::FilesError;
-use crate::client::reason;
+use crate::causes::innermost;
 
 /// A file on its way here.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Download {
             why,
         };
         match self.response.chunk().await {
-            Err(e) => Err(broken(&self.doing, reason(&e))),
+            Err(e) => Err(broken(&self.doing, innermost(&e))),
             Ok(Some(bytes)) => {
                 self.received += bytes.len() as u64;
                 Ok(Some(bytes))

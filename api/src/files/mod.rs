@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 
 use self::error::complaint;
 use self::values::META;
-use crate::client::{builder, reason};
+use crate::causes::innermost;
+use crate::client::builder;
 use crate::http::FileList;
 
 pub use self::download::Download;
@@ -108,7 +109,7 @@ impl FilesClient {
         // The answer is done only when its body has ended.
         response.bytes().await.map_err(|e| FilesError::Broken {
             doing,
-            why: reason(&e),
+            why: innermost(&e),
         })?;
         Ok(Stored {
             created,
@@ -197,7 +198,7 @@ impl FilesClient {
         let response = self.send(request, doing).await?;
         let body = response.bytes().await.map_err(|e| FilesError::Broken {
             doing: doing.to_string(),
-            why: reason(&e),
+            why: innermost(&e),
         })?;
         serde_json::from_slice(&body).map_err(|e| FilesError::Unreadable {
             doing: doing.to_string(),
@@ -231,12 +232,12 @@ impl FilesClient {
                 FilesError::Unreachable {
                     doing: doing(),
                     url: self.base.clone(),
-                    why: reason(&e),
+                    why: innermost(&e),
                 }
             } else {
                 FilesError::Broken {
                     doing: doing(),
-                    why: reason(&e),
+                    why: innermost(&e),
                 }
             }
         })?;

@@ -22,7 +22,11 @@ pub(super) async fn delete<F: Files>(
 ) -> Result<Response<Body>, Problem> {
     let condition = conditions::parse(headers)?;
     let files = files.clone();
-    let version = to_the_end(changes, async move { files.delete(&name, condition).await }).await?;
+    let version = to_the_end(
+        changes,
+        async move { Ok(files.delete(&name, condition).await?) },
+    )
+    .await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

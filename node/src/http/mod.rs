@@ -13,6 +13,7 @@ mod chunked;
 mod conditions;
 mod delete;
 mod digest;
+mod failure;
 mod gate;
 mod get;
 mod head;

@@ -29,10 +29,9 @@ pub(super) fn json(value: &impl Serialize) -> Result<Response<Body>, Problem> {
 /// An answer that cannot be put into words.
 pub(super) fn unwritable(error: serde_json::Error) -> Problem {
     Problem::new(
-        Kind::Overloaded,
+        Kind::Internal,
         format!("the answer cannot be written as JSON: {error}"),
     )
-    .with_status(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// An answer of a media type.

@@ -78,7 +78,7 @@ pub(super) async fn put<F: Files>(
     files.admit(&put).await?;
     let body = upload.take(checker, metrics.clone());
     let files = files.clone();
-    let done = to_the_end(changes, async move { files.put(put, body).await }).await?;
+    let done = to_the_end(changes, async move { Ok(files.put(put, body).await?) }).await?;
     if !upload.ended() {
         return Err(unread());
     }
@@ -118,7 +118,11 @@ pub(super) async fn drop_here<F: Files>(
     }
     let body: files::Body = upload.take(checker, metrics.clone());
     let files = files.clone();
-    to_the_end(changes, async move { files.drop_here(put, body).await }).await?;
+    to_the_end(
+        changes,
+        async move { Ok(files.drop_here(put, body).await?) },
+    )
+    .await?;
     if !upload.ended() {
         return Err(unread());
     }

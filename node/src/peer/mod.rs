@@ -6,10 +6,12 @@
 
 pub mod address;
 pub mod client;
+pub mod error;
 pub mod ring;
 pub mod transport;
 pub mod views;
 pub mod wire;
 
-pub use client::{PeerClient, PeerError};
+pub use client::PeerClient;
+pub use error::{Failure, PeerError};
 pub use transport::Transport;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chord_api::causes::words;
 use chord_register::agreement::Agreement;
 use chord_types::FileName;
 use chord_types::manifest::PlacedChunk;
@@ -106,7 +107,7 @@ impl Leftovers {
                 // reconciliation of what the owners hold, with a ballot of this view.
                 Agreement::All(_) | Agreement::Differ => {
                     if let Err(why) = self.quorum.reconcile(&hint.name).await {
-                        tracing::debug!(name = %hint.name, %why, "a hint has to stay");
+                        tracing::debug!(name = %hint.name, why = words(&why), "a hint has to stay");
                     }
                 }
                 Agreement::Silent => {}
@@ -162,7 +163,7 @@ impl Leftovers {
             }
             Ok(_) => {}
             Err(why) => {
-                tracing::debug!(%name, %why, "cannot tell whether a chunk is needed");
+                tracing::debug!(%name, why = words(&why), "cannot tell whether a chunk is needed");
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chord_api::causes::words;
 use chord_register::agreement::{Agreement, Look, Said};
 use chord_register::{Electorate, Voter};
 use chord_types::manifest::PlacedChunk;
@@ -191,7 +192,7 @@ impl Owners {
                 let ensured = self.quorum.ask(current, *ordinal, *disk, request).await;
                 if let Err(error) = ensured {
                     let part = chunk.id.part;
-                    missing.add(format!("part {part} of {name:?}: {error}"));
+                    missing.add(format!("part {part} of {name:?}: {}", words(&error)));
                 }
             }
         }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chord_api::causes::words;
 use chord_register::agreement::{Agreement, Lack, Look};
 use chord_register::{Ballot, Value};
 use chord_types::FileName;
@@ -114,7 +115,9 @@ impl Repairer {
                     }
                     Lack::Behind(owner) => {
                         let (owner, error) = (owner.ordinal, &suspect.unread);
-                        let why = error.as_ref().map_or(String::new(), |e| format!(": {e}"));
+                        let why = error
+                            .as_ref()
+                            .map_or(String::new(), |e| format!(": {}", words(e)));
                         format!(
                             "node {owner}, an owner of {name:?}, does not have its register{why}"
                         )
@@ -131,10 +134,12 @@ impl Repairer {
                 }
                 // Others are always faster: that is no evidence of anything.
                 Err(error @ (QuorumError::Outbid { .. } | QuorumError::Unconfirmed { .. })) => {
-                    left.unknown.add(format!("{name:?}: {error}"));
+                    left.unknown.add(format!("{name:?}: {}", words(&error)));
                 }
-                Err(error) if lacks.is_empty() => left.missing.add(format!("{name:?}: {error}")),
-                Err(error) => left.unknown.add(format!("{name:?}: {error}")),
+                Err(error) if lacks.is_empty() => {
+                    left.missing.add(format!("{name:?}: {}", words(&error)))
+                }
+                Err(error) => left.unknown.add(format!("{name:?}: {}", words(&error))),
             }
         }
         left
@@ -256,9 +261,12 @@ mod tests {
         assert_eq!(left.missing.count, 1);
         let why = left.missing.why.unwrap();
         assert!(why.contains("does not have its register"), "{why}");
-        // It is brought to it, and then nothing is missing.
+        // It is brought to it, perhaps behind the answer, and then nothing is missing.
         let repaired = repairer.repair(&current, &file("a")).await;
-        assert!(repaired.missing.count == 0 && repaired.suspect.is_none());
+        assert_eq!(repaired.missing.count, 0);
+        let suspects: Vec<Suspect> = repaired.suspect.into_iter().collect();
+        let left = repairer.confirm(&current, suspects).await;
+        assert_eq!((left.missing.count, left.unknown.count), (0, 0), "{left:?}");
     }
 
     #[tokio::test]

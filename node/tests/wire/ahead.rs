@@ -148,7 +148,7 @@ async fn what_this_release_does_not_know_is_not_understood() {
     assert_eq!(status, 400);
     let refusal = rmp_serde::from_slice(&answer).unwrap();
     assert!(
-        matches!(&refusal, chord_node::peer::wire::Refusal::Failed(why) if why.contains("cannot read the call")),
+        matches!(&refusal, chord_node::peer::wire::Refusal::Failed(why) if why.to_string().contains("cannot read the call")),
         "{refusal:?}"
     );
     assert_eq!(state(&today.node).await, before);

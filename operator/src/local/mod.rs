@@ -23,11 +23,11 @@ use serde::de::DeserializeOwned;
 
 use self::durable::{StoredView, read_json};
 use self::files::{DesiredSlots, Nodes, Paths, StatusFile};
-use crate::causes;
 use crate::clock::Clock;
 use crate::crd::status::ConditionNow;
 use crate::crd::{BadSpec, ChordCluster, ClusterManifestErrors, parse_cluster_manifest};
 use crate::nodes;
+use chord_api::causes;
 use chord_planner::plan::{self, Memory, Spec};
 
 /// How long a node has to answer.

@@ -1,4 +1,6 @@
-//! An error in words: what was being done and why it failed, each of it once.
+//! An error in words: what was being done and why it failed, each of it once. An error
+//! says only what it knows itself and keeps its cause as `source`; whoever shows it to
+//! people, in a log or in an answer, prints the chain from here.
 
 use std::error::Error;
 
@@ -18,6 +20,16 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     words
+}
+
+/// The innermost cause alone, for errors whose outer layers say no more than where: the
+/// HTTP client's repeat the URL.
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(next) = innermost.source() {
+        innermost = next;
+    }
+    innermost.to_string()
 }
 
 #[cfg(test)]
@@ -46,5 +58,6 @@ mod tests {
         let repeated = layers(&["reading x: it is locked", "it is locked", "by somebody"]);
         assert_eq!(words(&repeated), "reading x: it is locked: by somebody");
         assert_eq!(words(&layers(&["alone"])), "alone");
+        assert_eq!(innermost(&plain), "it is locked");
     }
 }
