@@ -31,11 +31,12 @@ impl Ring {
         cluster.kill(DEAD);
         let ring = Ring { cluster, view };
         // The three that are left agree, and from here on nothing has to change.
-        let before = std::sync::Mutex::new((String::new(), 0));
+        // parking_lot's mutex: nothing is awaited while it is held.
+        let before = parking_lot::Mutex::new((String::new(), 0));
         ring.cluster
             .eventually("the ring closes over the dead node", async || {
                 let state = ring.pointers().await;
-                let mut before = before.lock().unwrap();
+                let mut before = before.lock();
                 let (last, times) = &mut *before;
                 *times = if *last == state { *times + 1 } else { 0 };
                 *last = state;
