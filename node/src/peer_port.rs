@@ -49,13 +49,13 @@ struct Written(ProtocolVersion);
 /// What the peer port answers with.
 #[derive(Clone)]
 pub struct PeerPort {
-    pub secret: String,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub responder: Arc<Responder>,
-    pub ring: Arc<Ring>,
-    pub reporter: Arc<Reporter>,
-    pub tasks: Tasks,
+    pub(crate) secret: String,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) responder: Arc<Responder>,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) reporter: Arc<Reporter>,
+    pub(crate) tasks: Tasks,
 }
 
 #[derive(Clone)]

@@ -206,7 +206,7 @@ impl FilesClient {
         })
     }
 
-    async fn tell<T: Serialize>(
+    async fn post<T: Serialize>(
         &self,
         path: &str,
         what: &T,

@@ -23,14 +23,14 @@ use crate::view::ViewKeeper;
 /// The data path of one node.
 #[derive(Clone)]
 pub struct Coordinator {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub quorum: Arc<Quorum>,
-    pub space: Arc<SpaceCheck>,
-    pub uploader: Arc<Uploader>,
-    pub downloader: Arc<Downloader>,
-    pub dropbox: Arc<Dropbox>,
-    pub verifier: Arc<Verifier>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) space: Arc<SpaceCheck>,
+    pub(crate) uploader: Arc<Uploader>,
+    pub(crate) downloader: Arc<Downloader>,
+    pub(crate) dropbox: Arc<Dropbox>,
+    pub(crate) verifier: Arc<Verifier>,
 }
 
 impl Coordinator {

@@ -15,9 +15,9 @@ use crate::view::ViewKeeper;
 
 /// Keeps bodies on this node.
 pub struct Dropbox {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
     /// Told of each file that is kept.
     pub kept: Arc<Notify>,
 }

@@ -36,13 +36,13 @@ struct Piece {
 
 /// Reads versions for clients.
 pub struct Downloader {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub ring: Arc<Ring>,
-    pub fetcher: Fetcher,
-    pub debts: Arc<Debts>,
-    pub readers: Readers,
-    pub memory: ReadMemory,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) readers: Readers,
+    pub(crate) memory: ReadMemory,
 }
 
 impl Downloader {

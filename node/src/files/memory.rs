@@ -39,9 +39,9 @@ const WAIT: Duration = Duration::from_secs(15);
 /// The bounds of one node.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    pub uploads: UploadMemory,
-    pub stragglers: Stragglers,
-    pub downloads: ReadMemory,
+    pub(crate) uploads: UploadMemory,
+    pub(crate) stragglers: Stragglers,
+    pub(crate) downloads: ReadMemory,
 }
 
 impl Memory {

@@ -32,31 +32,39 @@ pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 
 /// A file to be stored.
 pub struct Put {
+    /// Under which name.
     pub name: FileName,
+    /// The media type, as the client said it.
     pub content_type: Option<String>,
+    /// Headers that are kept with the file.
     pub meta: Metadata,
     /// `Content-Length`, where the request has one.
     pub length: Option<u64>,
+    /// What must hold of the version that it replaces.
     pub condition: Condition,
 }
 
 /// What a PUT did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutDone {
+    /// The number that the new version has.
     pub version: u64,
     /// Without quotes.
     pub etag: String,
+    /// Whether there was a current version before.
     pub replaced: bool,
 }
 
 /// A page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery {
+    /// What names begin with; empty: anything.
     pub prefix: String,
     /// Names after this one, in byte order; empty: from the start.
     pub after: String,
     /// 1 to 1 000.
     pub limit: usize,
+    /// Names that have this behind the prefix are put together, up to it.
     pub delimiter: Option<String>,
 }
 

@@ -32,18 +32,18 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// A chunk that a quorum of its owners has acknowledged.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    pub chunk: PlacedChunk,
+    pub(crate) chunk: PlacedChunk,
     /// The view under which they have.
     acknowledged: ViewRef,
 }
 
 /// Brings chunks to their owners.
 pub struct Placer {
-    pub quorum: Arc<Quorum>,
-    pub debts: Arc<Debts>,
-    pub tasks: Tasks,
-    pub uploads: Uploads,
-    pub stragglers: Stragglers,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) tasks: Tasks,
+    pub(crate) uploads: Uploads,
+    pub(crate) stragglers: Stragglers,
 }
 
 /// Copies of one chunk on their way.

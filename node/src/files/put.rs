@@ -38,14 +38,14 @@ const CHUNKS_AT_ONCE: usize = 2;
 
 /// Stores bodies as new versions of files.
 pub struct Uploader {
-    pub me: Arc<Identity>,
-    pub quorum: Arc<Quorum>,
-    pub placer: Arc<Placer>,
-    pub tasks: Tasks,
-    pub clock: Clock,
-    pub random: Random,
-    pub uploads: Uploads,
-    pub memory: UploadMemory,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) placer: Arc<Placer>,
+    pub(crate) tasks: Tasks,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) uploads: Uploads,
+    pub(crate) memory: UploadMemory,
     /// Bytes of a chunk.
     pub chunk_size: usize,
 }

@@ -16,10 +16,10 @@ use crate::view::ViewKeeper;
 
 /// Knows of the members' space.
 pub struct SpaceCheck {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub ring: Arc<Ring>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) ring: Arc<Ring>,
 }
 
 impl SpaceCheck {

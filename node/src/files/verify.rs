@@ -20,9 +20,9 @@ const AT_ONCE: usize = 8;
 
 /// Checks copies of files.
 pub struct Verifier {
-    pub me: Arc<Identity>,
-    pub quorum: Arc<Quorum>,
-    pub debts: Arc<Debts>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) debts: Arc<Debts>,
 }
 
 impl Verifier {

@@ -21,8 +21,8 @@ const DROPPED: usize = 256;
 
 /// Looks things up on this disk.
 pub struct Holdings {
-    pub store: Store,
-    pub garbage: Arc<Garbage>,
+    pub(crate) store: Store,
+    pub(crate) garbage: Arc<Garbage>,
 }
 
 fn failed(error: impl Into<Interrupted>) -> Problem {

@@ -25,14 +25,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Clears what may go.
 pub struct Leftovers {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub quorum: Arc<Quorum>,
-    pub owners: Owners,
-    pub garbage: Arc<Garbage>,
-    pub standing: Arc<Standing>,
-    pub progress: Arc<Progress>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) owners: Owners,
+    pub(crate) garbage: Arc<Garbage>,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) progress: Arc<Progress>,
     /// How long a view has been known here before anything goes.
     pub patience: Duration,
 }

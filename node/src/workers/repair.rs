@@ -28,8 +28,8 @@ const BATCH: usize = 256;
 /// Repairs names.
 #[derive(Clone)]
 pub struct Repairer {
-    pub owners: Owners,
-    pub quorum: Arc<Quorum>,
+    pub(crate) owners: Owners,
+    pub(crate) quorum: Arc<Quorum>,
 }
 
 /// What is left to do.
@@ -56,7 +56,7 @@ pub struct Suspect {
 pub struct Repaired {
     /// Copies of chunks that are missing for certain.
     pub missing: Tally,
-    pub suspect: Option<Suspect>,
+    pub(crate) suspect: Option<Suspect>,
 }
 
 impl Repairer {
@@ -64,7 +64,7 @@ impl Repairer {
     /// theirs. What it leaves in doubt is for [`confirm`](Repairer::confirm).
     pub async fn repair(&self, current: &Arc<Current>, name: &FileName) -> Repaired {
         let mut repaired = Repaired::default();
-        let before = self.look(current, name).await;
+        let before = self.ballots(current, name).await;
         let agreement = before.as_ref().map(Look::agreement);
         let value = match agreement {
             Some(Agreement::All(Some(_))) => self.quorum.read(name).await,
@@ -76,7 +76,7 @@ impl Repairer {
             Some(Agreement::All(_)) => false,
             // What was just proposed may have missed an owner again.
             _ => {
-                let after = self.look(current, name).await;
+                let after = self.ballots(current, name).await;
                 after.is_none_or(|look| !look.still_lack(due).is_empty())
             }
         };
@@ -103,7 +103,7 @@ impl Repairer {
         }
         tokio::time::sleep(MOMENT).await;
         let names: Vec<FileName> = suspects.iter().map(|s| s.name.clone()).collect();
-        let looks = self.owners.look(current, &names).await;
+        let looks = self.owners.ballots(current, &names).await;
         for (suspect, look) in suspects.into_iter().zip(looks) {
             let name = &suspect.name;
             let lacks = look.still_lack(suspect.due);
@@ -145,9 +145,9 @@ impl Repairer {
         left
     }
 
-    async fn look(&self, current: &Current, name: &FileName) -> Option<Look> {
+    async fn ballots(&self, current: &Current, name: &FileName) -> Option<Look> {
         let names = std::slice::from_ref(name);
-        self.owners.look(current, names).await.pop()
+        self.owners.ballots(current, names).await.pop()
     }
 
     /// The chunks of the current version at their owners.
@@ -308,7 +308,7 @@ mod tests {
         repairer.repair(&current, &name).await;
         write_two_of_three(&all).await;
         for _ in 0..2 {
-            let seen = repairer.look(&current, &name).await.unwrap();
+            let seen = repairer.ballots(&current, &name).await.unwrap();
             // Before the next look the third has this version, and the next is on its
             // way: whoever counts an owner that is behind finds one at every look.
             assert_eq!(seen.agreement(), Agreement::Differ);

@@ -28,11 +28,11 @@ const BATCH: usize = 64;
 
 /// Takes over what was dropped here.
 pub struct Takeover {
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub quorum: Arc<Quorum>,
-    pub uploader: Arc<Uploader>,
-    pub progress: Arc<Progress>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) uploader: Arc<Uploader>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 /// Why a dropped file was not stored. It is kept.

@@ -27,7 +27,7 @@ async fn state(node: &Node) -> String {
         })
         .await
         .unwrap();
-    let points: Vec<_> = node.ring.look(|host| {
+    let points: Vec<_> = node.ring.read_host(|host| {
         let vnodes = host.vnodes();
         vnodes
             .map(|v| format!("{:?} {:?}", v.pred(), v.successors()))

@@ -49,7 +49,7 @@ fn the_committed_files_are_the_generated_ones() {
 fn the_definition_is_what_an_api_server_takes() {
     // Structural: every property has a type (or is a number or text), nothing is
     // said twice, and every field is documented.
-    fn look(path: &str, schema: &Value) {
+    fn check(path: &str, schema: &Value) {
         let int_or_string = schema["x-kubernetes-int-or-string"] == true;
         assert!(
             schema["type"].is_string() || int_or_string,
@@ -63,16 +63,16 @@ fn the_definition_is_what_an_api_server_takes() {
             let here = format!("{path}.{key}");
             let text = property["description"].as_str().unwrap_or_default();
             assert!(!text.is_empty(), "{here} is not documented");
-            look(&here, property);
+            check(&here, property);
         }
         for inner in ["items", "additionalProperties"] {
             if schema[inner].is_object() {
-                look(&format!("{path}.{inner}"), &schema[inner]);
+                check(&format!("{path}.{inner}"), &schema[inner]);
             }
         }
     }
     let definition = schema::definition();
-    look(
+    check(
         "",
         &json!({"type": "object", "properties": {
             "spec": definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"],
