@@ -100,7 +100,7 @@ impl Admission {
     pub fn admit(
         &self,
         cluster: &ClusterUid,
-        own: Ordinal,
+        me: Ordinal,
         current: &Current,
         direction: Direction,
         exchange: RingExchange,
@@ -108,7 +108,7 @@ impl Admission {
         let mut senders = self.senders.lock();
         let known = Known {
             cluster,
-            own,
+            me,
             view: current.reference,
             index: &current.member_index,
             senders: &senders,
