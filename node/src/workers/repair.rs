@@ -220,6 +220,25 @@ mod tests {
         (before, after)
     }
 
+    /// Three nodes of which each has `a` under one ballot. A writer's answer comes at a
+    /// quorum, and so does a repair's.
+    async fn all_have_a() -> (Nodes, Arc<Current>) {
+        let all = Nodes::start(3).await;
+        all.form(3).await;
+        all.put(0, "a", "x").await.unwrap();
+        let current = all.nodes[0].view.current().unwrap();
+        let repairer = &all.nodes[0].workers.replicator.repairer;
+        for _ in 0..1000 {
+            repairer.repair(&current, &file("a")).await;
+            let seen = repairer.ballots(&current, &file("a")).await.unwrap();
+            if seen.agreement().is_settled() {
+                return (all, current);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("an owner does not get its copy");
+    }
+
     fn suspect(due: Ballot) -> Vec<Suspect> {
         vec![Suspect {
             name: file("a"),
@@ -230,13 +249,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_owner_that_a_newer_version_is_on_its_way_to_is_not_missing_a_copy() {
-        let all = Nodes::start(3).await;
-        all.form(3).await;
-        all.put(0, "a", "x").await.unwrap();
-        // All have this one: a writer's answer comes at a quorum.
+        let (all, current) = all_have_a().await;
         let repairer = &all.nodes[0].workers.replicator.repairer;
-        let current = all.nodes[0].view.current().unwrap();
-        repairer.repair(&current, &file("a")).await;
         let (due, _) = write_two_of_three(&all).await;
         let agreed = repairer.owners.agreement(&current, &[file("a")]).await;
         assert_eq!(
@@ -250,12 +264,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_owner_that_still_lacks_what_was_due_is_missing_a_copy() {
-        let all = Nodes::start(3).await;
-        all.form(3).await;
-        all.put(0, "a", "x").await.unwrap();
+        let (all, current) = all_have_a().await;
         let repairer = &all.nodes[0].workers.replicator.repairer;
-        let current = all.nodes[0].view.current().unwrap();
-        repairer.repair(&current, &file("a")).await;
         let (_, due) = write_two_of_three(&all).await;
         let left = repairer.confirm(&current, suspect(due)).await;
         assert_eq!(left.missing.count, 1);
@@ -300,12 +310,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_changes_all_the_time_is_missing_no_copy() {
-        let all = Nodes::start(3).await;
-        all.form(3).await;
-        all.put(0, "a", "x").await.unwrap();
-        let (name, current) = (file("a"), all.nodes[0].view.current().unwrap());
+        let (all, current) = all_have_a().await;
+        let name = file("a");
         let repairer = &all.nodes[0].workers.replicator.repairer;
-        repairer.repair(&current, &name).await;
         write_two_of_three(&all).await;
         for _ in 0..2 {
             let seen = repairer.ballots(&current, &name).await.unwrap();
