@@ -84,18 +84,23 @@ pub enum Durability {
     Relaxed,
 }
 
+/// The name says no ordinal, and none is given.
+#[derive(Debug, thiserror::Error)]
+#[error("the name {name:?} does not end in -NUMBER: give --ordinal or another --name")]
+pub struct NoOrdinal {
+    /// The node's name.
+    pub name: String,
+}
+
 impl Args {
     /// The ordinal, given or taken from the name.
-    pub fn ordinal(&self) -> anyhow::Result<Ordinal> {
+    pub fn ordinal(&self) -> Result<Ordinal, NoOrdinal> {
         if let Some(ordinal) = self.ordinal {
             return Ok(Ordinal(ordinal));
         }
         let digits = self.name.rsplit('-').next().unwrap_or_default();
-        digits.parse().map(Ordinal).map_err(|_| {
-            anyhow::anyhow!(
-                "the name {:?} does not end in -NUMBER: give --ordinal or another --name",
-                self.name
-            )
+        digits.parse().map(Ordinal).map_err(|_| NoOrdinal {
+            name: self.name.clone(),
         })
     }
 }

@@ -141,125 +141,101 @@ mod tests {
         task.await.unwrap_err()
     }
 
-    /// One of every error, and the kind that a client is told.
-    async fn all() -> Vec<(Error, Kind)> {
-        let (name, part) = (name(), 1);
-        let register = |error: fn(FileName) -> QuorumError| Error::Register(error(self::name()));
-        let disk = |why: StoreError| Error::NotKept {
-            name: self::name(),
-            why,
+    fn of_register() -> Vec<(Error, Kind)> {
+        let why = || refused().into();
+        let errors = [
+            (QuorumError::NoView, Kind::NoQuorum),
+            (
+                QuorumError::TooFew {
+                    name: name(),
+                    why: why(),
+                },
+                Kind::NoQuorum,
+            ),
+            (QuorumError::Outbid { name: name() }, Kind::Overloaded),
+            (QuorumError::Full { name: name() }, Kind::Full),
+            (QuorumError::Unconfirmed { name: name() }, Kind::NoQuorum),
+            (
+                QuorumError::ChunkUnconfirmed {
+                    name: name(),
+                    part: 1,
+                },
+                Kind::NoQuorum,
+            ),
+        ];
+        let errors = errors.into_iter();
+        errors.map(|(e, kind)| (Error::Register(e), kind)).collect()
+    }
+
+    async fn of_an_upload() -> Vec<(Error, Kind)> {
+        let (part, left) = (1, 9);
+        let of = |error: fn(FileName) -> Error| error(name());
+        let cut_short = |why| Error::CutShort { name: name(), why };
+        let not_placed = Error::PartNotPlaced {
+            name: name(),
+            part,
+            why: Some(refused()),
         };
+        let full = Error::PartFull { name: name(), part };
+        let no_space = Error::NoSpace { name: name(), left };
+        let theirs = Problem::new(Kind::DigestMismatch, "no");
         vec![
-            (Error::NotMember { node: "n".into() }, Kind::NoQuorum),
-            (Error::NotFound { name: name.clone() }, Kind::NotFound),
+            (no_space, Kind::Full),
+            (full, Kind::Full),
+            (not_placed, Kind::NoQuorum),
+            (cut_short(panicked().await), Kind::Internal),
+            (cut_short(cancelled().await), Kind::Overloaded),
+            (of(|name| Error::NotBegun { name }), Kind::NoQuorum),
+            (of(|name| Error::UploadExpired { name }), Kind::Overloaded),
+            (of(|name| Error::TooManyUploads { name }), Kind::Overloaded),
             (
-                Error::Precondition {
-                    name: name.clone(),
-                    current: Some(("tag".into(), 7)),
-                },
-                Kind::PreconditionFailed,
-            ),
-            (Error::Register(QuorumError::NoView), Kind::NoQuorum),
-            (
-                Error::Register(QuorumError::TooFew {
-                    name: name.clone(),
-                    why: refused().into(),
-                }),
-                Kind::NoQuorum,
-            ),
-            (
-                register(|name| QuorumError::Outbid { name }),
-                Kind::Overloaded,
-            ),
-            (register(|name| QuorumError::Full { name }), Kind::Full),
-            (
-                register(|name| QuorumError::Unconfirmed { name }),
-                Kind::NoQuorum,
-            ),
-            (
-                register(|name| QuorumError::ChunkUnconfirmed { name, part: 1 }),
-                Kind::NoQuorum,
-            ),
-            (
-                Error::NoSpace {
-                    name: name.clone(),
-                    left: 9,
-                },
-                Kind::Full,
-            ),
-            (
-                Error::PartFull {
-                    name: name.clone(),
-                    part,
-                },
-                Kind::Full,
-            ),
-            (
-                Error::PartNotPlaced {
-                    name: name.clone(),
-                    part,
-                    why: Some(refused()),
-                },
-                Kind::NoQuorum,
-            ),
-            (
-                Error::CutShort {
-                    name: name.clone(),
-                    why: panicked().await,
-                },
-                Kind::Internal,
-            ),
-            (
-                Error::CutShort {
-                    name: name.clone(),
-                    why: cancelled().await,
-                },
-                Kind::Overloaded,
-            ),
-            (Error::NotBegun { name: name.clone() }, Kind::NoQuorum),
-            (
-                Error::UploadExpired { name: name.clone() },
-                Kind::Overloaded,
-            ),
-            (
-                Error::TooManyUploads { name: name.clone() },
-                Kind::Overloaded,
-            ),
-            (
-                Error::OutcomeUnknown { name: name.clone() },
+                of(|name| Error::OutcomeUnknown { name }),
                 Kind::OutcomeUnknown,
             ),
             (
-                Error::OtherOutcome { name: name.clone() },
+                of(|name| Error::OtherOutcome { name }),
                 Kind::OutcomeUnknown,
             ),
             (Error::NoUploadMemory, Kind::Overloaded),
+            (Error::body(theirs), Kind::DigestMismatch),
+            (Error::body(std::fmt::Error), Kind::Internal),
+        ]
+    }
+
+    fn of_the_rest() -> Vec<(Error, Kind)> {
+        let current = Some(("tag".into(), 7));
+        let unreadable = Error::Unreadable {
+            name: name(),
+            part: 1,
+            why: FetchError::Peer(refused()),
+        };
+        let kept = |why: StoreError| Error::NotKept { name: name(), why };
+        vec![
+            (Error::NotMember { node: "n".into() }, Kind::NoQuorum),
+            (Error::NotFound { name: name() }, Kind::NotFound),
+            (
+                Error::Precondition {
+                    name: name(),
+                    current,
+                },
+                Kind::PreconditionFailed,
+            ),
             (Error::NoDownloadMemory, Kind::Overloaded),
             (Error::Stopping, Kind::Overloaded),
-            (
-                Error::Unreadable {
-                    name: name.clone(),
-                    part,
-                    why: FetchError::Peer(refused()),
-                },
-                Kind::NoQuorum,
-            ),
-            (Error::ShortPiece { name: name.clone() }, Kind::Internal),
+            (unreadable, Kind::NoQuorum),
+            (Error::ShortPiece { name: name() }, Kind::Internal),
             (Error::Uncovered(Gap::Peer(refused())), Kind::NoQuorum),
-            (disk(StoreError::Full("no room".into())), Kind::Full),
-            (disk(StoreError::Closed), Kind::Overloaded),
-            (disk(StoreError::Io("it broke".into())), Kind::Internal),
-            (
-                Error::body(Problem::new(Kind::DigestMismatch, "no")),
-                Kind::DigestMismatch,
-            ),
-            (Error::body(std::fmt::Error), Kind::Internal),
+            (kept(StoreError::Full("no room".into())), Kind::Full),
+            (kept(StoreError::Closed), Kind::Overloaded),
+            (kept(StoreError::Io("it broke".into())), Kind::Internal),
         ]
     }
 
     #[tokio::test]
     async fn every_error_has_its_kind_and_says_what_is_left_only_where_that_is_known() {
-        for (error, kind) in all().await {
+        let upload = of_an_upload().await;
+        let all = of_register().into_iter().chain(upload).chain(of_the_rest());
+        for (error, kind) in all {
             let (changed, said) = (error.may_have_changed(), error.to_string());
             let problem = Problem::from(error);
             assert_eq!(problem.kind, kind, "{said}");

@@ -2,8 +2,6 @@
 //! nodes' addresses, the transport that carries them, and the judgement of what the
 //! ring hears. Every request carries the cluster's secret.
 
-#![warn(missing_docs)]
-
 pub mod address;
 pub mod client;
 pub mod error;

@@ -66,17 +66,17 @@ pub enum Error {
     File(#[from] durable::Error),
     /// Nobody has said what is wanted.
     #[error("reading {}: there is none", .path.display())]
-    NoManifest {
+    NoClusterManifest {
         /// The manifest's file.
         path: PathBuf,
     },
     /// The manifest is wrong, and none has been right before.
     #[error("reading {}", .path.display())]
-    Manifest {
+    ClusterManifest {
         /// The manifest's file.
         path: PathBuf,
         /// What is wrong with it.
-        source: BadManifest,
+        source: BadClusterManifest,
     },
     /// This process could not ask a node.
     #[error("asking the nodes")]
@@ -85,7 +85,7 @@ pub enum Error {
 
 /// What is wrong with a manifest.
 #[derive(Debug, thiserror::Error)]
-pub enum BadManifest {
+pub enum BadClusterManifest {
     /// It is no UTF-8.
     #[error(transparent)]
     NotText(#[from] std::str::Utf8Error),
@@ -162,7 +162,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn parse(text: &[u8]) -> Result<Wanted, BadManifest> {
+    fn parse(text: &[u8]) -> Result<Wanted, BadClusterManifest> {
         let cluster = parse_cluster_manifest(std::str::from_utf8(text)?)?;
         let spec = Spec::try_from(&cluster)?;
         Ok(Wanted {
@@ -260,7 +260,7 @@ fn read_cluster_manifest<'a>(
 ) -> Result<(&'a Wanted, Option<String>), Error> {
     let path = paths.cluster_manifest();
     let Some(text) = durable::read(&path)? else {
-        return Err(Error::NoManifest { path });
+        return Err(Error::NoClusterManifest { path });
     };
     let (wanted, invalid) = match last.take() {
         Some(last) if last.text == text => (last, None),
@@ -270,7 +270,7 @@ fn read_cluster_manifest<'a>(
                 let invalid = format!("{}: {}", path.display(), causes::words(&e));
                 (last, Some(invalid))
             }
-            (Err(source), None) => return Err(Error::Manifest { path, source }),
+            (Err(source), None) => return Err(Error::ClusterManifest { path, source }),
         },
     };
     Ok((last.insert(wanted), invalid))

@@ -203,8 +203,8 @@ impl Supervisor {
     }
 
     /// Puts another manifest in its place, as `chord up` does.
-    fn want(&self, manifest: &str) {
-        durable::replace(&self.paths.cluster_manifest(), manifest.as_bytes()).unwrap();
+    fn want(&self, cluster_manifest: &str) {
+        durable::replace(&self.paths.cluster_manifest(), cluster_manifest.as_bytes()).unwrap();
     }
 
     fn status(&self) -> StatusFile {
@@ -241,7 +241,7 @@ fn operate(dir: &std::path::Path) -> Running {
     Running { stop, task }
 }
 
-fn manifest(nodes: u32, extra: &str) -> String {
+fn cluster_manifest(nodes: u32, extra: &str) -> String {
     format!(
         "apiVersion: chord.storage/v1alpha1\nkind: ChordCluster\nmetadata: {{name: files, uid: u-1}}\n\
          spec:\n  nodes: {nodes}\n  ring: {{tokensPerNode: 8}}\n{extra}"
@@ -253,7 +253,7 @@ fn folder() -> (tempfile::TempDir, Paths) {
     let paths = Paths::new(dir.path());
     std::fs::create_dir(dir.path().join("run")).unwrap();
     std::fs::write(paths.secret(), format!("{SECRET}\n")).unwrap();
-    std::fs::write(paths.cluster_manifest(), manifest(3, "")).unwrap();
+    std::fs::write(paths.cluster_manifest(), cluster_manifest(3, "")).unwrap();
     (dir, paths)
 }
 
@@ -272,7 +272,7 @@ async fn a_cluster_is_formed_and_grows_and_a_member_is_drained_and_comes_back() 
     supervisor.until("the first view", |s| s.is_ready(3)).await;
     let first = supervisor.stored();
 
-    supervisor.want(&manifest(4, ""));
+    supervisor.want(&cluster_manifest(4, ""));
     supervisor.until("a fourth member", |s| s.is_ready(4)).await;
     assert_ne!(supervisor.stored(), first);
     let lines = supervisor.status().nodes;
@@ -284,14 +284,14 @@ async fn a_cluster_is_formed_and_grows_and_a_member_is_drained_and_comes_back() 
         "{lines:?}"
     );
 
-    supervisor.want(&manifest(4, "  drained: [3]\n"));
+    supervisor.want(&cluster_manifest(4, "  drained: [3]\n"));
     let state = |s: &Supervisor, n: usize| s.status().nodes.get(n).map(|n| n.state.clone());
     supervisor
         .until("the end of a drain", |s| {
             state(s, 3).as_deref() == Some("Out") && state(s, 0).as_deref() == Some("Ready")
         })
         .await;
-    supervisor.want(&manifest(4, ""));
+    supervisor.want(&cluster_manifest(4, ""));
     supervisor.until("its return", |s| s.is_ready(4)).await;
     let events = std::fs::read_to_string(paths.events()).unwrap();
     for reason in ["Formed", "ChangeStarted", "ChangeCompleted"] {
@@ -303,14 +303,14 @@ async fn a_cluster_is_formed_and_grows_and_a_member_is_drained_and_comes_back() 
 #[tokio::test]
 async fn the_next_operator_goes_on_where_one_was_killed() {
     let (dir, paths) = folder();
-    std::fs::write(paths.cluster_manifest(), manifest(4, "")).unwrap();
+    std::fs::write(paths.cluster_manifest(), cluster_manifest(4, "")).unwrap();
     let operator = operate(dir.path());
     let mut supervisor = Supervisor::new(paths.clone());
     supervisor.until("the first view", |s| s.is_ready(4)).await;
 
     operator.task.abort();
     assert!(operator.task.await.unwrap_err().is_cancelled());
-    supervisor.want(&manifest(3, "  chunkSize: 1Mi\n"));
+    supervisor.want(&cluster_manifest(3, "  chunkSize: 1Mi\n"));
     let operator = operate(dir.path());
     let starts = supervisor.starts;
     supervisor.until("three members", |s| s.is_ready(3)).await;
@@ -378,7 +378,7 @@ async fn a_lost_store_is_filled_from_the_nodes() {
 #[tokio::test]
 async fn an_operator_that_cannot_go_on_says_so_where_it_is_heard() {
     let (dir, paths) = folder();
-    let without_uid = manifest(3, "").replace(", uid: u-1", "");
+    let without_uid = cluster_manifest(3, "").replace(", uid: u-1", "");
     std::fs::write(paths.cluster_manifest(), without_uid).unwrap();
     let operator = operate(dir.path());
     let limit = std::time::Instant::now() + Duration::from_secs(60);
