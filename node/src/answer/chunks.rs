@@ -4,6 +4,7 @@
 use std::error::Error;
 
 use bytes::Bytes;
+use chord_api::causes;
 use chord_types::manifest::PlacedChunk;
 use chord_types::{ChunkId, FileName, Ordinal};
 use futures::{Stream, StreamExt};
@@ -159,8 +160,11 @@ impl Responder {
                 .fetcher
                 .gather(&chunk, &mut holders, from..upto, |_, _| {});
             let data = data.await.map_err(|why| {
-                let lacking = "no member that answers has all of it; should it stay so, store the file again or delete it";
-                Refusal::Failed(Failure::new(lacking, why))
+                let words = format!(
+                    "no member that answers has all of it ({}); should it stay so, store the file again or delete it",
+                    causes::words(&why)
+                );
+                Refusal::Failed(Failure::in_words(words, why))
             })?;
             writer.write(data).await.map_err(chunk_failed)?;
             from = upto;

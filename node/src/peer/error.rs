@@ -121,27 +121,33 @@ impl Error for NotUnderstood {}
 
 /// Why a node has failed to do what it was asked.
 ///
-/// Where it failed this keeps the error itself; on the wire, and to who reads it there,
-/// it is the words of the error and of all its causes. Two are equal if those are.
+/// Its words are those of the error and of all its causes: they go over the wire. Where it
+/// failed it keeps the error itself, too. Two are equal if their words are.
 #[derive(Clone)]
 pub struct Failure {
-    /// Of the failure itself, without its cause.
     words: String,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     /// What was being done, and the error that ended it.
-    pub fn new(doing: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Failure {
-        Failure {
-            words: doing.into(),
-            cause: Some(Arc::new(cause)),
-        }
+    pub fn new(doing: &str, cause: impl Error + Send + Sync + 'static) -> Failure {
+        let words = format!("{doing}: {}", causes::words(&cause));
+        Failure::in_words(words, cause)
     }
 
     /// An error that says by itself what was being done.
     pub fn of(error: impl Error + Send + Sync + 'static) -> Failure {
-        Failure::new(error.to_string(), error)
+        Failure::in_words(causes::words(&error), error)
+    }
+
+    /// Words that have the error's in them.
+    pub fn in_words(words: String, cause: impl Error + Send + Sync + 'static) -> Failure {
+        let cause: Arc<dyn Error + Send + Sync> = Arc::new(cause);
+        Failure {
+            words,
+            cause: Some(cause),
+        }
     }
 }
 
@@ -165,7 +171,7 @@ impl fmt::Display for Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&causes::words(self), f)
+        fmt::Debug::fmt(&self.words, f)
     }
 }
 
@@ -180,7 +186,7 @@ impl Error for Failure {
 
 impl PartialEq for Failure {
     fn eq(&self, other: &Failure) -> bool {
-        causes::words(self) == causes::words(other)
+        self.words == other.words
     }
 }
 
@@ -188,7 +194,7 @@ impl Eq for Failure {}
 
 impl Serialize for Failure {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&causes::words(self))
+        to.serialize_str(&self.words)
     }
 }
 
@@ -214,6 +220,7 @@ mod tests {
         assert_eq!(sent, plain, "as it was when it was a string");
         let there: Refusal = rmp_serde::from_slice(&sent).unwrap();
         assert_eq!(there, here);
+        assert_eq!(causes::words(&here), words, "a cause is said once");
         let told = PeerError::Refused(Ordinal(3), there);
         assert_eq!(causes::words(&told), format!("node 3 refuses: {words}"));
     }

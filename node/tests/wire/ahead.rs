@@ -183,7 +183,7 @@ async fn who_does_not_understand_is_no_part_of_a_quorum() {
     });
     let today = Today::start(foreign).await;
     let refused = today.node.quorum.read(&name("inline")).await.unwrap_err();
-    let text = refused.to_string();
+    let text = chord_api::causes::words(&refused);
     assert!(text.contains("upgrade this node"), "{text}");
     let held = today.node.store.read(|txn| txn.register(&name("inline")));
     let held = held.await.unwrap().unwrap();
