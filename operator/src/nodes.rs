@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chord_api::causes::briefly;
 use chord_api::client::{NodeClient, NodeError};
 use chord_api::retry::{self, BackoffBuilder as _};
 use chord_types::report::NodeReport;
@@ -156,7 +157,10 @@ pub async fn held_views(
                 }
                 // It took another view since it reported; the next round sees that.
                 Ok(_) => {}
-                Err(e) => tracing::warn!("view {} cannot be fetched: {e}", reference.epoch),
+                Err(e) => {
+                    let why = briefly(&e);
+                    tracing::warn!("view {} cannot be fetched: {why}", reference.epoch);
+                }
             }
         }
     }

@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 
 use self::error::complaint;
 use self::values::META;
-use crate::causes::innermost;
 use crate::client::builder;
 use crate::http::FileList;
 
@@ -109,7 +108,7 @@ impl FilesClient {
         // The answer is done only when its body has ended.
         response.bytes().await.map_err(|e| FilesError::Broken {
             doing,
-            why: innermost(&e),
+            why: e.into(),
         })?;
         Ok(Stored {
             created,
@@ -198,11 +197,11 @@ impl FilesClient {
         let response = self.send(request, doing).await?;
         let body = response.bytes().await.map_err(|e| FilesError::Broken {
             doing: doing.to_string(),
-            why: innermost(&e),
+            why: e.into(),
         })?;
         serde_json::from_slice(&body).map_err(|e| FilesError::Unreadable {
             doing: doing.to_string(),
-            why: e.to_string(),
+            why: e.into(),
         })
     }
 
@@ -232,12 +231,12 @@ impl FilesClient {
                 FilesError::Unreachable {
                     doing: doing(),
                     url: self.base.clone(),
-                    why: innermost(&e),
+                    why: e.into(),
                 }
             } else {
                 FilesError::Broken {
                     doing: doing(),
-                    why: innermost(&e),
+                    why: e.into(),
                 }
             }
         })?;

@@ -207,7 +207,8 @@ impl Operator {
         };
         if let Some(view) = in_force {
             for (ordinal, e) in nodes::push_view(&self.client, &targets, &reports, view).await {
-                tracing::warn!("node {ordinal} did not take view {}: {e}", view.epoch);
+                let why = causes::briefly(&e);
+                tracing::warn!("node {ordinal} did not take view {}: {why}", view.epoch);
             }
         }
         durable::replace_json(&paths.slots(), &round::merged(slots, &plan, &running))?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chord_api::causes::briefly;
 use chord_types::{Ordinal, View};
 use kube::ResourceExt;
 
@@ -51,7 +52,7 @@ pub fn observed(
                 trouble: process.trouble.map(Trouble::Broken).or_else(|| {
                     answer
                         .and_then(|a| a.as_ref().err())
-                        .map(|e| Trouble::Silent(e.to_string()))
+                        .map(|e| Trouble::Silent(briefly(e)))
                 }),
             };
             (ordinal, node)
