@@ -107,7 +107,7 @@ impl Files for Coordinator {
 
     async fn list(&self, query: ListQuery) -> Result<FileList, Problem> {
         self.check_member()?;
-        list::list(&self.quorum, query).await
+        list::list(&self.quorum, self.uploader.clock, query).await
     }
 
     async fn verify(&self, name: &FileName) -> Result<Verification, Problem> {

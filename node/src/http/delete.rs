@@ -1,28 +1,27 @@
 //! `DELETE` of a file.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use chord_api::problem::Problem;
 use chord_types::FileName;
-use tokio::sync::Semaphore;
 
+use super::changes::Changes;
 use super::conditions;
 use super::problem::VERSION;
-use super::put::to_the_end;
 use crate::files::Files;
 
 /// `DELETE /files/{name}`; answers with the version that the deletion is.
 pub(super) async fn delete<F: Files>(
     files: &F,
-    changes: &Arc<Semaphore>,
+    changes: &Changes,
     name: FileName,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let condition = conditions::parse(headers)?;
     let files = files.clone();
-    let version = to_the_end(changes, async move { files.delete(&name, condition).await }).await?;
+    let version = changes
+        .to_the_end(async move { files.delete(&name, condition).await })
+        .await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

@@ -1,5 +1,6 @@
 //! `GET` and `HEAD` of a file: conditions, one range, and the bytes.
 
+use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -16,17 +17,18 @@ use super::problem::{VERSION, quoted};
 use super::range::{Wanted, wanted};
 use super::{conditions, kept};
 use crate::files::Files;
-use crate::world::Clock;
 use chord_register::condition::Verdict;
 
 /// The last second that an HTTP-date can say, in the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// `GET /files/{name}`, and `HEAD` of it, which knows no ranges.
+/// `GET /files/{name}`, answered in the second `now`, and `HEAD` of it, which knows no
+/// ranges.
 pub(super) async fn get<F: Files>(
     files: &F,
     name: &FileName,
     headers: &HeaderMap,
+    now: u64,
     head: bool,
 ) -> Result<Response<Body>, Problem> {
     let condition = conditions::parse(headers)?;
@@ -35,7 +37,6 @@ pub(super) async fn get<F: Files>(
     // which may be another version's lets nothing through.
     let modified = manifest.as_ref().map_or(0, |m| m.modified_ms / 1000);
     let current = manifest.as_ref().map(|m| (m.etag.as_str(), modified));
-    let now = Clock::System.now_ms() / 1000;
     let verdict = condition.evaluate(current, true);
     let Some(manifest) = &manifest else {
         return Err(match verdict {
@@ -45,17 +46,7 @@ pub(super) async fn get<F: Files>(
     };
     match verdict {
         Verdict::Failed => return Err(failed(name, Some(manifest))),
-        Verdict::NotModified => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            let headers = response.headers_mut();
-            validators(manifest, now, headers);
-            if head {
-                // Left out, it would be filled in with 0, as if the file were empty.
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(manifest.size));
-            }
-            return Ok(response);
-        }
+        Verdict::NotModified => return Ok(not_modified(manifest, now, head)),
         Verdict::Proceed => {}
     }
     let wanted = if head {
@@ -63,44 +54,58 @@ pub(super) async fn get<F: Files>(
     } else {
         wanted(headers, manifest.size, &manifest.etag, modified, now)
     };
-    let (status, range) = match wanted {
-        Wanted::Whole => (StatusCode::OK, 0..manifest.size),
-        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Wanted::Unsatisfiable => {
-            let detail = format!(
-                "{name} has {} bytes, and the range lies behind them",
-                manifest.size
-            );
-            let mut problem = Problem::new(Kind::Range, detail);
-            problem.size = Some(manifest.size);
-            return Err(problem);
-        }
+    let (part, range) = match wanted {
+        Wanted::Whole => (false, 0..manifest.size),
+        Wanted::Part(range) => (true, range),
+        Wanted::Unsatisfiable => return Err(unsatisfiable(name, manifest.size)),
     };
     let length = range.end - range.start;
-    let content_range = (status == StatusCode::PARTIAL_CONTENT)
-        .then(|| {
-            HeaderValue::from_str(&format!(
-                "bytes {}-{}/{}",
-                range.start,
-                range.end - 1,
-                manifest.size
-            ))
-            .ok()
-        })
-        .flatten();
     let body = match head || length == 0 {
         true => Body::empty(),
-        false => Exact::begin(files.read(name, manifest, range), length).await?,
+        false => Exact::begin(files.read(name, manifest, range.clone()), length).await?,
     };
     let mut response = Response::new(body);
-    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    describe(manifest, now, headers);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if part {
+        if let Some(range) = content_range(&range, manifest.size) {
+            headers.insert(CONTENT_RANGE, range);
+        }
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+fn not_modified(manifest: &Manifest, now: u64, head: bool) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
     let headers = response.headers_mut();
     validators(manifest, now, headers);
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    if let Some(range) = content_range {
-        headers.insert(CONTENT_RANGE, range);
+    if head {
+        // Left out, it would be filled in with 0, as if the file were empty.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(manifest.size));
     }
+    response
+}
+
+fn unsatisfiable(name: &FileName, size: u64) -> Problem {
+    let detail = format!("{name} has {size} bytes, and the range lies behind them");
+    let mut problem = Problem::new(Kind::Range, detail);
+    problem.size = Some(size);
+    problem
+}
+
+/// Which part of how many bytes an answer has. The range is not empty.
+fn content_range(range: &Range<u64>, size: u64) -> Option<HeaderValue> {
+    let text = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+    HeaderValue::from_str(&text).ok()
+}
+
+/// Everything that an answer with the file says of it, but for the length.
+fn describe(manifest: &Manifest, now: u64, headers: &mut HeaderMap) {
+    validators(manifest, now, headers);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let kept = manifest
         .content_type
         .as_deref()
@@ -111,7 +116,6 @@ pub(super) async fn get<F: Files>(
     );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     kept::write(&manifest.meta, headers);
-    Ok(response)
 }
 
 /// What says which version this is, in an answer of the second `now`, and how long it

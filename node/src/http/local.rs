@@ -6,6 +6,7 @@ use chord_api::http::{RingState, Successor, Where};
 use chord_api::problem::Problem;
 use chord_api::status::NodeStatus;
 use chord_types::{FileName, Id, View};
+use prometheus_client::registry::Registry;
 
 /// This node's own knowledge; errors are ready to be answered.
 pub trait Local: Clone + Send + Sync + 'static {
@@ -38,9 +39,8 @@ pub trait Local: Clone + Send + Sync + 'static {
     /// Whether clients may be sent here; else why not.
     fn ready(&self) -> Result<(), String>;
 
-    /// Metrics in Prometheus' text format, whole lines. The client port puts its
-    /// own ([`super::Metrics::render`]) behind them unless they are in there.
-    fn metrics(&self) -> impl Future<Output = String> + Send;
+    /// Adds what it measures to the node's metrics, once.
+    fn add_metrics(&self, registry: &mut Registry);
 
     /// Whether `chord up` runs this node, on loopback and for anybody there.
     fn supervised(&self) -> bool;

@@ -9,6 +9,7 @@
 
 mod body;
 mod browser;
+mod changes;
 mod chunked;
 mod conditions;
 mod delete;
@@ -20,7 +21,7 @@ mod io;
 mod kept;
 mod list;
 mod local;
-pub mod metrics;
+mod metrics;
 mod name;
 mod openapi;
 mod own;
@@ -36,6 +37,5 @@ mod structured;
 mod tests;
 
 pub use local::Local;
-pub use metrics::Metrics;
-pub use routes::{router, router_with};
+pub use routes::router;
 pub use server::{Limits, serve};

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::body::Upload;
 use super::local::Local;
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
 use super::name::from_query;
 use super::problem::invalid;
 use super::query::{Query, missing};
@@ -84,17 +84,13 @@ pub(super) fn readyz<L: Local>(local: &L) -> Result<Response<Body>, Problem> {
     }
 }
 
-/// `GET /metrics`: the node's, and the client port's behind them unless the node
-/// has given those too.
-pub(super) async fn metrics<L: Local>(local: &L, metrics: &Metrics) -> Response<Body> {
-    let mut text = local.metrics().await;
-    if !text.contains(Metrics::FIRST) {
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(&metrics.render());
-    }
-    typed("text/plain; version=0.0.4; charset=utf-8", text)
+/// `GET /metrics`.
+pub(super) fn metrics(metrics: &Metrics) -> Result<Response<Body>, Problem> {
+    let text = metrics.text().map_err(|error| {
+        let detail = format!("the metrics of this node cannot be written as text: {error}");
+        Problem::new(Kind::Overloaded, detail).with_status(StatusCode::INTERNAL_SERVER_ERROR)
+    })?;
+    Ok(typed(metrics::CONTENT_TYPE, text))
 }
 
 /// `/cluster/…`: the supervisor's answer, as it gave it.

@@ -1,51 +1,18 @@
 //! `PUT` of a file: parsed, admitted, and only then its body asked for.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::header::{CONTENT_RANGE, ETAG, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use chord_api::problem::{Kind, Problem};
 use chord_types::FileName;
-use tokio::sync::Semaphore;
 
 use super::body::Upload;
+use super::changes::Changes;
 use super::digest::Checker;
 use super::metrics::Metrics;
 use super::problem::{VERSION, invalid, quoted};
 use super::{conditions, kept};
 use crate::files::{self, Files, Put};
-
-/// Changes that are worked on at once; more are refused.
-pub(super) const MAX_CHANGES: usize = 1024;
-
-/// Works on a change to its end, also if the client goes away meanwhile: a
-/// change that is torn at some point leaves more for others to clear up.
-pub(super) async fn to_the_end<T: Send + 'static>(
-    changes: &Arc<Semaphore>,
-    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
-    let Ok(permit) = changes.clone().try_acquire_owned() else {
-        let detail = format!(
-            "{MAX_CHANGES} changes are being made through this node already; try again, or elsewhere"
-        );
-        return Err(Problem::new(Kind::Overloaded, detail));
-    };
-    let task = tokio::spawn(async move {
-        let _permit = permit;
-        work.await
-    });
-    match task.await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Problem::new(
-                Kind::OutcomeUnknown,
-                "the node is stopping in the middle of this change",
-            )),
-        },
-    }
-}
 
 /// What the headers say of the file, and what will check its body.
 fn parse(name: FileName, headers: &HeaderMap, upload: &Upload) -> Result<(Put, Checker), Problem> {
@@ -68,7 +35,7 @@ fn parse(name: FileName, headers: &HeaderMap, upload: &Upload) -> Result<(Put, C
 /// `PUT /files/{name}`.
 pub(super) async fn put<F: Files>(
     files: &F,
-    changes: &Arc<Semaphore>,
+    changes: &Changes,
     metrics: &Metrics,
     name: FileName,
     headers: &HeaderMap,
@@ -78,7 +45,9 @@ pub(super) async fn put<F: Files>(
     files.admit(&put).await?;
     let body = upload.take(checker, metrics.clone());
     let files = files.clone();
-    let done = to_the_end(changes, async move { files.put(put, body).await }).await?;
+    let done = changes
+        .to_the_end(async move { files.put(put, body).await })
+        .await?;
     if !upload.ended() {
         return Err(unread());
     }
@@ -100,7 +69,7 @@ pub(super) async fn put<F: Files>(
 /// `PUT /node/files/{name}`.
 pub(super) async fn drop_here<F: Files>(
     files: &F,
-    changes: &Arc<Semaphore>,
+    changes: &Changes,
     metrics: &Metrics,
     name: FileName,
     headers: &HeaderMap,
@@ -118,7 +87,9 @@ pub(super) async fn drop_here<F: Files>(
     }
     let body: files::Body = upload.take(checker, metrics.clone());
     let files = files.clone();
-    to_the_end(changes, async move { files.drop_here(put, body).await }).await?;
+    changes
+        .to_the_end(async move { files.drop_here(put, body).await })
+        .await?;
     if !upload.ended() {
         return Err(unread());
     }

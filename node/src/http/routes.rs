@@ -2,8 +2,6 @@
 //! whatever stands behind its prefix, and no library may tidy it before.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,14 +11,17 @@ use axum::http::{HeaderValue, Method, Request, Response};
 use chord_api::problem::{Kind, Problem};
 use chord_types::FileName;
 use futures::FutureExt;
-use tokio::sync::Semaphore;
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 
 use super::body::{Counted, Upload};
+use super::changes::Changes;
 use super::local::Local;
 use super::metrics::Metrics;
 use super::query::Query;
 use super::{browser, delete, get, head, list, name, openapi, own, problem, put};
 use crate::files::Files;
+use crate::world::{Clock, World};
 
 /// Every resource of the client port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,21 +132,20 @@ struct Port<F, L> {
     files: F,
     local: L,
     metrics: Metrics,
-    changes: Arc<Semaphore>,
+    changes: Changes,
+    clock: Clock,
 }
 
-/// The client port, with counters of its own.
-pub fn router<F: Files, L: Local>(files: F, local: L) -> Router {
-    router_with(files, local, Metrics::default())
-}
-
-/// The client port, with counters that somebody else reads too.
-pub fn router_with<F: Files, L: Local>(files: F, local: L, metrics: Metrics) -> Router {
+/// The client port of a node.
+pub fn router<F: Files, L: Local>(files: F, local: L, world: &World) -> Router {
+    let mut registry = Registry::default();
+    local.add_metrics(&mut registry);
     let port = Port {
         files,
         local,
-        metrics,
-        changes: Arc::new(Semaphore::new(put::MAX_CHANGES)),
+        metrics: Metrics::new(registry),
+        changes: Changes::new(world.tasks.clone()),
+        clock: world.clock,
     };
     Router::new().fallback(move |request: Request<Body>| {
         let port = port.clone();
@@ -254,7 +254,7 @@ impl<F: Files, L: Local> Port<F, L> {
             }
             Route::Livez => Ok(own::typed("text/plain; charset=utf-8", "alive\n")),
             Route::Readyz => own::readyz(local),
-            Route::Metrics => Ok(own::metrics(local, &self.metrics).await),
+            Route::Metrics => own::metrics(&self.metrics),
             Route::OpenApi => Ok(own::typed("application/json", openapi::DOCUMENT)),
         }
     }
@@ -279,8 +279,11 @@ impl<F: Files, L: Local> Port<F, L> {
                 .await
             }
             Method::DELETE => delete::delete(&self.files, &self.changes, name, headers).await,
-            Method::HEAD => get::get(&self.files, &name, headers, true).await,
-            _ => get::get(&self.files, &name, headers, false).await,
+            _ => {
+                let now = self.clock.now_ms() / 1000;
+                let head = parts.method == Method::HEAD;
+                get::get(&self.files, &name, headers, now, head).await
+            }
         }
     }
 }

@@ -12,21 +12,23 @@ use axum::body::Body;
 use axum::http::{Request, Version};
 use chord_api::host::Descriptors;
 use chord_api::host::listen::Acceptor;
-use futures::TryFutureExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, TryFutureExt};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use super::gate::{Fault, Gate, HEAD_BYTES, MAX_HEADERS};
 use super::io::Patient;
 use super::places::{Leave, Place, Places, ThenWait};
 use super::problem;
+use crate::world::Tasks;
 
 /// What is read ahead of a body; a head fits too.
 const BUFFER_BYTES: usize = HEAD_BYTES + 8 * 1024;
@@ -77,12 +79,13 @@ impl Limits {
     }
 }
 
-/// Serves until `shutdown`, then finishes what is in flight, for a while at most. An
-/// error means that the socket is unusable.
+/// Serves until `shutdown`, then finishes what is in flight, for a while at most. Each
+/// connection is a task of its own. An error means that the socket is unusable.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
+    tasks: Tasks,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     listener.local_addr()?;
@@ -91,23 +94,23 @@ pub async fn serve(
     let refusals = MAX_REFUSALS.min(limits.connections.div_ceil(4));
     let refusals = Arc::new(Semaphore::new(refusals));
     let (stop, stopping) = watch::channel(false);
-    let mut tasks = JoinSet::new();
+    let mut connections = FuturesUnordered::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let stream = tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            Some(_) = connections.next(), if !connections.is_empty() => continue,
             stream = acceptor.next() => stream,
         };
         let (router, stopping) = (router.clone(), stopping.clone());
         let mut limits = limits.clone();
         if let Some(place) = places.take() {
-            tasks.spawn(async move {
+            connections.push(tasks.beside(async move {
                 connection(stream, router, Some(&place), &limits, stopping).await;
-            });
+            }));
         } else if let Ok(refusal) = refusals.clone().try_acquire_owned() {
             let places = places.clone();
-            tasks.spawn(async move {
+            connections.push(tasks.beside(async move {
                 if let Some(place) = places.make_room().await {
                     drop(refusal);
                     connection(stream, router, Some(&place), &limits, stopping).await;
@@ -115,20 +118,21 @@ pub async fn serve(
                     limits.head = REFUSAL_TIME;
                     connection(stream, router, None, &limits, stopping).await;
                 }
-            });
+            }));
         }
     }
     drop(acceptor);
     let _ = stop.send(true);
     let finished = tokio::time::timeout(limits.stop, async {
-        while tasks.join_next().await.is_some() {}
+        while connections.next().await.is_some() {}
     });
     if finished.await.is_err() {
         tracing::warn!(
-            connections = tasks.len(),
+            connections = connections.len(),
             "connections are cut: they did not finish in time"
         );
-        tasks.shutdown().await;
+        connections.iter().for_each(AbortOnDropHandle::abort);
+        while connections.next().await.is_some() {}
     }
     Ok(())
 }

@@ -13,9 +13,11 @@ use chord_api::http::{RingState, Successor, Where};
 use chord_api::problem::Problem;
 use chord_api::status::NodeStatus;
 use chord_types::{FileName, Id, View};
+use prometheus_client::registry::Registry;
 
 use self::finder::Finder;
 use self::holdings::Holdings;
+use self::metrics::Figures;
 use self::supervisor::Supervisor;
 use crate::http::Local;
 use crate::identity::Identity;
@@ -93,10 +95,12 @@ impl Local for NodeLocal {
         })
     }
 
-    async fn metrics(&self) -> String {
-        let mut out = metrics::render(&self.reporter.report(), &self.progress.states());
-        out.push_str(&self.ring.metrics());
-        out
+    fn add_metrics(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(Figures {
+            reporter: self.reporter.clone(),
+            progress: self.progress.clone(),
+        }));
+        self.ring.add_metrics(registry);
     }
 
     fn supervised(&self) -> bool {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use chord_ring::Host;
 use chord_types::Ordinal;
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use self::heard::Hearsay;
@@ -111,9 +112,9 @@ impl Ring {
         self.heard.of(ordinal)
     }
 
-    /// What was refused, in Prometheus' text format.
-    pub fn metrics(&self) -> String {
-        self.admission.metrics()
+    /// Adds what was refused to the node's metrics.
+    pub fn add_metrics(&self, registry: &mut Registry) {
+        self.admission.add_metrics(registry);
     }
 
     fn patience(&self) -> Duration {

@@ -16,6 +16,8 @@ use chord_types::report::{Inventory, NodeReport, Space};
 use chord_types::view::Epoch;
 use chord_types::{DiskId, FileName, Id, Manifest, Metadata, Ordinal, View};
 use futures::{StreamExt, stream};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::files::{Body, Files, ListQuery, Put, PutDone};
@@ -362,8 +364,8 @@ impl Local for Fake {
         self.with(|state| state.not_ready.clone().map_or(Ok(()), Err))
     }
 
-    async fn metrics(&self) -> String {
-        "chord_fake 1".into()
+    fn add_metrics(&self, registry: &mut Registry) {
+        registry.register("chord_fake", "Of a fake", ConstGauge::new(1));
     }
 
     fn supervised(&self) -> bool {
