@@ -122,7 +122,7 @@ impl Files for Coordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     #[tokio::test]
     async fn deleting_what_is_not_there_leaves_nothing() {

@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::files::Files;
-    use crate::testing::{Nodes, request};
+    use crate::node::testing::{Nodes, request};
 
     #[tokio::test]
     async fn a_node_outside_the_view_keeps_nothing_that_is_dropped_on_it() {

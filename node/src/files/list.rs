@@ -254,7 +254,7 @@ async fn resolve(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
     use chord_register::Value;
 
     /// Names that collapse into one prefix, more than one page of a member.

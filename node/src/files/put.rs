@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
     use crate::files::Files;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     #[tokio::test]
     async fn an_owner_that_hangs_does_not_keep_the_memory_of_uploads() {

@@ -121,8 +121,8 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::testing::Nodes;
     use crate::store::StoreError;
-    use crate::testing::Nodes;
 
     #[tokio::test]
     async fn a_damaged_disk_says_so_and_proves_nothing_any_more() {

@@ -304,8 +304,8 @@ mod tests {
 
     use super::*;
     use crate::node::Node;
+    use crate::node::testing::{Nodes, file};
     use crate::notes::uploads::Upload;
-    use crate::testing::{Nodes, file};
 
     /// Enters an upload that a node streams.
     async fn begin(node: &Node, name: &FileName, upload: UploadId) -> Upload {

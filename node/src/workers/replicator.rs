@@ -222,7 +222,7 @@ fn current_chunks(name: &FileName, value: &Value) -> Option<Vec<(FileName, Place
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     #[tokio::test]
     async fn a_name_that_its_first_owner_lacks_is_found() {

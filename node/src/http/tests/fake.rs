@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::files::{Body, Files, ListQuery, Put, PutDone};
-use crate::http::Local;
+use crate::http::this_node::ThisNode;
 use chord_register::condition::{Condition, Verdict};
 
 /// When every file was modified: Sun, 06 Nov 1994 08:49:37.5 GMT.
@@ -260,7 +260,7 @@ impl Files for Fake {
     }
 }
 
-impl Local for Fake {
+impl ThisNode for Fake {
     async fn list_files(
         &self,
         after: Option<String>,
