@@ -3,7 +3,7 @@
 //!
 //! - [`world`] is where the outside comes in: time, chance, tasks.
 //! - [`store`] keeps: registers, chunks and dropped files on one disk.
-//! - [`view`] keeps the view that this node acts by, [`identity`] says who it is.
+//! - [`view`] keeps the view that this node acts by, and says who the node is.
 //! - [`notes`] is what the parts note down for each other: debts, garbage, proofs.
 //! - [`peer`] is how nodes and the operator speak to each other.
 //! - [`answer`] answers for this disk; [`ring`] finds, and knows who lives.
@@ -23,7 +23,6 @@
 pub mod answer;
 pub mod files;
 pub mod http;
-pub mod identity;
 pub mod node;
 pub mod notes;
 pub mod peer;

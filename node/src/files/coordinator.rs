@@ -17,9 +17,8 @@ use super::put::Uploader;
 use super::space::SpaceCheck;
 use super::verify::Verifier;
 use super::{Body, Files, ListQuery, Put, PutDone, list, notices};
-use crate::identity::Identity;
 use crate::quorum::Quorum;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// The data path of one node.
 #[derive(Clone)]

@@ -10,9 +10,8 @@ use tokio::sync::Notify;
 
 use super::outcome::check_member;
 use super::{Body, Put};
-use crate::identity::Identity;
 use crate::store::{Store, StoreError};
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// Keeps bodies on this node.
 pub struct Dropbox {

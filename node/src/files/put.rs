@@ -23,12 +23,11 @@ use super::outcome::finished;
 use super::pieces::Pieces;
 use super::place::{Placed, Placer};
 use super::{Body, Put, PutDone, notices};
-use crate::identity::Identity;
 use crate::notes::Uploads;
 use crate::notes::uploads::Upload;
 use crate::peer::wire::Request;
 use crate::quorum::{Quorum, QuorumError, Ready};
-use crate::view::Current;
+use crate::view::{Current, Identity};
 use crate::world::{Clock, Random, Tasks};
 
 /// Files up to this many bytes live in their register.

@@ -9,10 +9,9 @@ use chord_types::report::{Copies, Inventory, NodeReport, Sync};
 use chord_types::view::{ViewHash, ViewRef};
 use chord_types::{Epoch, Speaks};
 
-use crate::identity::Identity;
 use crate::notes::{Debts, Standing};
 use crate::store::Store;
-use crate::view::{Current, ViewKeeper};
+use crate::view::{Current, Identity, ViewKeeper};
 
 /// Reports.
 pub struct Reporter {

@@ -22,12 +22,11 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use self::heard::Hearsay;
-use crate::identity::Identity;
 use crate::notes::Progress;
 use crate::peer::Transport;
 use crate::peer::ring::Admission;
 use crate::store::Store;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 use crate::world::Tasks;
 
 pub use heard::Heard;

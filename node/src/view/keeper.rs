@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Current;
-use crate::identity::Identity;
+use super::Identity;
 use crate::store::{Store, StoreError};
 
 /// Why a view was not taken.

@@ -17,13 +17,12 @@ use futures::StreamExt;
 
 use super::owners::{Owners, Tally, is_whole};
 use super::repair::{Left, Repairer};
-use crate::identity::Identity;
 use crate::notes::{Debts, Progress, Standing};
 use crate::peer::wire::{Answer, Request};
 use crate::quorum::Quorum;
 use crate::ring::Ring;
 use crate::store::{Register, Store};
-use crate::view::{Current, Interrupted, ViewKeeper, walk};
+use crate::view::{Current, Identity, Interrupted, ViewKeeper, walk};
 
 /// Its name in the status.
 const NAME: &str = "replicator";

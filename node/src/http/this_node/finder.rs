@@ -7,10 +7,9 @@ use chord_api::problem::{Kind, Problem};
 use chord_ring::{Host, Peer, Vnode};
 use chord_types::{Epoch, FileName, Id, Ordinal};
 
-use crate::identity::Identity;
 use crate::quorum::Quorum;
 use crate::ring::Ring;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// Finds places.
 pub struct Finder {

@@ -15,13 +15,12 @@ use super::figures::Figures;
 use super::finder::Finder;
 use super::holdings::Holdings;
 use super::supervisor::Supervisor;
-use crate::identity::Identity;
 use crate::notes::Progress;
 use crate::report::Reporter;
 use crate::report::status::StatusBoard;
 use crate::ring::Ring;
 use crate::store::Store;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// The node as its client port asks it.
 #[derive(Clone)]
