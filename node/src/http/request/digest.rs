@@ -7,17 +7,27 @@
 use axum::http::header::TRAILER;
 use axum::http::{HeaderMap, HeaderName};
 use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use chord_api::problem::{Kind, Problem};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::structured::{BASE64, dictionary};
+use super::structured::dictionary;
 use crate::http::response::problem::invalid;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// Base64 of `Content-MD5`, read as leniently as structured fields are.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
