@@ -7,6 +7,7 @@ mod get;
 pub(in crate::http) mod list;
 mod node;
 pub(in crate::http) mod openapi;
+mod port;
 mod put;
 
 use std::panic::AssertUnwindSafe;
@@ -19,11 +20,9 @@ use axum::http::{HeaderValue, Method, Request, Response};
 use chord_api::problem::{Kind, Problem};
 use chord_types::FileName;
 use futures::FutureExt;
-use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-use self::changes::Changes;
-use super::metrics::Metrics;
+use self::port::Port;
 use super::request::query::Query;
 use super::request::upload::Upload;
 use super::request::{browser, head, name};
@@ -32,7 +31,7 @@ use super::response::problem;
 use super::response::typed::{json, typed};
 use super::this_node::ThisNode;
 use crate::files::Files;
-use crate::world::{Clock, World};
+use crate::world::World;
 
 /// Every resource of the client port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,27 +136,9 @@ impl Route {
     }
 }
 
-/// The client port over a data path and a node.
-#[derive(Clone)]
-struct Port<F, N> {
-    files: F,
-    node: N,
-    metrics: Metrics,
-    changes: Changes,
-    clock: Clock,
-}
-
 /// The client port of a node.
 pub fn router<F: Files, N: ThisNode>(files: F, node: N, world: &World) -> Router {
-    let mut registry = Registry::default();
-    node.add_metrics(&mut registry);
-    let port = Port {
-        files,
-        node,
-        metrics: Metrics::new(registry),
-        changes: Changes::new(world.tasks.clone()),
-        clock: world.clock,
-    };
+    let port = Port::new(files, node, world);
     Router::new().fallback(move |request: Request<Body>| {
         let port = port.clone();
         async move { port.answer(request).await }
@@ -235,15 +216,7 @@ impl<F: Files, N: ThisNode> Port<F, N> {
             }
             Route::DropHere => {
                 let name = name::from_raw_path(raw)?;
-                put::drop_here(
-                    files,
-                    &self.changes,
-                    &self.metrics,
-                    name,
-                    &parts.headers,
-                    upload,
-                )
-                .await
+                put::drop_here(self, name, &parts.headers, upload).await
             }
             Route::Files => list::files(files, query).await,
             Route::ListFiles => list::list_files(node, query).await,
@@ -278,18 +251,8 @@ impl<F: Files, N: ThisNode> Port<F, N> {
     ) -> Result<Response<Body>, Problem> {
         let headers = &parts.headers;
         match parts.method {
-            Method::PUT => {
-                put::put(
-                    &self.files,
-                    &self.changes,
-                    &self.metrics,
-                    name,
-                    headers,
-                    upload,
-                )
-                .await
-            }
-            Method::DELETE => delete::delete(&self.files, &self.changes, name, headers).await,
+            Method::PUT => put::put(self, name, headers, upload).await,
+            Method::DELETE => delete::delete(self, name, headers).await,
             _ => {
                 let now = self.clock.now_ms() / 1000;
                 let head = parts.method == Method::HEAD;

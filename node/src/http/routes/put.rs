@@ -6,13 +6,13 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use chord_api::problem::{Kind, Problem};
 use chord_types::FileName;
 
-use super::changes::Changes;
+use super::port::Port;
 use crate::files::{self, Files, Put};
-use crate::http::metrics::Metrics;
 use crate::http::request::digest::Checker;
 use crate::http::request::upload::Upload;
 use crate::http::request::{conditions, kept};
 use crate::http::response::problem::{VERSION, invalid, quoted};
+use crate::http::this_node::ThisNode;
 
 /// What the headers say of the file, and what will check its body.
 fn parse(name: FileName, headers: &HeaderMap, upload: &Upload) -> Result<(Put, Checker), Problem> {
@@ -33,19 +33,18 @@ fn parse(name: FileName, headers: &HeaderMap, upload: &Upload) -> Result<(Put, C
 }
 
 /// `PUT /files/{name}`.
-pub(super) async fn put<F: Files>(
-    files: &F,
-    changes: &Changes,
-    metrics: &Metrics,
+pub(super) async fn put<F: Files, N: ThisNode>(
+    port: &Port<F, N>,
     name: FileName,
     headers: &HeaderMap,
     upload: &mut Upload,
 ) -> Result<Response<Body>, Problem> {
     let (put, checker) = parse(name, headers, upload)?;
-    files.admit(&put).await?;
-    let body = upload.take(checker, metrics.clone());
-    let files = files.clone();
-    let done = changes
+    port.files.admit(&put).await?;
+    let body = upload.take(checker, port.metrics.clone());
+    let files = port.files.clone();
+    let done = port
+        .changes
         .to_the_end(async move { files.put(put, body).await })
         .await?;
     if !upload.ended() {
@@ -67,10 +66,8 @@ pub(super) async fn put<F: Files>(
 }
 
 /// `PUT /node/files/{name}`.
-pub(super) async fn drop_here<F: Files>(
-    files: &F,
-    changes: &Changes,
-    metrics: &Metrics,
+pub(super) async fn drop_here<F: Files, N: ThisNode>(
+    port: &Port<F, N>,
     name: FileName,
     headers: &HeaderMap,
     upload: &mut Upload,
@@ -85,9 +82,9 @@ pub(super) async fn drop_here<F: Files>(
             "a file that is dropped on a node is stored later, whatever stands there then: no condition can be kept; leave the conditions out, or PUT it to /files/",
         ));
     }
-    let body: files::Body = upload.take(checker, metrics.clone());
-    let files = files.clone();
-    changes
+    let body: files::Body = upload.take(checker, port.metrics.clone());
+    let files = port.files.clone();
+    port.changes
         .to_the_end(async move { files.drop_here(put, body).await })
         .await?;
     if !upload.ended() {
