@@ -16,9 +16,8 @@ use super::put::Uploader;
 use super::space::SpaceCheck;
 use super::verify::Verifier;
 use super::{Body, Error, Files, ListQuery, Put, PutDone, list, notices};
-use crate::identity::Identity;
 use crate::quorum::Quorum;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// The data path of one node.
 #[derive(Clone)]
@@ -105,7 +104,7 @@ impl Files for Coordinator {
 
     async fn list(&self, query: ListQuery) -> Result<FileList, Error> {
         self.check_member()?;
-        list::list(&self.quorum, query).await
+        list::list(&self.quorum, self.uploader.clock, query).await
     }
 
     async fn verify(&self, name: &FileName) -> Result<Verification, Error> {
@@ -120,7 +119,7 @@ impl Files for Coordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     #[tokio::test]
     async fn deleting_what_is_not_there_leaves_nothing() {

@@ -6,8 +6,7 @@ use chord_register::{Outcome, Value};
 use chord_types::FileName;
 
 use super::Error;
-use crate::identity::Identity;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// What became of an operation that was to change something.
 pub fn finished(name: &FileName, end: End) -> Result<(Value, Outcome), Error> {
