@@ -98,8 +98,8 @@ fn of_register(error: &QuorumError) -> (Kind, &'static str) {
     }
 }
 
-/// What it means that this node's own disk does not take something.
-fn of_disk(error: &StoreError) -> Kind {
+/// What it means that this node's own disk does not take something, or give it.
+pub(super) fn of_disk(error: &StoreError) -> Kind {
     match error {
         StoreError::Full(_) => Kind::Full,
         StoreError::Overloaded(_) | StoreError::Refused(_) | StoreError::Closed => Kind::Overloaded,
