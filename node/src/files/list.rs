@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chord_api::http::{FileEntry, FileList};
-use chord_api::problem::{Kind, Problem};
 use chord_register::Ballot;
 use chord_types::{DiskId, FileName, Id};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::ListQuery;
+use super::error::Gap;
+use super::{Error, ListQuery};
 use crate::peer::PeerError;
 use crate::peer::wire::{Answer, NameFile, NamesPage, Refusal, Request};
 use crate::quorum::Quorum;
@@ -34,7 +34,7 @@ const WORK_LIMIT: Duration = Duration::from_secs(20);
 const READS: usize = 16;
 
 /// A page.
-pub async fn list(quorum: &Arc<Quorum>, query: ListQuery) -> Result<FileList, Problem> {
+pub async fn list(quorum: &Arc<Quorum>, clock: Clock, query: ListQuery) -> Result<FileList, Error> {
     let mut out = FileList::default();
     let mut after = query.after.clone();
     let end = Instant::now() + WORK_LIMIT;
@@ -47,7 +47,9 @@ pub async fn list(quorum: &Arc<Quorum>, query: ListQuery) -> Result<FileList, Pr
         }
         let (names, upto) = merged(quorum, &query.prefix, &after).await?;
         for (name, file) in names {
-            let Some(file) = file else { continue };
+            let Some(mut file) = file else { continue };
+            // As GET tells it: never later than now.
+            file.modified_ms = file.modified_ms.min(clock.now_ms());
             if !show(&mut out, &query, &name, file) {
                 out.next = Some(last_of(&out));
                 return Ok(out);
@@ -108,7 +110,7 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
         name: name.as_str().to_string(),
         size: file.size,
         etag: file.etag,
-        modified: chord_api::human::instant_ms(file.modified_ms.min(Clock::System.now_ms())),
+        modified: chord_api::human::instant_ms(file.modified_ms),
         content_type: file.content_type,
     }
 }
@@ -116,8 +118,8 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
 type Merged = (Vec<(FileName, Option<NameFile>)>, Option<String>);
 
 /// Names after `after` from all members, and up to where they are complete.
-async fn merged(quorum: &Arc<Quorum>, prefix: &str, after: &str) -> Result<Merged, Problem> {
-    let mut why = String::from("its members do not answer in time");
+async fn merged(quorum: &Arc<Quorum>, prefix: &str, after: &str) -> Result<Merged, Error> {
+    let mut why = Gap::Silent;
     let end = Instant::now() + COVERAGE_LIMIT;
     for attempt in 0.. {
         let Some(current) = quorum.current() else {
@@ -134,10 +136,7 @@ async fn merged(quorum: &Arc<Quorum>, prefix: &str, after: &str) -> Result<Merge
         }
         tokio::time::sleep_until(pause).await;
     }
-    Err(Problem::new(
-        Kind::NoQuorum,
-        format!("the listing would not be complete: {why}; try again"),
-    ))
+    Err(Error::Uncovered(why))
 }
 
 /// One page of every member that is needed; `Err` where a range is not covered.
@@ -146,7 +145,7 @@ async fn pages(
     current: &Arc<Current>,
     prefix: &str,
     after: &str,
-) -> Result<BTreeMap<DiskId, NamesPage>, String> {
+) -> Result<BTreeMap<DiskId, NamesPage>, Gap> {
     // In a joint view every decision still has a quorum in the old table.
     let old = &current.placements.old;
     let mut asked: FuturesUnordered<_> = old
@@ -165,17 +164,17 @@ async fn pages(
         })
         .collect();
     let mut pages = BTreeMap::new();
-    let mut why = String::new();
+    let mut why = Gap::Silent;
     while let Some((disk, answer)) = asked.next().await {
         match answer {
             Ok(Answer::Names(page)) => {
                 pages.insert(disk, page);
             }
-            Ok(_) => why = "a member answered something else".into(),
+            Ok(_) => why = Gap::OtherAnswer,
             Err(error @ PeerError::Refused(_, Refusal::OtherView(_))) => {
-                return Err(error.to_string());
+                return Err(error.into());
             }
-            Err(error) => why = error.to_string(),
+            Err(error) => why = error.into(),
         }
     }
     let needed = old.table().blocking();
@@ -197,7 +196,7 @@ async fn resolve(
     quorum: &Arc<Quorum>,
     current: &Current,
     pages: BTreeMap<DiskId, NamesPage>,
-) -> Result<Merged, Problem> {
+) -> Result<Merged, Error> {
     // Beyond the last name of a page that has more, that member's names are unknown.
     let upto: Option<FileName> = pages
         .values()
@@ -238,7 +237,7 @@ async fn resolve(
                 modified_ms: m.modified_ms,
                 content_type: m.content_type,
             });
-            Ok::<_, Problem>((name, file))
+            Ok::<_, Error>((name, file))
         }
     });
     let names = resolved.buffered(READS).try_collect().await?;
@@ -248,7 +247,7 @@ async fn resolve(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
     use chord_register::Value;
 
     /// Names that collapse into one prefix, more than one page of a member.
@@ -281,7 +280,7 @@ mod tests {
             delimiter: Some("/".into()),
             ..ListQuery::default()
         };
-        let listed = list(&node.quorum, query);
+        let listed = list(&node.quorum, node.world.clock, query);
         let page = tokio::time::timeout(std::time::Duration::from_secs(60), listed).await;
         let page = page.expect("a listing ends").unwrap();
         let files: Vec<&str> = page.files.iter().map(|f| f.name.as_str()).collect();

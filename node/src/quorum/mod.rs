@@ -23,16 +23,15 @@ use futures::stream::FuturesUnordered;
 
 use self::turns::Turns;
 use crate::answer::Responder;
-use crate::identity::Identity;
 use crate::notes::Debts;
 use crate::peer::views::bring_together;
 use crate::peer::wire::{Answer, Call, ChunkHeader, Header, Refusal, Request};
 use crate::peer::{PeerError, Transport};
-use crate::view::{Current, ViewKeeper};
+use crate::view::{Current, Identity, ViewKeeper};
 use crate::world::{Random, Tasks};
 
 pub use drive::{Precondition, Ready};
-pub use error::QuorumError;
+pub use error::{Hindrance, QuorumError};
 
 /// Asks the members of the view in force, and drives operations on registers.
 pub struct Quorum {

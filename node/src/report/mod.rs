@@ -9,18 +9,17 @@ use chord_types::report::{Copies, Inventory, NodeReport, Sync};
 use chord_types::view::{ViewHash, ViewRef};
 use chord_types::{Epoch, Speaks};
 
-use crate::identity::Identity;
 use crate::notes::{Debts, Standing};
 use crate::store::Store;
-use crate::view::{Current, ViewKeeper};
+use crate::view::{Current, Identity, ViewKeeper};
 
 /// Reports.
 pub struct Reporter {
-    pub me: Arc<Identity>,
-    pub store: Store,
-    pub view: Arc<ViewKeeper>,
-    pub debts: Arc<Debts>,
-    pub standing: Arc<Standing>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) store: Store,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) standing: Arc<Standing>,
 }
 
 impl Reporter {
@@ -121,8 +120,8 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::testing::Nodes;
     use crate::store::StoreError;
-    use crate::testing::Nodes;
 
     #[tokio::test]
     async fn a_damaged_disk_says_so_and_proves_nothing_any_more() {

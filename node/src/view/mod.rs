@@ -1,5 +1,6 @@
-//! The view that this node acts by, and who keeps it.
+//! The view that this node acts by, who keeps it, and who this node is.
 
+mod identity;
 mod keeper;
 pub mod members;
 pub mod walk;
@@ -9,6 +10,7 @@ use chord_types::view::ViewRef;
 use chord_types::{DiskId, Id, Ordinal, View};
 use tokio::time::Instant;
 
+pub use identity::Identity;
 pub use keeper::{NotTaken, ViewKeeper};
 pub use members::MemberIndex;
 pub use walk::{Interrupted, Walk};
@@ -16,8 +18,11 @@ pub use walk::{Interrupted, Walk};
 /// A view made ready for use.
 #[derive(Debug)]
 pub struct Current {
+    /// As it was given.
     pub view: View,
+    /// Its epoch and hash, which every request carries.
     pub reference: ViewRef,
+    /// Who owns what, in each of its tables.
     pub placements: Placements,
     /// Who may speak on the ring.
     pub member_index: MemberIndex,

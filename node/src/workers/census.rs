@@ -6,10 +6,9 @@ use std::time::Duration;
 use chord_types::Id;
 use tokio::time::Instant;
 
-use crate::identity::Identity;
 use crate::notes::Standing;
 use crate::store::Store;
-use crate::view::{Current, Interrupted, ViewKeeper, walk};
+use crate::view::{Current, Identity, Interrupted, ViewKeeper, walk};
 
 /// It rests at least this long, and this many times as long as it counted.
 const LEAST: Duration = Duration::from_secs(2);
@@ -18,10 +17,10 @@ const BATCH: usize = 1000;
 
 /// Counts files.
 pub struct Census {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub standing: Arc<Standing>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) standing: Arc<Standing>,
 }
 
 impl Census {

@@ -25,12 +25,12 @@ use crate::world::Tasks;
 
 /// Every worker of a node.
 pub struct Workers {
-    pub census: Arc<Census>,
-    pub migrator: Arc<Migrator>,
-    pub replicator: Arc<Replicator>,
-    pub payer: Arc<Payer>,
-    pub reaper: Arc<Reaper>,
-    pub scrub: Arc<Scrub>,
+    pub(crate) census: Arc<Census>,
+    pub(crate) migrator: Arc<Migrator>,
+    pub(crate) replicator: Arc<Replicator>,
+    pub(crate) payer: Arc<Payer>,
+    pub(crate) reaper: Arc<Reaper>,
+    pub(crate) scrub: Arc<Scrub>,
 }
 
 impl Workers {

@@ -12,14 +12,13 @@ use chord_types::{ChunkId, FileName, UploadId};
 use tokio::time::Instant;
 
 use super::owners::{Owners, is_whole};
-use crate::identity::Identity;
 use crate::notes::{Garbage, Progress, Readers};
 use crate::peer::PeerError;
 use crate::peer::wire::{Answer, Request};
 use crate::quorum::Quorum;
 use crate::ring::Ring;
 use crate::store::{ChunkMeta, Store, StoreError};
-use crate::view::{Current, Interrupted, ViewKeeper, walk};
+use crate::view::{Current, Identity, Interrupted, ViewKeeper, walk};
 
 /// Its name in the status.
 const NAME: &str = "reaper";
@@ -33,15 +32,15 @@ const BATCH: usize = 256;
 
 /// Takes garbage away.
 pub struct Reaper {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub ring: Arc<Ring>,
-    pub quorum: Arc<Quorum>,
-    pub owners: Owners,
-    pub garbage: Arc<Garbage>,
-    pub readers: Readers,
-    pub progress: Arc<Progress>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) owners: Owners,
+    pub(crate) garbage: Arc<Garbage>,
+    pub(crate) readers: Readers,
+    pub(crate) progress: Arc<Progress>,
     /// Bytes of a chunk.
     pub chunk_size: u64,
     /// Between two passes over the whole disk.
@@ -304,8 +303,8 @@ mod tests {
 
     use super::*;
     use crate::node::Node;
+    use crate::node::testing::{Nodes, file};
     use crate::notes::uploads::Upload;
-    use crate::testing::{Nodes, file};
 
     /// Enters an upload that a node streams.
     async fn begin(node: &Node, name: &FileName, upload: UploadId) -> Upload {

@@ -20,9 +20,9 @@ const BATCH: usize = 64;
 
 /// Reads chunks.
 pub struct Scrub {
-    pub store: Store,
-    pub debts: Arc<Debts>,
-    pub progress: Arc<Progress>,
+    pub(crate) store: Store,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Scrub {
@@ -74,7 +74,7 @@ impl Scrub {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::Nodes;
+    use crate::node::testing::Nodes;
 
     #[tokio::test]
     async fn one_chunk_that_cannot_be_read_does_not_hide_another() {
