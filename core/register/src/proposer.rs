@@ -3,8 +3,8 @@
 //!
 //! An operation is a sequence of rounds, each with a ballot of its own: prepare
 //! at the owners, take the accepted value with the highest ballot, apply the
-//! change, and have the result accepted. What makes it exact (rule 4 of the
-//! design): once an accept has left, the operation is proposed again only when
+//! change, and have the result accepted. What makes it exact (rule 4 of
+//! docs/architecture.md): once an accept has left, the operation is proposed again only when
 //! the value that a quorum shows would still remember it, and does not.
 
 use std::collections::BTreeSet;

@@ -62,7 +62,7 @@ pub(super) fn readyz<N: ThisNode>(node: &N) -> Result<Response<Body>, Problem> {
 pub(super) fn metrics(metrics: &Metrics) -> Result<Response<Body>, Problem> {
     let text = metrics.text().map_err(|error| {
         let detail = format!("the metrics of this node cannot be written as text: {error}");
-        Problem::new(Kind::Overloaded, detail).with_status(StatusCode::INTERNAL_SERVER_ERROR)
+        Problem::new(Kind::Internal, detail)
     })?;
     Ok(typed(metrics::CONTENT_TYPE, text))
 }
