@@ -15,8 +15,12 @@ use chord_placement::spread::Sites;
 use super::fair::fair;
 use super::seat::{Seat, Site};
 
-/// How far above its fair share a member may be before it costs anything.
+/// How far above its fair share a member may be before it costs anything. More would be
+/// won for today, and lost for later.
 const SLACK: f64 = 0.02;
+
+/// The same today where no place tells members apart: then little has to be traded.
+const PLAIN_SLACK: f64 = 0.002;
 
 /// A place may get so much new weight, in nodes of the least weight, doubled again and
 /// again.
@@ -57,13 +61,17 @@ impl Scenario {
         if weights.len() <= copies {
             return None;
         }
-        let sites = Sites::new(sites.iter().map(|site| (*site, true)));
-        let limits = fair(weights, &sites, copies);
+        let all = Sites::new(sites.iter().map(|site| (*site, true)));
+        let fair = fair(weights, &all, copies);
+        let slack = match places(sites, weights, NEW[0]).len() {
+            0 | 1 => PLAIN_SLACK,
+            _ => SLACK,
+        };
         Some(Scenario {
             first: Vec::new(),
             copies,
-            limits: limits.iter().map(|l| l * (1.0 + SLACK)).collect(),
-            sites,
+            limits: fair.iter().map(|f| f * (1.0 + slack)).collect(),
+            sites: all,
         })
     }
 
@@ -115,8 +123,8 @@ fn places<'a>(sites: &[Site<'a>], weights: &[f64], name: &'a str) -> Vec<Site<'a
             None => heavy.push((place, *weight)),
         }
     }
-    if !zoned && heavy.len() == sites.len() {
-        heavy.clear(); // Nobody shares a machine.
+    if !zoned && (machine.is_none() || heavy.len() == sites.len()) {
+        heavy.clear(); // No place tells members apart.
     }
     heavy.sort_by(|(_, one), (_, other)| other.total_cmp(one));
     let new = (zoned.then_some(name), machine);
