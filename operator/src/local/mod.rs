@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use chord_api::client::NodeClient;
+use chord_api::host::Ballast;
 use chord_types::Ordinal;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
@@ -48,6 +49,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
     let client =
         NodeClient::new(secret.trim(), ANSWER_WITHIN).context("making the client for the nodes")?;
     let mut operator = Operator {
+        ballast: durable::ballast(&paths),
         paths,
         client,
         wanted: None,
@@ -69,7 +71,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
                     if told != why {
                         // Else it would stand in the log alone, which nobody reads.
                         let line = round::trouble(&why, now());
-                        if durable::append_events(&operator.paths.events(), &[line]).is_ok() {
+                        if durable::append_events(&operator.paths.events(), &[line], &operator.ballast).is_ok() {
                             told = why;
                         }
                     }
@@ -86,6 +88,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
 
 struct Operator {
     paths: Paths,
+    ballast: Ballast,
     client: NodeClient,
     /// The last manifest that was right, with its text.
     wanted: Option<Wanted>,
@@ -138,7 +141,8 @@ impl Operator {
     async fn round(&mut self) -> anyhow::Result<u64> {
         let invalid = self.read_cluster_manifest()?;
         let wanted = self.wanted.as_ref().context("no manifest has been read")?;
-        let paths = &self.paths;
+        let (paths, ballast) = (&self.paths, &self.ballast);
+        durable::refill(ballast);
         let stored = StoredView::read(paths)?;
         let running: Nodes = read_json(&paths.nodes())?.unwrap_or_default();
         let slots: Slots = read_json(&paths.slots())?.unwrap_or_default();
@@ -156,7 +160,7 @@ impl Operator {
         let (plan, next) = plan::plan(&wanted.spec, &observed, &memory, now);
 
         if let Some(view) = &plan.view {
-            stored.advance(paths, view)?;
+            stored.advance(paths, view, ballast)?;
             tracing::info!("view {} ({}) is stored", view.epoch, view.state());
         }
         let in_force = match (&plan.view, &observed.stored) {
@@ -171,9 +175,10 @@ impl Operator {
                 tracing::warn!("node {ordinal} did not take view {}: {e}", view.epoch);
             }
         }
-        durable::replace_json(&paths.slots(), &round::merged(slots, &plan, &running))?;
+        let slots = round::merged(slots, &plan, &running);
+        durable::replace_json(&paths.slots(), &slots, ballast)?;
         if next != memory {
-            durable::replace_json(&paths.memory(), &next)?;
+            durable::replace_json(&paths.memory(), &next, ballast)?;
         }
         let extra = invalid.map(|message| ConditionNow {
             kind: "InvalidSpec".into(),
@@ -192,7 +197,7 @@ impl Operator {
             now,
         );
         if previous.as_ref() != Some(&status) {
-            durable::replace_json(&paths.status(), &status)?;
+            durable::replace_json(&paths.status(), &status, ballast)?;
         }
         for event in &plan.events {
             match event.warning {
@@ -202,7 +207,7 @@ impl Operator {
         }
         let lines = round::event_lines(&plan.events, now);
         // Nothing depends on them, and they are in the log.
-        if let Err(e) = durable::append_events(&paths.events(), &lines) {
+        if let Err(e) = durable::append_events(&paths.events(), &lines, ballast) {
             tracing::warn!("an event is told here alone: {e:#}");
         }
         Ok(if plan.view.is_some() {

@@ -2,6 +2,7 @@
 //! files, with a supervisor that does what the slots say.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chord_api::client::bearer;
+use chord_api::host::Ballast;
 use chord_types::report::{Copies, Inventory, NodeReport, Space, Sync};
 use chord_types::view::{ViewHash, ViewRef};
 use chord_types::{DiskId, Epoch, Ordinal, View};
@@ -23,6 +25,12 @@ use super::files::{DesiredSlot, NodeProcess, Nodes, Paths, Slots, StatusFile, re
 use chord_planner::plan::Stored;
 
 const SECRET: &str = "a secret of the cluster";
+
+/// Writes a file as `chord up` does.
+fn write(path: &Path, content: &[u8]) {
+    let none = Ballast::new(path.with_extension("ballast"), 0);
+    durable::replace(path, content, &none).unwrap();
+}
 
 /// What a node of the test holds: nothing but its disk's id and a view.
 #[derive(Clone)]
@@ -184,7 +192,8 @@ impl Supervisor {
                 }
             }
         }
-        durable::replace_json(&self.paths.nodes(), &self.nodes).unwrap();
+        let nodes = serde_json::to_vec(&self.nodes).unwrap();
+        write(&self.paths.nodes(), &nodes);
     }
 
     /// Obeys until something holds.
@@ -265,7 +274,7 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         "{second:#}"
     );
 
-    durable::replace(&paths.cluster_manifest(), manifest(4, "").as_bytes()).unwrap();
+    write(&paths.cluster_manifest(), manifest(4, "").as_bytes());
     supervisor.until("a fourth member", |s| s.is_ready(4)).await;
     assert_ne!(supervisor.stored(), first);
     let lines = supervisor.status().nodes;
@@ -277,28 +286,26 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         "{lines:?}"
     );
 
-    durable::replace(
+    write(
         &paths.cluster_manifest(),
         manifest(4, "  drained: [3]\n").as_bytes(),
-    )
-    .unwrap();
+    );
     let state = |s: &Supervisor, n: usize| s.status().nodes.get(n).map(|n| n.state.clone());
     supervisor
         .until("the end of a drain", |s| {
             state(s, 3).as_deref() == Some("Out") && state(s, 0).as_deref() == Some("Ready")
         })
         .await;
-    durable::replace(&paths.cluster_manifest(), manifest(4, "").as_bytes()).unwrap();
+    write(&paths.cluster_manifest(), manifest(4, "").as_bytes());
     supervisor.until("its return", |s| s.is_ready(4)).await;
 
     // Killed at any point, the next one goes on from what is stored.
     operator.task.abort();
     assert!(operator.task.await.unwrap_err().is_cancelled());
-    durable::replace(
+    write(
         &paths.cluster_manifest(),
         manifest(3, "  chunkSize: 1Mi\n").as_bytes(),
-    )
-    .unwrap();
+    );
     let operator = operate(dir.path());
     let starts = supervisor.starts;
     supervisor.until("three members", |s| s.is_ready(3)).await;
@@ -313,7 +320,7 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         })
         .await;
 
-    durable::replace(&paths.cluster_manifest(), b"spec: {nodes: many}").unwrap();
+    write(&paths.cluster_manifest(), b"spec: {nodes: many}");
     supervisor
         .until("word of the wrong manifest", |s| {
             s.status()
