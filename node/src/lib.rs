@@ -3,7 +3,7 @@
 //!
 //! - [`world`] is where the outside comes in: time, chance, tasks.
 //! - [`store`] keeps: registers, chunks and dropped files on one disk.
-//! - [`view`] keeps the view that this node acts by, [`identity`] says who it is.
+//! - [`view`] keeps the view that this node acts by, and says who the node is.
 //! - [`notes`] is what the parts note down for each other: debts, garbage, proofs.
 //! - [`peer`] is how nodes and the operator speak to each other.
 //! - [`answer`] answers for this disk; [`ring`] finds, and knows who lives.
@@ -11,8 +11,7 @@
 //! - [`files`] is the data path: streaming PUT and GET over the owners.
 //! - [`report`] tells how it stands, [`workers`] bring every copy to where the view
 //!   wants it.
-//! - [`peer_port`] and [`http`] are the two ports, [`local`] what the client port asks
-//!   of this node alone.
+//! - [`http`] is the two ports, of clients and of nodes.
 //! - [`node`] puts the parts together; nobody else sees all of them.
 //!
 //! The decisions are in crates of plain functions: `chord_ring`, `chord_register`,
@@ -22,21 +21,15 @@
 //! [`answer`] (for the acceptor), and [`view`] (`view/keeper.rs`, for a change of view).
 
 pub mod answer;
-pub mod config;
 pub mod files;
 pub mod http;
-pub mod identity;
-pub mod local;
 pub mod node;
 pub mod notes;
 pub mod peer;
-pub mod peer_port;
 pub mod quorum;
 pub mod report;
 pub mod ring;
 pub mod store;
-#[cfg(test)]
-mod testing;
 pub mod view;
 pub mod workers;
 pub mod world;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chord_api::host::Descriptors;
-use chord_node::config::{Args, Durability};
-use chord_node::http::{self, Metrics};
-use chord_node::local::supervisor::Supervisor;
+use chord_node::http;
+use chord_node::http::peer_port;
+use chord_node::http::this_node::supervisor::Supervisor;
+use chord_node::node::config::{Args, Durability};
 use chord_node::node::{Node, Outside};
 use chord_node::peer::address::AddressBook;
 use chord_node::peer::client::PeerClient;
-use chord_node::peer_port;
 use chord_node::store::{self, Store};
 use chord_node::world::World;
 use chord_types::ClusterUid;
@@ -117,13 +117,19 @@ async fn run(args: Args, descriptors: Descriptors) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     node.start();
-    let router = http::router_with(node.files.clone(), node.local.clone(), Metrics::default());
+    let router = http::router(node.files.clone(), node.itself.clone(), &node.world);
     let limits = http::Limits::within(descriptors);
     let stopped = stop.clone().cancelled_owned();
-    let client_port = tasks.to_its_end(http::serve(clients, router, limits.clone(), stopped));
+    let client_port = tasks.to_its_end(http::serve(
+        clients,
+        router,
+        limits.clone(),
+        tasks.clone(),
+        stopped,
+    ));
     let router = peer_port::router(node.peer_port.clone());
     let stopped = stop.clone().cancelled_owned();
-    let peer_port = tasks.to_its_end(http::serve(others, router, limits, stopped));
+    let peer_port = tasks.to_its_end(http::serve(others, router, limits, tasks.clone(), stopped));
     wait_for_end(args.exit_with_stdin).await?;
     tracing::info!("stopping");
     stop.cancel();

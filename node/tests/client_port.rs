@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use chord_types::metadata::KeptHeader;
 use support::{Cluster, contents};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -151,11 +152,18 @@ async fn our_own_client_reads_all_metadata_that_can_be_stored() {
     let files = chord_api::files::FilesClient::new(&cluster.url(0, "")).unwrap();
     let name = "f".parse().unwrap();
     let options = chord_api::files::PutOptions {
+        headers: vec![
+            (KeptHeader::ContentEncoding, "gzip".into()),
+            (KeptHeader::CacheControl, "max-age=60".into()),
+        ],
         meta: (0..700).map(|n| (format!("m{n}"), "v".into())).collect(),
         ..Default::default()
     };
     files.put(&name, "x".into(), &options).await.unwrap();
-    assert_eq!(files.head(&name).await.unwrap().meta.len(), 700);
+    let info = files.head(&name).await.unwrap();
+    assert_eq!(info.meta.len(), 700);
+    assert_eq!(info.content_encoding.as_deref(), Some("gzip"));
+    assert_eq!(info.cache_control.as_deref(), Some("max-age=60"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

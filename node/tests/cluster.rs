@@ -59,25 +59,35 @@ async fn files_go_in_and_come_out_of_any_node() {
         range.bytes().await.unwrap(),
         contents(6_300_000, 1)[4_194_300..=4_194_310]
     );
+    let found = cluster.json(0, "/ring/successor?name=small").await;
+    assert_eq!(found["owners"].as_array().unwrap().len(), 3);
+}
 
+/// What a node says that it holds.
+async fn held(cluster: &Cluster, n: usize) -> Vec<String> {
+    let listed = cluster.json(n, "/list_files").await;
+    let names = listed["files"].as_array().unwrap().iter();
+    names.map(|f| f.as_str().unwrap().to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_are_on_their_owners_and_go_with_their_file() {
+    let cluster = Cluster::start(3);
+    cluster.form(3).await;
+    let put = cluster.put(0, "large", contents(6_300_000, 1)).await;
+    assert_eq!(put.status(), 201);
     cluster
         .eventually("both parts are on all three nodes", async || {
             for n in 0..3 {
-                let held = cluster.json(n, "/list_files").await["files"].clone();
-                let has = |name: &str| held.as_array().unwrap().iter().any(|f| f == name);
-                if !(has("large") && has("large-part1") && has("large-part2")) {
+                if held(&cluster, n).await != ["large", "large-part1", "large-part2"] {
                     return None;
                 }
             }
             Some(())
         })
         .await;
-    let gone = cluster
-        .http
-        .delete(cluster.url(2, "/files/large"))
-        .send()
-        .await
-        .unwrap();
+    let url = cluster.url(2, "/files/large");
+    let gone = cluster.http.delete(url).send().await.unwrap();
     assert_eq!(gone.status(), 204);
     assert_eq!(cluster.get(0, "large").await, None);
     cluster
@@ -85,13 +95,7 @@ async fn files_go_in_and_come_out_of_any_node() {
             "the chunks of the deleted file are taken away",
             async || {
                 for n in 0..3 {
-                    let held = cluster.json(n, "/list_files").await["files"].clone();
-                    if held
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .any(|f| f.as_str().unwrap().starts_with("large"))
-                    {
+                    if !held(&cluster, n).await.is_empty() {
                         return None;
                     }
                 }
@@ -99,8 +103,6 @@ async fn files_go_in_and_come_out_of_any_node() {
             },
         )
         .await;
-    let found = cluster.json(0, "/ring/successor?name=small").await;
-    assert_eq!(found["owners"].as_array().unwrap().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

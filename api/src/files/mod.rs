@@ -93,6 +93,9 @@ impl FilesClient {
         if let Some(media_type) = &options.content_type {
             request = request.header(header::CONTENT_TYPE, media_type);
         }
+        for (kept, value) in &options.headers {
+            request = request.header(kept.name(), value);
+        }
         for (key, value) in &options.meta {
             request = request.header(format!("{META}{key}"), value);
         }

@@ -1,5 +1,6 @@
 //! What goes with a request for a file, and what comes back with it.
 
+use chord_types::metadata::KeptHeader;
 use http::HeaderMap;
 use serde::Serialize;
 
@@ -16,6 +17,8 @@ pub struct PutOptions {
     pub length: Option<u64>,
     /// As it shall be kept; a guess is not made.
     pub content_type: Option<String>,
+    /// The other standard headers that are kept with the file.
+    pub headers: Vec<(KeptHeader, String)>,
     /// Names without `X-Chord-Meta-`, and values.
     pub meta: Vec<(String, String)>,
     /// An entity tag without its quotes, or `*`.

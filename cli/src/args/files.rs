@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use chord_types::FileName;
+use chord_types::metadata::KeptHeader;
 use clap::Args;
 
 use super::values::{header_text, key_value};
@@ -29,6 +30,8 @@ pub struct PutArgs {
     /// The media type that is kept with the file
     #[arg(long, value_name = "TYPE", value_parser = header_text)]
     pub content_type: Option<String>,
+    #[command(flatten)]
+    pub headers: HeaderArgs,
     /// Metadata that is kept with the file
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub meta: Vec<(String, String)>,
@@ -38,6 +41,42 @@ pub struct PutArgs {
     /// Only if this is not the current version; `*`: only if there is no such file
     #[arg(long, value_name = "ETAG", value_parser = header_text)]
     pub if_none_match: Option<String>,
+}
+
+/// Standard headers that are kept with a file, and given back by every GET of it.
+#[derive(Debug, Args)]
+pub struct HeaderArgs {
+    /// In which codings the bytes are, such as gzip; nothing is encoded here
+    #[arg(long, value_name = "CODINGS", value_parser = header_text)]
+    pub content_encoding: Option<String>,
+    /// In which languages it is written, such as de or en-GB
+    #[arg(long, value_name = "TAGS", value_parser = header_text)]
+    pub content_language: Option<String>,
+    /// Whether browsers show or save it, such as `attachment; filename="a.txt"`
+    #[arg(long, value_name = "HOW", value_parser = header_text)]
+    pub content_disposition: Option<String>,
+    /// How long caches may keep it, such as max-age=3600; left out: they ask each time
+    #[arg(long, value_name = "DIRECTIVES", value_parser = header_text)]
+    pub cache_control: Option<String>,
+    /// Until when caches may keep it: an HTTP-date, or 0
+    #[arg(long, value_name = "DATE", value_parser = header_text)]
+    pub expires: Option<String>,
+}
+
+impl HeaderArgs {
+    /// Those that were given.
+    pub fn given(&self) -> Vec<(KeptHeader, String)> {
+        let of = |header| match header {
+            KeptHeader::ContentEncoding => &self.content_encoding,
+            KeptHeader::ContentLanguage => &self.content_language,
+            KeptHeader::ContentDisposition => &self.content_disposition,
+            KeptHeader::CacheControl => &self.cache_control,
+            KeptHeader::Expires => &self.expires,
+        };
+        let all = KeptHeader::ALL.into_iter();
+        all.filter_map(|header| Some((header, of(header).clone()?)))
+            .collect()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -52,12 +52,38 @@ fn what_cannot_be_a_header_is_a_usage_error() {
         ["--meta", "k=é"],
         ["--meta", "=c"],
         ["--content-type", "text/\r\nx"],
+        ["--cache-control", "max-age=1\r\nx-chord-meta-a: b"],
+        ["--content-disposition", "attachment; filename=ü.txt"],
+        ["--last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"],
         ["--if-match", "\u{7f}"],
     ] {
         let error = parsed(&["put", "f", bad[0], bad[1]]).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{bad:?}");
     }
     assert!(parsed(&["put", "f", "--meta", "My_key.1=a = b"]).is_ok());
+}
+
+#[test]
+fn the_headers_that_are_kept_can_all_be_given() {
+    let line = [
+        ["--content-encoding", "gzip"],
+        ["--content-language", "de, en-GB"],
+        ["--content-disposition", "attachment; filename=\"a b.txt\""],
+        ["--cache-control", "public, max-age=60"],
+        ["--expires", "Sun, 06 Nov 1994 08:49:37 GMT"],
+    ];
+    let words: Vec<&str> = ["put", "f"].into_iter().chain(line.concat()).collect();
+    let Command::Put(put) = parsed(&words).unwrap().command else {
+        panic!("not put")
+    };
+    let given = put.headers.given();
+    let words = given
+        .iter()
+        .map(|(header, value)| [format!("--{}", header.name()), value.clone()]);
+    assert!(
+        words.eq(line.map(|pair| pair.map(String::from))),
+        "{given:?}"
+    );
 }
 
 #[test]

@@ -9,6 +9,9 @@ use super::plot::Plot;
 use crate::failure::Failure;
 use crate::output::{self, Output};
 
+/// Where the plots of a document are, beside it.
+pub const FOLDER: &str = "figures";
+
 /// What an experiment found.
 #[derive(Clone, Debug)]
 pub struct Figure {
@@ -53,9 +56,9 @@ impl Figure {
         text
     }
 
-    /// The name of the file of one of its plots, in the folder of the document.
+    /// The file of one of its plots, from the folder of the document.
     pub fn file(&self, plot: usize) -> String {
-        let plain = PathBuf::from(format!("ring-{}.svg", self.name));
+        let plain = PathBuf::from(format!("{FOLDER}/ring-{}.svg", self.name));
         numbered(&plain, plot).display().to_string()
     }
 }

@@ -1,5 +1,5 @@
 //! All experiments of docs/ring.md: renews the parts between its markers, and
-//! the plots beside it.
+//! the plots in the folder beside it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::Parser;
 
 use super::experiments;
-use super::figure::{Figure, write};
+use super::figure::{FOLDER, Figure, write};
 use crate::args::sim::{ReportArgs, SimRingArgs};
 use crate::failure::Failure;
 
@@ -77,6 +77,10 @@ pub fn report(a: &ReportArgs) -> Result<(), Failure> {
         let words = if a.short { short } else { long };
         eprintln!("chord sim ring {words}");
         let figure = run(words)?;
+        let folder = a.dir.join(FOLDER);
+        std::fs::create_dir_all(&folder).map_err(|e| {
+            Failure::failed(format!("cannot make the folder {}: {e}", folder.display()))
+        })?;
         for (n, plot) in figure.plots.iter().enumerate() {
             write(&a.dir.join(figure.file(n)), &plot.svg())?;
         }
@@ -138,8 +142,13 @@ mod tests {
         report(&args).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains("chord sim ring paths --most 64 --lookups 200"));
-        for link in text.split("](ring").skip(1) {
-            let name = format!("ring{}", link.split(')').next().unwrap());
+        let links = |text: &str| -> BTreeSet<String> {
+            let links = text.split("![").skip(1);
+            let links = links.map(|link| link.split(['(', ')']).nth(1).unwrap().to_string());
+            links.collect()
+        };
+        assert_eq!(links(&text), links(document), "the links of before");
+        for name in links(&text) {
             let plot = std::fs::read_to_string(dir.path().join(&name)).unwrap();
             assert!(plot.ends_with("</svg>\n"), "{name}");
         }

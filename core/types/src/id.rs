@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+use crate::hexadecimal::in_hexadecimal;
 use crate::name::FileName;
 use crate::upload::UploadId;
 
@@ -79,56 +80,7 @@ impl Id {
     }
 }
 
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Id({}…)", &hex::encode(&self.0[..4]))
-    }
-}
-
-/// An id that was not 40 hexadecimal digits.
-#[derive(Debug, thiserror::Error)]
-#[error("an id is 40 hexadecimal digits, not {0:?}")]
-pub struct BadId(String);
-
-impl std::str::FromStr for Id {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Id, BadId> {
-        let mut bytes = [0u8; 20];
-        hex::decode_to_slice(text, &mut bytes)
-            .map_err(|_| BadId(text.chars().take(64).collect()))?;
-        Ok(Id(bytes))
-    }
-}
-
-impl Serialize for Id {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() {
-            s.serialize_str(&self.to_string())
-        } else {
-            s.serialize_bytes(&self.0)
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Id, D::Error> {
-        if d.is_human_readable() {
-            let text = String::deserialize(d)?;
-            text.parse().map_err(serde::de::Error::custom)
-        } else {
-            let bytes = serde_bytes::ByteBuf::deserialize(d)?;
-            let array = <[u8; 20]>::try_from(bytes.as_ref())
-                .map_err(|_| serde::de::Error::custom("an id is 20 bytes"))?;
-            Ok(Id(array))
-        }
-    }
-}
+in_hexadecimal!(Id, 20, short: "Id", what: "an id");
 
 /// The id of a virtual node, kept as its first 64 bits (the rest are zero).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod blocks;
+mod hexadecimal;
 pub mod id;
 pub mod manifest;
 pub mod metadata;
@@ -16,6 +17,7 @@ pub mod report;
 pub mod upload;
 pub mod view;
 
+pub use hexadecimal::NotHexadecimal;
 pub use id::{Id, Token};
 pub use manifest::{ChunkRef, Manifest};
 pub use metadata::Metadata;

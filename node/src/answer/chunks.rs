@@ -173,8 +173,8 @@ mod tests {
     use chord_types::manifest::chunk_key;
 
     use super::*;
+    use crate::node::testing::{Nodes, file};
     use crate::peer::wire::{Call, Header, Request};
-    use crate::testing::{Nodes, file};
 
     #[tokio::test]
     async fn a_chunk_that_comes_while_the_view_changes_is_not_entered() {

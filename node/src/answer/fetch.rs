@@ -9,9 +9,9 @@ use chord_types::blocks::{self, BLOCK_BYTES};
 use chord_types::manifest::PlacedChunk;
 use chord_types::{DiskId, Ordinal};
 
-use crate::identity::Identity;
 use crate::peer::{PeerError, Transport};
 use crate::store::{ChunkError, Store, StoreError};
+use crate::view::Identity;
 
 /// Blocks that are fetched at a time: 1 MiB.
 pub const SPAN_BLOCKS: u32 = (1 << 20) / BLOCK_BYTES as u32;

@@ -12,11 +12,10 @@ use chord_types::FileName;
 use chord_types::Id;
 use tokio::sync::Semaphore;
 
-use crate::identity::Identity;
 use crate::notes::{Garbage, Readers, Uploads};
 use crate::peer::wire::{Answer, Call, ChunkState, Header, Refusal, Reply, Request};
 use crate::store::{ChunkError, MayEnter, Store, StoreError};
-use crate::view::{Current, ViewKeeper};
+use crate::view::{Current, Identity, ViewKeeper};
 
 pub use chunks::chunk_failed;
 pub use fetch::Fetcher;

@@ -17,9 +17,8 @@ use super::put::Uploader;
 use super::space::SpaceCheck;
 use super::verify::Verifier;
 use super::{Body, Files, ListQuery, Put, PutDone, list, notices};
-use crate::identity::Identity;
 use crate::quorum::Quorum;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// The data path of one node.
 #[derive(Clone)]
@@ -107,7 +106,7 @@ impl Files for Coordinator {
 
     async fn list(&self, query: ListQuery) -> Result<FileList, Problem> {
         self.check_member()?;
-        list::list(&self.quorum, query).await
+        list::list(&self.quorum, self.uploader.clock, query).await
     }
 
     async fn verify(&self, name: &FileName) -> Result<Verification, Problem> {
@@ -122,7 +121,7 @@ impl Files for Coordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     #[tokio::test]
     async fn deleting_what_is_not_there_leaves_nothing() {

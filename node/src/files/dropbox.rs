@@ -10,9 +10,8 @@ use tokio::sync::Notify;
 
 use super::outcome::check_member;
 use super::{Body, Put};
-use crate::identity::Identity;
 use crate::store::{Store, StoreError};
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// Keeps bodies on this node.
 pub struct Dropbox {
@@ -68,7 +67,7 @@ mod tests {
 
     use super::*;
     use crate::files::Files;
-    use crate::testing::{Nodes, request};
+    use crate::node::testing::{Nodes, request};
 
     #[tokio::test]
     async fn a_node_outside_the_view_keeps_nothing_that_is_dropped_on_it() {

@@ -17,11 +17,10 @@ use super::Body;
 use super::memory::ReadMemory;
 use crate::answer::Fetcher;
 use crate::answer::fetch::{FetchError, Holder, SPAN_BLOCKS};
-use crate::identity::Identity;
 use crate::notes::readers::Reader;
 use crate::notes::{Debts, Readers};
 use crate::ring::Ring;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// Spans that are fetched at a time, where there is memory: the one that the client
 /// has come to, and those behind it.

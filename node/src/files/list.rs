@@ -34,7 +34,11 @@ const WORK_LIMIT: Duration = Duration::from_secs(20);
 const READS: usize = 16;
 
 /// A page.
-pub async fn list(quorum: &Arc<Quorum>, query: ListQuery) -> Result<FileList, Problem> {
+pub async fn list(
+    quorum: &Arc<Quorum>,
+    clock: Clock,
+    query: ListQuery,
+) -> Result<FileList, Problem> {
     let mut out = FileList::default();
     let mut after = query.after.clone();
     let end = Instant::now() + WORK_LIMIT;
@@ -47,7 +51,9 @@ pub async fn list(quorum: &Arc<Quorum>, query: ListQuery) -> Result<FileList, Pr
         }
         let (names, upto) = merged(quorum, &query.prefix, &after).await?;
         for (name, file) in names {
-            let Some(file) = file else { continue };
+            let Some(mut file) = file else { continue };
+            // As GET tells it: never later than now.
+            file.modified_ms = file.modified_ms.min(clock.now_ms());
             if !show(&mut out, &query, &name, file) {
                 out.next = Some(last_of(&out));
                 return Ok(out);
@@ -108,7 +114,7 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
         name: name.as_str().to_string(),
         size: file.size,
         etag: file.etag,
-        modified: chord_api::human::instant_ms(file.modified_ms.min(Clock::System.now_ms())),
+        modified: chord_api::human::instant_ms(file.modified_ms),
         content_type: file.content_type,
     }
 }
@@ -248,7 +254,7 @@ async fn resolve(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
     use chord_register::Value;
 
     /// Names that collapse into one prefix, more than one page of a member.
@@ -281,7 +287,7 @@ mod tests {
             delimiter: Some("/".into()),
             ..ListQuery::default()
         };
-        let listed = list(&node.quorum, query);
+        let listed = list(&node.quorum, node.world.clock, query);
         let page = tokio::time::timeout(std::time::Duration::from_secs(60), listed).await;
         let page = page.expect("a listing ends").unwrap();
         let files: Vec<&str> = page.files.iter().map(|f| f.name.as_str()).collect();

@@ -6,8 +6,7 @@ use chord_register::value::Refusal;
 use chord_register::{Outcome, Value};
 use chord_types::FileName;
 
-use crate::identity::Identity;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// The problem of a precondition that does not hold, with the current version.
 pub fn precondition_failed(name: &FileName, current: Option<(String, u64)>) -> Problem {

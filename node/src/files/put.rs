@@ -23,12 +23,11 @@ use super::outcome::finished;
 use super::pieces::Pieces;
 use super::place::{Placed, Placer};
 use super::{Body, Put, PutDone, notices};
-use crate::identity::Identity;
 use crate::notes::Uploads;
 use crate::notes::uploads::Upload;
 use crate::peer::wire::Request;
 use crate::quorum::{Quorum, QuorumError, Ready};
-use crate::view::Current;
+use crate::view::{Current, Identity};
 use crate::world::{Clock, Random, Tasks};
 
 /// Files up to this many bytes live in their register.
@@ -275,7 +274,7 @@ mod tests {
 
     use super::*;
     use crate::files::Files;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     #[tokio::test]
     async fn an_owner_that_hangs_does_not_keep_the_memory_of_uploads() {

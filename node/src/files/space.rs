@@ -10,10 +10,9 @@ use chord_types::{DiskId, Id, Ordinal};
 
 use super::Put;
 use super::put::INLINE_BYTES;
-use crate::identity::Identity;
 use crate::ring::Ring;
 use crate::store::Store;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// Knows of the members' space.
 pub struct SpaceCheck {

@@ -9,11 +9,10 @@ use chord_types::manifest::PlacedChunk;
 use chord_types::{FileName, Id, Manifest};
 use futures::StreamExt;
 
-use crate::identity::Identity;
 use crate::notes::Debts;
 use crate::peer::wire::{Answer, ChunkState, Request};
 use crate::quorum::Quorum;
-use crate::view::Current;
+use crate::view::{Current, Identity};
 
 /// Copies that are checked at a time.
 const AT_ONCE: usize = 8;

@@ -1,41 +1,20 @@
-//! The client port: HTTP as clients speak it, over the data path ([`crate::files`])
-//! and what this node itself knows ([`Local`]).
+//! The node's two ports over HTTP, and the connections of both ([`serve`]).
 //!
-//! Everything a client sends is parsed here, once, into plain values: the name
-//! (`name`), the preconditions (`conditions`), the range (`range`), the digests
-//! (`digest`) and the metadata (`kept`); `head` refuses what HTTP forbids. The handlers (`put`, `get`, `delete`,
-//! `list`, `own`) put these together; `routes` finds the handler, counts and
-//! logs; `server`, `places`, `gate` and `io` run the connections.
+//! The client port is HTTP as clients speak it, over the data path ([`crate::files`])
+//! and what this node itself knows ([`this_node`]). All that a client sends is parsed
+//! once into plain values (`request`); a route puts these together (`routes`), and
+//! counts, logs and answers (`response`). `metrics` is the one registry of the node. The
+//! [`peer_port`] is what other nodes and the operator ask.
 
-mod body;
-mod browser;
-mod chunked;
-mod conditions;
-mod delete;
-mod digest;
-mod gate;
-mod get;
-mod head;
-mod io;
-mod kept;
-mod list;
-mod local;
-pub mod metrics;
-mod name;
-mod openapi;
-mod own;
-mod places;
-mod problem;
-mod put;
-mod query;
-mod range;
+mod connection;
+mod metrics;
+pub mod peer_port;
+mod request;
+mod response;
 mod routes;
-mod server;
-mod structured;
 #[cfg(test)]
 mod tests;
+pub mod this_node;
 
-pub use local::Local;
-pub use metrics::Metrics;
-pub use routes::{router, router_with};
-pub use server::{Limits, serve};
+pub use connection::{Limits, serve};
+pub use routes::router;

@@ -299,7 +299,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     #[tokio::test]
     async fn nothing_is_proposed_in_a_view_that_the_precondition_did_not_hold_in() {

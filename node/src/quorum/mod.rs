@@ -23,12 +23,11 @@ use futures::stream::FuturesUnordered;
 
 use self::turns::Turns;
 use crate::answer::Responder;
-use crate::identity::Identity;
 use crate::notes::Debts;
 use crate::peer::views::bring_together;
 use crate::peer::wire::{Answer, Call, ChunkHeader, Header, Refusal, Request};
 use crate::peer::{PeerError, Transport};
-use crate::view::{Current, ViewKeeper};
+use crate::view::{Current, Identity, ViewKeeper};
 use crate::world::{Random, Tasks};
 
 pub use drive::{Precondition, Ready};

@@ -9,10 +9,9 @@ use chord_types::report::{Copies, Inventory, NodeReport, Sync};
 use chord_types::view::{ViewHash, ViewRef};
 use chord_types::{Epoch, Speaks};
 
-use crate::identity::Identity;
 use crate::notes::{Debts, Standing};
 use crate::store::Store;
-use crate::view::{Current, ViewKeeper};
+use crate::view::{Current, Identity, ViewKeeper};
 
 /// Reports.
 pub struct Reporter {
@@ -121,8 +120,8 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::testing::Nodes;
     use crate::store::StoreError;
-    use crate::testing::Nodes;
 
     #[tokio::test]
     async fn a_damaged_disk_says_so_and_proves_nothing_any_more() {

@@ -8,11 +8,10 @@ use chord_api::status::{MemberStatus, NodeStatus};
 use chord_types::{Member, View};
 
 use super::Reporter;
-use crate::identity::Identity;
 use crate::notes::Progress;
 use crate::peer::Transport;
 use crate::peer::address::AddressBook;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 
 /// How long members may take.
 const LIMIT: Duration = Duration::from_secs(2);

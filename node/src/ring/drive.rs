@@ -28,7 +28,7 @@ impl Ring {
         let mut view = self.view.watch();
         // A view that was on the disk already is not the first: the node joins anew.
         let mut fresh = self.view.current().is_none();
-        let mut told = None;
+        let mut known = None;
         let mut gossip = Gossip::default();
         let mut exchanges = Exchanges::default();
         loop {
@@ -40,8 +40,8 @@ impl Ring {
                 continue;
             };
             // Once for each view: it sets off a round and ends all rest.
-            if told != Some(current.reference) {
-                told = Some(current.reference);
+            if known != Some(current.reference) {
+                known = Some(current.reference);
                 let first = fresh && current.reference.epoch.0 == 1;
                 fresh = false;
                 exchanges.start(&self, self.take_members(&current, first));

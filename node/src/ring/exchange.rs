@@ -178,7 +178,7 @@ mod tests {
     use chord_api::client::NOT_UNDERSTOOD;
 
     use super::*;
-    use crate::testing::Nodes;
+    use crate::node::testing::Nodes;
 
     #[tokio::test]
     async fn a_node_that_does_not_understand_or_is_not_understood_lives() {

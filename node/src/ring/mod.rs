@@ -18,15 +18,15 @@ use std::time::Duration;
 use chord_ring::Host;
 use chord_types::Ordinal;
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use self::heard::Hearsay;
-use crate::identity::Identity;
 use crate::notes::Progress;
 use crate::peer::Transport;
 use crate::peer::ring::Admission;
 use crate::store::Store;
-use crate::view::ViewKeeper;
+use crate::view::{Identity, ViewKeeper};
 use crate::world::Tasks;
 
 pub use heard::Heard;
@@ -111,9 +111,9 @@ impl Ring {
         self.heard.of(ordinal)
     }
 
-    /// What was refused, in Prometheus' text format.
-    pub fn metrics(&self) -> String {
-        self.admission.metrics()
+    /// Adds what was refused to the node's metrics.
+    pub fn add_metrics(&self, registry: &mut Registry) {
+        self.admission.add_metrics(registry);
     }
 
     fn patience(&self) -> Duration {

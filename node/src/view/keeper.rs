@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Current;
-use crate::identity::Identity;
+use super::Identity;
 use crate::store::{Store, StoreError};
 
 /// Why a view was not taken.
@@ -128,7 +128,7 @@ impl ViewKeeper {
 mod tests {
     use chord_types::FileName;
 
-    use crate::testing::Nodes;
+    use crate::node::testing::Nodes;
 
     #[tokio::test]
     async fn a_view_is_taken_on_a_disk_that_is_nearly_full_of_small_files() {

@@ -1,5 +1,6 @@
-//! The view that this node acts by, and who keeps it.
+//! The view that this node acts by, who keeps it, and who this node is.
 
+mod identity;
 mod keeper;
 pub mod members;
 pub mod walk;
@@ -9,6 +10,7 @@ use chord_types::view::ViewRef;
 use chord_types::{DiskId, Id, Ordinal, View};
 use tokio::time::Instant;
 
+pub use identity::Identity;
 pub use keeper::{NotTaken, ViewKeeper};
 pub use members::MemberIndex;
 pub use walk::{Interrupted, Walk};

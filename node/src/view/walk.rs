@@ -175,7 +175,7 @@ pub fn dropped(store: &Store, batch: usize) -> Walk<Dropped, DroppedId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Nodes;
+    use crate::node::testing::Nodes;
 
     async fn page(after: Option<u32>) -> Result<Page<u32, u32>, StoreError> {
         let from = after.map_or(0, |n| n + 1);

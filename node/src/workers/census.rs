@@ -6,10 +6,9 @@ use std::time::Duration;
 use chord_types::Id;
 use tokio::time::Instant;
 
-use crate::identity::Identity;
 use crate::notes::Standing;
 use crate::store::Store;
-use crate::view::{Current, Interrupted, ViewKeeper, walk};
+use crate::view::{Current, Identity, Interrupted, ViewKeeper, walk};
 
 /// It rests at least this long, and this many times as long as it counted.
 const LEAST: Duration = Duration::from_secs(2);

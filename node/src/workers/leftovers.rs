@@ -11,12 +11,11 @@ use chord_types::FileName;
 use chord_types::manifest::PlacedChunk;
 
 use super::owners::{Owners, is_whole};
-use crate::identity::Identity;
 use crate::notes::progress::MIGRATOR as NAME;
 use crate::notes::{Garbage, Progress, Standing};
 use crate::quorum::Quorum;
 use crate::store::{ChunkMeta, Register, Store, StoreError};
-use crate::view::{Current, Interrupted, ViewKeeper, walk};
+use crate::view::{Current, Identity, Interrupted, ViewKeeper, walk};
 
 const BATCH: usize = 128;
 /// Between two steps of what is in no hurry.

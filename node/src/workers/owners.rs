@@ -12,11 +12,10 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use crate::answer::MAX_BATCH;
-use crate::identity::Identity;
 use crate::peer::PeerError;
 use crate::peer::wire::{Answer, Request};
 use crate::quorum::Quorum;
-use crate::view::Current;
+use crate::view::{Current, Identity};
 
 /// Which owners of a chunk have it, as they said.
 pub type Holders = BTreeMap<DiskId, bool>;

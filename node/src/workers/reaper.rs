@@ -12,14 +12,13 @@ use chord_types::{ChunkId, FileName, UploadId};
 use tokio::time::Instant;
 
 use super::owners::{Owners, is_whole};
-use crate::identity::Identity;
 use crate::notes::{Garbage, Progress, Readers};
 use crate::peer::PeerError;
 use crate::peer::wire::{Answer, Request};
 use crate::quorum::Quorum;
 use crate::ring::Ring;
 use crate::store::{ChunkMeta, Store, StoreError};
-use crate::view::{Current, Interrupted, ViewKeeper, walk};
+use crate::view::{Current, Identity, Interrupted, ViewKeeper, walk};
 
 /// Its name in the status.
 const NAME: &str = "reaper";
@@ -304,8 +303,8 @@ mod tests {
 
     use super::*;
     use crate::node::Node;
+    use crate::node::testing::{Nodes, file};
     use crate::notes::uploads::Upload;
-    use crate::testing::{Nodes, file};
 
     /// Enters an upload that a node streams.
     async fn begin(node: &Node, name: &FileName, upload: UploadId) -> Upload {

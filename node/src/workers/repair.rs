@@ -192,7 +192,7 @@ impl Repairer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     /// Puts what node 1 holds of `a` under a later ballot on the first two nodes, as
     /// a writer does who has not reached the third yet.

@@ -17,13 +17,12 @@ use futures::StreamExt;
 
 use super::owners::{Owners, Tally, is_whole};
 use super::repair::{Left, Repairer};
-use crate::identity::Identity;
 use crate::notes::{Debts, Progress, Standing};
 use crate::peer::wire::{Answer, Request};
 use crate::quorum::Quorum;
 use crate::ring::Ring;
 use crate::store::{Register, Store};
-use crate::view::{Current, Interrupted, ViewKeeper, walk};
+use crate::view::{Current, Identity, Interrupted, ViewKeeper, walk};
 
 /// Its name in the status.
 const NAME: &str = "replicator";
@@ -222,7 +221,7 @@ fn current_chunks(name: &FileName, value: &Value) -> Option<Vec<(FileName, Place
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     #[tokio::test]
     async fn a_name_that_its_first_owner_lacks_is_found() {

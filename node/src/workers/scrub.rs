@@ -74,7 +74,7 @@ impl Scrub {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::Nodes;
+    use crate::node::testing::Nodes;
 
     #[tokio::test]
     async fn one_chunk_that_cannot_be_read_does_not_hide_another() {

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::files::Files;
     use crate::node::Node;
-    use crate::testing::{Nodes, file};
+    use crate::node::testing::{Nodes, file};
 
     async fn oldest(node: &Node) -> Dropped {
         node.store.dropped_list(None, 1).await.unwrap().items[0].clone()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use chord_api::client::bearer;
-use chord_node::config::Args;
-use chord_node::local::supervisor::Supervisor;
+use chord_node::http::this_node::supervisor::Supervisor;
+use chord_node::node::config::Args;
 use chord_node::node::{Node, Outside};
 use chord_node::peer::address::AddressBook;
 use chord_node::peer::client::PeerClient;
@@ -123,7 +123,7 @@ impl Today {
         // As it was recorded: the ring that has just been formed.
         let current = node.view.current().unwrap();
         node.ring.take_members(&current, true);
-        let url = serve(chord_node::peer_port::router(node.peer_port.clone())).await;
+        let url = serve(chord_node::http::peer_port::router(node.peer_port.clone())).await;
         let http = chord_api::client::builder::between_nodes().unwrap();
         Today {
             _dir: dir,

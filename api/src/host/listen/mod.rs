@@ -41,7 +41,8 @@ fn without_ipv6(address: SocketAddr, why: ErrorKind) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
-    told: Option<Instant>,
+    /// When the log last said that none can be accepted.
+    warned: Option<Instant>,
 }
 
 impl Acceptor {
@@ -49,7 +50,7 @@ impl Acceptor {
     pub fn new(listener: TcpListener) -> Acceptor {
         Acceptor {
             listener,
-            told: None,
+            warned: None,
         }
     }
 
@@ -65,8 +66,8 @@ impl Acceptor {
                 Ok((stream, _)) => return stream,
                 Err(e) if is_gone(e.kind()) => {}
                 Err(error) => {
-                    if self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-                        self.told = Some(Instant::now());
+                    if self.warned.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                        self.warned = Some(Instant::now());
                         tracing::warn!(%error, "connections cannot be accepted at present");
                     }
                     tokio::time::sleep(PAUSE).await;

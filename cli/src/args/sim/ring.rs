@@ -212,7 +212,7 @@ pub struct PaceArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
     /// The folder with ring.md, whose tables are renewed between their markers; the
-    /// plots go there, too
+    /// plots go into its folder figures
     #[arg(default_value = "docs")]
     pub dir: PathBuf,
     /// Small sizes, to see whether it works

@@ -164,7 +164,7 @@ async fn a_list_that_fails_never_looks_whole() {
     assert!(!well && !bytes.ends_with(b"]}"));
 
     let first = vec!["0000".to_string()];
-    let pieces: Vec<_> = super::super::list::document(server.fake.clone(), first)
+    let pieces: Vec<_> = super::super::routes::list::document(server.fake.clone(), first)
         .collect()
         .await;
     assert!(

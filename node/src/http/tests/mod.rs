@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Limits, router, serve};
+use crate::world::World;
 use fake::Fake;
 
 /// A running server; it stops when this is dropped.
@@ -41,10 +42,13 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = router(fake.clone(), fake.clone());
-        let task = tokio::spawn(serve(listener, router, limits, async move {
+        let world = World::default();
+        let router = router(fake.clone(), fake.clone(), &world);
+        let stopped = async move {
             let _ = stopped.await;
-        }));
+        };
+        let serving = serve(listener, router, limits, world.tasks.clone(), stopped);
+        let task = world.tasks.to_its_end(serving);
         Server {
             address,
             fake,

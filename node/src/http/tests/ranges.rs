@@ -103,6 +103,13 @@ async fn ranges_of_a_file() {
         assert_eq!(response.headers()["etag"], tag);
         assert_eq!(response.text().await.unwrap(), *body, "{range}");
     }
+}
+
+#[tokio::test]
+async fn a_range_behind_the_file_is_told_the_size() {
+    let server = Server::start().await;
+    let tag = server.fake.put_now("f", b"0123456789");
+    let client = client();
     for range in ["bytes=10-", "bytes=99-100", "bytes=-0"] {
         let response = client
             .get(server.url("/files/f"))

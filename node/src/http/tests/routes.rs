@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::openapi::DOCUMENT;
 use super::super::routes::Route;
+use super::super::routes::openapi::DOCUMENT;
 use super::{Server, client, kind};
 
 #[test]

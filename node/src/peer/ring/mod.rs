@@ -22,6 +22,7 @@ use std::io::Cursor;
 use chord_types::{ClusterUid, Ordinal};
 // Held for a look at what is in memory, never while anything is awaited.
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use serde::Deserialize;
 
 pub use self::check::{Direction, Known, Valid, check};
@@ -145,8 +146,8 @@ impl Admission {
         sent.get(&to).copied().unwrap_or_default()
     }
 
-    /// The counters, in Prometheus' text format.
-    pub fn metrics(&self) -> String {
-        self.counts.render()
+    /// Adds what was refused to the node's metrics.
+    pub fn add_metrics(&self, registry: &mut Registry) {
+        self.counts.add_metrics(registry);
     }
 }

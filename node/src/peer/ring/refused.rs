@@ -1,10 +1,13 @@
 //! Why an exchange is refused, in words, as a status, and counted.
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::fmt;
 
 use axum::http::StatusCode;
 use chord_types::view::ViewRef;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 
 use crate::peer::wire::Refusal;
 
@@ -183,29 +186,41 @@ impl Refused {
     }
 }
 
+impl EncodeLabelSet for Reason {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        [("reason", self.label())].encode(encoder)
+    }
+}
+
 /// Counts by reason.
-#[derive(Debug, Default)]
-pub struct RefusalCounts([AtomicU64; Reason::ALL.len()]);
+#[derive(Debug)]
+pub struct RefusalCounts(Family<Reason, Counter>);
+
+impl Default for RefusalCounts {
+    /// All of them zero: a rate needs where it began.
+    fn default() -> RefusalCounts {
+        let counts = Family::default();
+        for reason in Reason::ALL {
+            // Made here, and counted later.
+            drop(counts.get_or_create(&reason));
+        }
+        RefusalCounts(counts)
+    }
+}
 
 impl RefusalCounts {
     /// Counts, and says how many there are now.
     pub fn add(&self, reason: Reason, times: usize) -> u64 {
-        let place = Reason::ALL.iter().position(|r| *r == reason);
         let times = times as u64;
-        place.map_or(0, |place| self.0[place].fetch_add(times, Relaxed) + times)
+        self.0.get_or_create(&reason).inc_by(times) + times
     }
 
-    /// All of it as text, zeros too: a rate needs where it began.
-    pub fn render(&self) -> String {
-        let name = "chord_ring_refused_total";
-        let mut out = format!(
-            "# HELP {name} Exchanges of the ring that were refused, and (unknown_peer) peers taken out of their lists.\n# TYPE {name} counter\n"
+    /// Adds them to the node's metrics.
+    pub fn add_metrics(&self, registry: &mut Registry) {
+        registry.register(
+            "chord_ring_refused",
+            "Exchanges of the ring that were refused, and (unknown_peer) peers taken out of their lists",
+            self.0.clone(),
         );
-        for (reason, count) in Reason::ALL.iter().zip(&self.0) {
-            let count = count.load(Relaxed);
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "{name}{{reason=\"{}\"}} {count}", reason.label());
-        }
-        out
     }
 }

@@ -1,6 +1,7 @@
 //! Each reason to refuse an exchange, and what passes.
 
 use chord_types::{ClusterUid, DiskId, Epoch, Id, Ordinal};
+use prometheus_client::encoding::prometheus_text;
 
 use super::fuzzing::{HOSTS, World};
 use super::*;
@@ -369,10 +370,14 @@ fn what_is_refused_is_counted_by_reason_and_what_passed_is_remembered() {
         let refused = admit(honest.clone()).unwrap_err();
         admission.count(&refused, "a test");
     }
-    let text = admission.metrics();
+    let mut registry = Registry::default();
+    admission.add_metrics(&mut registry);
+    let mut text = String::new();
+    prometheus_text::encode(&mut text, &registry).unwrap();
     let line = |line: &str| text.lines().any(|l| l == line);
     assert!(
-        line("chord_ring_refused_total{reason=\"replayed\"} 2"),
+        line("# TYPE chord_ring_refused_total counter")
+            && line("chord_ring_refused_total{reason=\"replayed\"} 2"),
         "{text}"
     );
     assert!(

@@ -6,11 +6,10 @@ use chord_types::blocks::{BLOCK_BYTES, BlockHasher, Root};
 
 use super::file::{path, trailer};
 use crate::store::engine::handle::Store;
-use crate::store::engine::space::Reservation;
 use crate::store::engine::writer::Manner;
 use crate::store::error::{ChunkError, StoreError, failed};
 use crate::store::files::pipe::{Pipe, Sink};
-use crate::store::files::tmp::{TmpFile, remove};
+use crate::store::files::tmp::{LateFile, TmpFile, remove};
 use crate::store::meta::table::T;
 use crate::store::platform::OpenFile;
 use crate::store::records::chunks::{self, ChunkEntry};
@@ -28,26 +27,25 @@ struct Incoming {
     store: Store,
     meta: ChunkMeta,
     end: Vec<u8>,
-    room: Option<Reservation>,
-    /// Made when the first bytes come.
-    tmp: Option<TmpFile>,
+    file: LateFile,
     blocks: BlockHasher,
 }
 
 impl Incoming {
-    fn tmp(&mut self) -> Result<&mut TmpFile, StoreError> {
-        if let Some(room) = self.room.take() {
-            self.tmp = Some(TmpFile::create(self.store.shared().clone(), room)?);
-        }
-        self.tmp
-            .as_mut()
-            .ok_or_else(|| StoreError::Refused("writing this chunk has failed before".into()))
+    /// Writes what stands behind the payload, the hashes of its blocks and the trailer,
+    /// and makes the whole durable.
+    fn ended(self, hashes: &[[u8; 32]]) -> Result<TmpFile, StoreError> {
+        let mut tmp = self.file.opened()?;
+        tmp.append(hashes.as_flattened())?;
+        tmp.append(&self.end)?;
+        tmp.sync()?;
+        Ok(tmp)
     }
 }
 
 impl Sink for Incoming {
     fn take(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.tmp()?.append(bytes)?;
+        self.file.open()?.append(bytes)?;
         self.blocks.update(bytes);
         Ok(())
     }
@@ -83,8 +81,7 @@ fn incoming(store: &Store, meta: ChunkMeta, tier: Tier) -> Result<Incoming, Stor
         store: store.clone(),
         meta,
         end,
-        room: Some(room),
-        tmp: None,
+        file: LateFile::new(store.shared().clone(), room),
         blocks: BlockHasher::default(),
     })
 }
@@ -136,19 +133,8 @@ fn finish(mut incoming: Incoming, may_enter: MayEnter) -> Result<(), ChunkError>
             meta.root
         )));
     }
-    let end = std::mem::take(&mut incoming.end);
-    let tmp = incoming.tmp()?;
-    tmp.append(hashes.as_flattened())?;
-    tmp.append(&end)?;
-    tmp.sync()?;
-    let Incoming {
-        store,
-        tmp: Some(tmp),
-        ..
-    } = incoming
-    else {
-        return Err(StoreError::Refused("writing this chunk has failed before".into()).into());
-    };
+    let store = incoming.store.clone();
+    let tmp = incoming.ended(&hashes)?;
     let _turn = store.shared().turn(meta.id);
     place(&store, tmp, meta, may_enter)
 }
@@ -211,13 +197,6 @@ pub(super) fn rewrite(
     if Root::of_blocks(&hashes) != meta.root {
         return Err(ChunkError::Damaged("it changed while it was read".into()));
     }
-    let end = std::mem::take(&mut incoming.end);
-    let tmp = incoming.tmp()?;
-    tmp.append(hashes.as_flattened())?;
-    tmp.append(&end)?;
-    tmp.sync()?;
-    match incoming.tmp {
-        Some(tmp) => place(store, tmp, meta.clone(), Box::new(|_| Ok(()))),
-        None => Err(StoreError::Refused("rewriting this chunk has failed".into()).into()),
-    }
+    let tmp = incoming.ended(&hashes)?;
+    place(store, tmp, meta.clone(), Box::new(|_| Ok(())))
 }

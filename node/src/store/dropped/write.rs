@@ -6,11 +6,10 @@ use chord_types::{FileName, Metadata};
 
 use super::file::path;
 use crate::store::engine::handle::Store;
-use crate::store::engine::space::Reservation;
 use crate::store::engine::writer::Manner;
 use crate::store::error::StoreError;
 use crate::store::files::pipe::{Pipe, Sink};
-use crate::store::files::tmp::{TmpFile, remove};
+use crate::store::files::tmp::{LateFile, remove};
 use crate::store::files::trailer::seal_trailer;
 use crate::store::types::{Dropped, DroppedId, MayEnter, Tier};
 
@@ -25,26 +24,13 @@ pub struct DroppedWriter {
 }
 
 struct Incoming {
-    store: Store,
-    room: Option<Reservation>,
-    tmp: Option<TmpFile>,
+    file: LateFile,
     hash: blake3::Hasher,
-}
-
-impl Incoming {
-    fn tmp(&mut self) -> Result<&mut TmpFile, StoreError> {
-        if let Some(room) = self.room.take() {
-            self.tmp = Some(TmpFile::create(self.store.shared().clone(), room)?);
-        }
-        self.tmp
-            .as_mut()
-            .ok_or_else(|| StoreError::Refused("writing this file has failed before".into()))
-    }
 }
 
 impl Sink for Incoming {
     fn take(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.tmp()?.append(bytes)?;
+        self.file.open()?.append(bytes)?;
         self.hash.update(bytes);
         Ok(())
     }
@@ -67,9 +53,7 @@ impl Store {
             .space
             .reserve(length.unwrap_or(0), Tier::Clients)?;
         let sink = Incoming {
-            store: self.clone(),
-            room: Some(room),
-            tmp: None,
+            file: LateFile::new(self.shared().clone(), room),
             hash: blake3::Hasher::new(),
         };
         Ok(DroppedWriter {
@@ -100,8 +84,9 @@ impl DroppedWriter {
             length,
             pipe,
         } = self;
-        pipe.finish(move |mut incoming: Incoming| {
-            let size = incoming.tmp()?.written();
+        pipe.finish(move |incoming: Incoming| {
+            let mut tmp = incoming.file.opened()?;
+            let size = tmp.written();
             if length.is_some_and(|length| length != size) {
                 let why = format!("{} bytes were announced, {size} came", length.unwrap_or(0));
                 return Err(StoreError::Refused(why.into()));
@@ -116,13 +101,8 @@ impl DroppedWriter {
                 hash: *incoming.hash.finalize().as_bytes(),
                 observed: None,
             };
-            incoming.tmp()?.append(&seal_trailer(&dropped)?)?;
-            incoming.tmp()?.sync()?;
-            let Some(tmp) = incoming.tmp else {
-                return Err(StoreError::Refused(
-                    "writing this file has failed before".into(),
-                ));
-            };
+            tmp.append(&seal_trailer(&dropped)?)?;
+            tmp.sync()?;
             let to = path(&store.shared().dir, id);
             tmp.place(&to)?;
             let entered = store.submit_blocking(Manner::Grouped, move |txn| {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::store::engine::shared::Shared;
 use crate::store::error::StoreError;
+use crate::store::files::tmp::failed_before;
 use crate::store::platform::Pending;
 
 /// Bytes gathered before they are written.
@@ -54,9 +55,7 @@ impl<S: Sink> Pipe<S> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Idle(sink) => Ok(sink),
             State::Busy(pending) => pending.answer().await,
-            State::Failed => Err(StoreError::Refused(
-                "writing this file has failed before".into(),
-            )),
+            State::Failed => Err(failed_before()),
         }
     }
 

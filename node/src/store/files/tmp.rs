@@ -131,6 +131,43 @@ impl Drop for TmpFile {
     }
 }
 
+/// A file for `tmp/` that is made when its first bytes come; its room is set aside
+/// before.
+pub(in crate::store) struct LateFile {
+    shared: Arc<Shared>,
+    room: Option<Reservation>,
+    tmp: Option<TmpFile>,
+}
+
+impl LateFile {
+    pub(in crate::store) fn new(shared: Arc<Shared>, room: Reservation) -> LateFile {
+        LateFile {
+            shared,
+            room: Some(room),
+            tmp: None,
+        }
+    }
+
+    /// The file, which is made now if it was not yet.
+    pub(in crate::store) fn open(&mut self) -> Result<&mut TmpFile, StoreError> {
+        if let Some(room) = self.room.take() {
+            self.tmp = Some(TmpFile::create(self.shared.clone(), room)?);
+        }
+        self.tmp.as_mut().ok_or_else(failed_before)
+    }
+
+    /// The file for its end, and to be placed.
+    pub(in crate::store) fn opened(mut self) -> Result<TmpFile, StoreError> {
+        self.open()?;
+        self.tmp.ok_or_else(failed_before)
+    }
+}
+
+/// What is answered to whoever goes on with a file after an error.
+pub(in crate::store) fn failed_before() -> StoreError {
+    StoreError::Refused("writing this file has failed before".into())
+}
+
 /// Deletes a file durably and gives its room back; whether it was there.
 pub(in crate::store) fn remove(shared: &Shared, path: &Path) -> Result<bool, StoreError> {
     let files = &shared.platform.files;

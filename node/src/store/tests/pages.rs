@@ -3,10 +3,9 @@
 use super::*;
 use chord_placement::Range;
 
-#[tokio::test]
-async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+/// A store with ten thousand registers, and their names in order.
+async fn ten_thousand(dir: &Path) -> (Store, Vec<FileName>) {
+    let store = open(dir);
     let mut names: Vec<FileName> = (0..10_000)
         .map(|n| name(&format!("{}/{n}", ["a", "b", "ü"][n % 3])))
         .collect();
@@ -19,40 +18,47 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
         .await
         .unwrap();
     names.sort();
-    let expected = names.clone();
+    (store, names)
+}
+
+/// All items, page after page; no page has more than `limit`.
+fn paged<T, C>(
+    limit: usize,
+    mut page: impl FnMut(Option<&C>) -> Result<Page<T, C>, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = page(after.as_ref())?;
+        assert!(page.items.len() <= limit);
+        found.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_registers_are_paged_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, expected) = ten_thousand(dir.path()).await;
     store
         .read(move |txn| {
-            let (mut found, mut after) = (Vec::new(), None);
-            loop {
-                let page = txn.list("", after.as_ref().map(FileName::as_str), 999)?;
-                assert!(page.items.len() <= 999);
-                assert!(
-                    page.items
-                        .iter()
-                        .all(|l| l.current.as_ref().unwrap().size == 400)
-                );
-                found.extend(page.items.into_iter().map(|l| l.name));
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => break,
-                }
-            }
-            assert_eq!(found, expected);
-            let b: Vec<FileName> = txn
-                .list("b/", None, 10_000)?
-                .items
-                .into_iter()
-                .map(|l| l.name)
-                .collect();
-            let only_b: Vec<FileName> = expected
+            let found = paged(999, |after: Option<&FileName>| {
+                txn.list("", after.map(FileName::as_str), 999)
+            })?;
+            let size = |listed: &Listed| listed.current.as_ref().unwrap().size;
+            assert!(found.iter().all(|listed| size(listed) == 400));
+            assert!(found.iter().map(|listed| &listed.name).eq(&expected));
+            let b = txn.list("b/", None, 10_000)?.items;
+            let only_b: Vec<&FileName> = expected
                 .iter()
                 .filter(|n| n.as_str().starts_with("b/"))
-                .cloned()
                 .collect();
-            assert_eq!(b, only_b);
-            let after = &only_b[100];
+            assert!(b.iter().map(|listed| &listed.name).eq(only_b.clone()));
+            let after = only_b[100];
             assert_eq!(
-                txn.registers_by_name("b/", Some(after), 1)?.items[0].name,
+                &txn.registers_by_name("b/", Some(after), 1)?.items[0].name,
                 only_b[101]
             );
             assert!(txn.list("zz", None, 10)?.items.is_empty());
@@ -63,42 +69,26 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
         })
         .await
         .unwrap();
+}
 
+#[tokio::test]
+async fn ten_thousand_registers_are_paged_by_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, names) = ten_thousand(dir.path()).await;
     let mut keys: Vec<(Id, FileName)> = names.iter().map(|n| (Id::of_file(n), n.clone())).collect();
     keys.sort();
     let (first, last) = (keys[100].0, keys[9_000].0);
-    let max = Id([0xff; 20]);
-    let zero = Id([0; 20]);
-    for range in [
-        Range {
-            after: first,
-            upto: last,
-        },
-        Range {
-            after: last,
-            upto: first,
-        },
-        Range {
-            after: first,
-            upto: first,
-        },
-        Range {
-            after: max,
-            upto: last,
-        },
-        Range {
-            after: last,
-            upto: max,
-        },
-        Range {
-            after: max,
-            upto: max,
-        },
-        Range {
-            after: zero,
-            upto: zero,
-        },
+    let (zero, max) = (Id([0; 20]), Id([0xff; 20]));
+    for (after, upto) in [
+        (first, last),
+        (last, first),
+        (first, first),
+        (max, last),
+        (last, max),
+        (max, max),
+        (zero, zero),
     ] {
+        let range = Range { after, upto };
         let mut expected: Vec<(Id, FileName)> = keys
             .iter()
             .filter(|(key, _)| range.contains(key))
@@ -110,27 +100,12 @@ async fn ten_thousand_registers_are_paged_by_name_and_by_key() {
             let want = expected.clone();
             store
                 .read(move |txn| {
-                    let (mut found, mut ballots) = (Vec::new(), Vec::new());
-                    let mut after = None;
-                    loop {
-                        let page = txn.registers_in(&range, after.as_ref(), limit)?;
-                        found.extend(page.items.into_iter().map(|r| (r.key, r.name)));
-                        match page.next {
-                            Some(next) => after = Some(next),
-                            None => break,
-                        }
-                    }
-                    after = None;
-                    loop {
-                        let page = txn.ballots_in(&range, after.as_ref(), limit)?;
-                        ballots.extend(page.items.into_iter().map(|(key, name, _)| (key, name)));
-                        match page.next {
-                            Some(next) => after = Some(next),
-                            None => break,
-                        }
-                    }
-                    assert_eq!(found, want);
-                    assert_eq!(ballots, want);
+                    let registers = paged(limit, |after| txn.registers_in(&range, after, limit))?;
+                    let ballots = paged(limit, |after| txn.ballots_in(&range, after, limit))?;
+                    let registers = registers.into_iter().map(|r| (r.key, r.name));
+                    assert!(registers.eq(want.iter().cloned()), "{range:?} by {limit}");
+                    let ballots = ballots.into_iter().map(|(key, name, _)| (key, name));
+                    assert!(ballots.eq(want), "{range:?} by {limit}");
                     Ok(())
                 })
                 .await

@@ -129,6 +129,7 @@ async fn put_file(
     let mut options = PutOptions {
         length: None,
         content_type: args.content_type.clone(),
+        headers: args.headers.given(),
         meta: args.meta.clone(),
         if_match: args.if_match.clone(),
         if_none_match: args.if_none_match.clone(),
