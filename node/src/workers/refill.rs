@@ -8,6 +8,10 @@ use crate::store::Store;
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// What is said while some of it is in use.
+const USED: &str = "somebody has filled the file system, and the room set aside for that is in use: \
+     nothing new is taken, deletes go on; make room";
+
 /// Runs until the node stops.
 pub async fn run(store: Store) {
     // How it stood at the last look, so that a change is told once.
@@ -15,7 +19,7 @@ pub async fn run(store: Store) {
     loop {
         let now = match store.refill().await {
             Ok(true) => String::new(),
-            Ok(false) => "somebody has filled the file system, and the room set aside for that is in use: nothing new is taken, deletes go on".to_string(),
+            Ok(false) => USED.to_string(),
             Err(why) => format!("cannot set room aside for a full disk: {why}"),
         };
         if now != was {
