@@ -10,7 +10,7 @@ help: ## this list
 
 up: ## builds, and runs a cluster on this machine in the foreground
 	@scripts/toolchain.sh
-	$(CARGO) build --release --locked -p chord -p chord-node -p chord-operator
+	scripts/build.sh >/dev/null
 	exec target/release/chord up -f examples/laptop.yaml
 
 test: ## every suite in its short form, the ones on a real Kubernetes too
@@ -19,8 +19,8 @@ test: ## every suite in its short form, the ones on a real Kubernetes too
 check: ## format, lints, unit tests
 	@scripts/toolchain.sh
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) test --workspace --locked
+	. scripts/lints.sh && scripts/shared.sh $(CARGO) test --release --workspace --all-targets --locked --no-run
+	. scripts/lints.sh && scripts/shared.sh $(CARGO) test --release --workspace --locked
 
 fmt: ## formats the code
 	$(CARGO) fmt --all

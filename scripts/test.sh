@@ -33,15 +33,11 @@ if step "format" cargo fmt --all --check; then note 1 0 0; else echo "FAILED for
 
 # One folder, one profile: the compiler that lints as it compiles makes the tests, and
 # the programs that the suites and the images take share most libraries with them.
-export RUSTC_WORKSPACE_WRAPPER=clippy-driver
-export CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
-shared() ( # COMMAND… with the flags and the folder of scripts/build.sh
-  eval "$(scripts/build.sh --env)"
-  "$@"
-)
+# shellcheck source=scripts/lints.sh
+. scripts/lints.sh
 
 build() {
-  shared cargo test --release --workspace --all-targets --locked --no-run && scripts/build.sh >/dev/null
+  scripts/shared.sh cargo test --release --workspace --all-targets --locked --no-run && scripts/build.sh >/dev/null
 }
 if step "build and lints" build; then
   note 1 0 0
@@ -54,7 +50,7 @@ fi
 
 echo "== unit tests"
 log=target/unit-tests.log
-shared cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee "$log" | grep -vE '^test .* ok$|^$|^running 0 tests'
+scripts/shared.sh cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee "$log" | grep -vE '^test .* ok$|^$|^running 0 tests'
 [ "${PIPESTATUS[0]}" = 0 ] || failed_to_run=1
 grep -E '^test .* (FAILED|ignored)' "$log" >>"$short"
 awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }

@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+pub mod causes;
 pub mod client;
 pub mod files;
 pub mod host;

@@ -35,6 +35,8 @@ pub enum Kind {
     Unauthenticated,
     /// Not allowed to whoever asks.
     Forbidden,
+    /// The node failed: neither the request is to blame nor a lack of nodes or room.
+    Internal,
 }
 
 impl Kind {
@@ -55,6 +57,7 @@ impl Kind {
             Kind::Overloaded => "overloaded",
             Kind::Unauthenticated => "unauthenticated",
             Kind::Forbidden => "forbidden",
+            Kind::Internal => "internal",
         }
     }
 
@@ -75,6 +78,7 @@ impl Kind {
             Kind::StaleEpoch => StatusCode::CONFLICT,
             Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -95,6 +99,7 @@ impl Kind {
             Kind::Overloaded => "There is too much to do at the moment",
             Kind::Unauthenticated => "The request does not say who makes it",
             Kind::Forbidden => "This is not allowed",
+            Kind::Internal => "The node failed",
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Trying again: how often and with which pauses, for everything but the protocol
 //! between nodes, whose timing is its own.
 //!
-//! A policy says how long to wait between tries. What may be tried again is said
+//! A policy says how long to wait between tries; where more than one future is tried
+//! again its pauses are drawn one by one ([`BackoffBuilder::build`]). What may be tried again is said
 //! where it is tried ([`Retryable::when`]): an answer that will not change is not for
 //! asking twice.
 
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
-pub use backon::Retryable;
+pub use backon::{BackoffBuilder, Retryable};
 
 /// Something on this machine is about to be so: a lock is let go, a port opens. For
 /// `limit` in all, with pauses from 20 to 250 ms.

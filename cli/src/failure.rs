@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use chord_api::causes::briefly;
 use chord_api::files::FilesError;
 use chord_api::problem::Kind;
 use http::StatusCode;
@@ -58,7 +59,7 @@ impl Failure {
 
 impl From<FilesError> for Failure {
     fn from(error: FilesError) -> Failure {
-        Failure::new(code_of(&error), error.to_string())
+        Failure::new(code_of(&error), briefly(&error))
     }
 }
 
@@ -89,7 +90,8 @@ fn code_of(error: &FilesError) -> Code {
             | Kind::TooLarge
             | Kind::Full
             | Kind::Unauthenticated
-            | Kind::Forbidden => Code::Failed,
+            | Kind::Forbidden
+            | Kind::Internal => Code::Failed,
         },
         FilesError::Refused {
             status, kind: None, ..

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use chord_api::human;
+use parking_lot::Mutex;
 
 /// Counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +63,7 @@ impl std::error::Error for Reported {}
 #[derive(Clone)]
 pub struct Cases {
     suite: Arc<str>,
+    /// parking_lot's mutex, and not tokio's: nothing is awaited while it is held.
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -75,11 +77,11 @@ impl Cases {
     }
 
     pub fn tally(&self) -> Tally {
-        *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.tally.lock()
     }
 
     fn count(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.tally.lock());
     }
 
     /// Runs a case. Its failure ends the suite where it is passed on with `?`, and

@@ -57,6 +57,30 @@ where
     }
 }
 
+/// Looks every `pause` until there is something, for `limit` in all: where the moment
+/// counts. A look that fails ends it; one that has not found it yet says what it saw.
+pub async fn closely<T>(
+    what: impl Display,
+    limit: Duration,
+    pause: Duration,
+    mut look: impl AsyncFnMut() -> Result<Result<T, String>>,
+) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        let seen = match look().await? {
+            Ok(found) => return Ok(found),
+            Err(seen) => seen,
+        };
+        if begun.elapsed() >= limit {
+            return Err(anyhow!(
+                "not so after {}: {what}; last seen: {seen}",
+                human::span(begun.elapsed())
+            ));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
 /// Seconds.
 pub const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -76,6 +100,33 @@ mod tests {
             error.contains("x is 1") && error.contains("x is 0"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_close_look_finds_what_comes_and_tells_what_it_saw() {
+        let pause = Duration::from_millis(1);
+        let mut looks = 0;
+        let found = closely("three", secs(60), pause, async || {
+            looks += 1;
+            Ok(if looks == 3 {
+                Ok(looks)
+            } else {
+                Err("less".into())
+            })
+        });
+        assert_eq!(found.await.unwrap(), 3);
+        let never = closely("four", Duration::ZERO, pause, async || {
+            Ok(Err::<(), _>("three".into()))
+        });
+        let said = never.await.unwrap_err().to_string();
+        assert!(said.contains("four") && said.contains("three"), "{said}");
+        let failed = closely(
+            "five",
+            secs(60),
+            pause,
+            async || -> Result<Result<(), _>> { Err(anyhow!("broken")) },
+        );
+        assert!(failed.await.is_err());
     }
 
     #[tokio::test]

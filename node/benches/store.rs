@@ -43,10 +43,10 @@ async fn main() {
             write.push(to);
             read.push(from);
         }
-        say(&name, "commits", "1/s", one);
-        say(&name, "commits_of_64", "1/s", many);
-        say(&name, "chunks_written", "MiB/s", write);
-        say(&name, "chunks_read", "MiB/s", read);
+        print_figure(&name, "commits", "1/s", one);
+        print_figure(&name, "commits_of_64", "1/s", many);
+        print_figure(&name, "chunks_written", "MiB/s", write);
+        print_figure(&name, "chunks_read", "MiB/s", read);
     }
 }
 
@@ -60,7 +60,7 @@ fn open(dir: &Path, durability: Durability) -> Store {
     Store::open(options).unwrap()
 }
 
-fn say(durability: &str, what: &str, unit: &str, mut figures: Vec<f64>) {
+fn print_figure(durability: &str, what: &str, unit: &str, mut figures: Vec<f64>) {
     figures.sort_by(f64::total_cmp);
     let (least, most) = (figures[0], figures[figures.len() - 1]);
     let median = figures[figures.len() / 2];

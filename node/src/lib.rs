@@ -20,6 +20,8 @@
 //! `ring/drive.rs` for the rounds), [`quorum`] (`quorum/drive.rs` for the proposer),
 //! [`answer`] (for the acceptor), and [`view`] (`view/keeper.rs`, for a change of view).
 
+#![warn(missing_docs)]
+
 pub mod answer;
 pub mod files;
 pub mod http;

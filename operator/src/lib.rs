@@ -3,7 +3,8 @@
 //! `plan` decides, and knows neither Kubernetes nor processes; the shells around
 //! it (Kubernetes, and processes on one machine) observe and carry out.
 
-pub mod causes;
+#![warn(missing_docs)]
+
 pub mod clock;
 pub mod crd;
 pub mod kube;

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chord_api::client::{builder, reason};
+use chord_api::causes::innermost;
+use chord_api::client::builder;
 use chord_api::host::Descriptors;
 use chord_api::retry::{self, Retryable as _};
 use chord_operator::clock::Clock;
@@ -219,7 +220,8 @@ async fn local(dir: PathBuf, exit_with_stdin: bool) -> anyhow::Result<()> {
             stop.cancel();
         });
     }
-    chord_operator::local::run(dir, stop.cancelled_owned()).await
+    chord_operator::local::run(dir, Clock::system(), stop.cancelled_owned()).await?;
+    Ok(())
 }
 
 async fn probe(url: &str, within: Duration) -> anyhow::Result<()> {
@@ -228,7 +230,7 @@ async fn probe(url: &str, within: Duration) -> anyhow::Result<()> {
         match client.get(url).send().await {
             Ok(answer) if answer.status().is_success() => Ok(answer.status()),
             Ok(answer) => Err(anyhow::anyhow!("it answers {}", answer.status())),
-            Err(e) => Err(anyhow::anyhow!(reason(&e))),
+            Err(e) => Err(anyhow::anyhow!(innermost(&e))),
         }
     };
     let status = ask

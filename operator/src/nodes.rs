@@ -5,9 +5,10 @@
 //! of it is the planner's business; nothing here decides.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
+use chord_api::causes::briefly;
 use chord_api::client::{NodeClient, NodeError};
+use chord_api::retry::{self, BackoffBuilder as _};
 use chord_types::report::NodeReport;
 use chord_types::view::ViewRef;
 use chord_types::{Ordinal, Speaks, View};
@@ -20,9 +21,6 @@ const AT_ONCE: usize = 32;
 
 /// How often a node that answered last time is asked again when it does not.
 const ASKED_AGAIN: usize = 2;
-
-/// How long to wait before that.
-const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(500);
 
 /// How many different views are fetched in one round, the newest first: more
 /// would say nothing that these do not.
@@ -42,13 +40,13 @@ pub async fn observe_nodes(
     heard: &mut BTreeSet<Ordinal>,
 ) -> Result<Reports, NodeError> {
     let mut reports = ask(client, targets).await;
-    for _ in 0..ASKED_AGAIN {
+    for pause in retry::once_more(ASKED_AGAIN).build() {
         let missed = missed(&reports, heard);
         // Where so many are not heard it is not for a moment.
         if missed.is_empty() || missed.len() > AT_ONCE {
             break;
         }
-        tokio::time::sleep(BEFORE_ASKING_AGAIN).await;
+        tokio::time::sleep(pause).await;
         let again: Vec<(Ordinal, String)> = targets
             .iter()
             .filter(|(ordinal, _)| missed.contains(ordinal))
@@ -159,7 +157,10 @@ pub async fn held_views(
                 }
                 // It took another view since it reported; the next round sees that.
                 Ok(_) => {}
-                Err(e) => tracing::warn!("view {} cannot be fetched: {e}", reference.epoch),
+                Err(e) => {
+                    let why = briefly(&e);
+                    tracing::warn!("view {} cannot be fetched: {why}", reference.epoch);
+                }
             }
         }
     }
@@ -338,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_misses_one_answer_is_asked_again_and_who_was_silent_is_not() {
-        let client = NodeClient::new("s", Duration::from_secs(30)).unwrap();
+        let client = NodeClient::new("s", std::time::Duration::from_secs(30)).unwrap();
         let mut heard = BTreeSet::from([Ordinal(0)]);
         let targets = [
             (Ordinal(0), shy_node(1).await),

@@ -23,7 +23,8 @@ const REMEMBERED: usize = 4096;
 /// line of text.
 pub const NOT_UNDERSTOOD: http::StatusCode = http::StatusCode::NOT_IMPLEMENTED;
 
-use super::{builder, reason};
+use super::builder;
+use crate::causes::Cause;
 use crate::host::descriptors;
 
 /// The header that carries the cluster's secret: `Authorization: Bearer …`.
@@ -35,20 +36,22 @@ pub fn bearer(secret: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// No answer came, or not all of it.
-    #[error("{url} does not answer: {why}")]
+    #[error("{url} does not answer")]
     Unreachable {
         /// What was asked for.
         url: String,
-        /// For people.
-        why: String,
+        /// What lies beneath.
+        #[source]
+        why: Cause,
     },
     /// This process has no file descriptor to ask it with. That says nothing of the node.
-    #[error("{url} cannot be asked from here: {why}")]
+    #[error("{url} cannot be asked from here")]
     Overloaded {
         /// What was asked for.
         url: String,
-        /// For people.
-        why: String,
+        /// What lies beneath.
+        #[source]
+        why: Cause,
     },
     /// It answered with another status than one of success.
     #[error("{url} answered {status}: {body}")]
@@ -71,12 +74,13 @@ pub enum NodeError {
         why: String,
     },
     /// What it answered is not what this request is answered with.
-    #[error("{url} answered something that cannot be read: {why}")]
+    #[error("{url} answered something that cannot be read")]
     Unreadable {
         /// What was asked for.
         url: String,
-        /// For people.
-        why: String,
+        /// What lies beneath.
+        #[source]
+        why: Cause,
     },
 }
 
@@ -112,8 +116,9 @@ impl NodeClient {
         url: &str,
     ) -> Result<bytes::Bytes, NodeError> {
         let unreachable = |e: reqwest::Error| {
-            let (url, why) = (url.into(), reason(&e));
-            match descriptors::caused_by_exhaustion(&e) {
+            let (url, scarce) = (url.into(), descriptors::caused_by_exhaustion(&e));
+            let why = e.into();
+            match scarce {
                 true => NodeError::Overloaded { url, why },
                 false => NodeError::Unreachable { url, why },
             }
@@ -165,10 +170,7 @@ impl NodeClient {
     pub async fn report(&self, base: &str) -> Result<NodeReport, NodeError> {
         let url = format!("{base}/peer/report");
         let body = self.send(self.http.get(&url), base, &url).await?;
-        serde_json::from_slice(&body).map_err(|e| NodeError::Unreadable {
-            url,
-            why: e.to_string(),
-        })
+        serde_json::from_slice(&body).map_err(|e| NodeError::Unreadable { url, why: e.into() })
     }
 
     /// `GET {base}/peer/view`: the view that the node holds; `None` where it
@@ -178,10 +180,7 @@ impl NodeClient {
         match self.send(self.http.get(&url), base, &url).await {
             Ok(body) => View::decode(&body)
                 .map(Some)
-                .map_err(|e| NodeError::Unreadable {
-                    url,
-                    why: e.to_string(),
-                }),
+                .map_err(|e| NodeError::Unreadable { url, why: e.into() }),
             Err(NodeError::Refused { status: 404, .. }) => Ok(None),
             Err(e) => Err(e),
         }

@@ -149,18 +149,18 @@ impl FilesClient {
 
     /// Sets the number of nodes (under `chord up`).
     pub async fn scale(&self, request: &ScaleRequest) -> Result<(), FilesError> {
-        self.tell("/cluster/scale", request, "scale the cluster")
+        self.post("/cluster/scale", request, "scale the cluster")
             .await
     }
 
     /// Drains a node, or takes that back (under `chord up`).
     pub async fn drain(&self, request: &DrainRequest) -> Result<(), FilesError> {
-        self.tell("/cluster/drain", request, "drain the node").await
+        self.post("/cluster/drain", request, "drain the node").await
     }
 
     /// Gives a disk up as lost (under `chord up`).
     pub async fn replace(&self, request: &ReplaceRequest) -> Result<(), FilesError> {
-        self.tell("/cluster/replace", request, "replace the disk")
+        self.post("/cluster/replace", request, "replace the disk")
             .await
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::FileInfo;
 use super::error::FilesError;
-use crate::client::reason;
+use crate::causes::Cause;
 
 /// A file on its way here.
 #[derive(Debug)]
@@ -44,12 +44,12 @@ impl Download {
 
     /// The next bytes; `None` only when all that was promised has come.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FilesError> {
-        let broken = |doing: &str, why: String| FilesError::Broken {
+        let broken = |doing: &str, why: Cause| FilesError::Broken {
             doing: doing.to_string(),
             why,
         };
         match self.response.chunk().await {
-            Err(e) => Err(broken(&self.doing, reason(&e))),
+            Err(e) => Err(broken(&self.doing, e.into())),
             Ok(Some(bytes)) => {
                 self.received += bytes.len() as u64;
                 Ok(Some(bytes))
@@ -57,7 +57,7 @@ impl Download {
             Ok(None) => match self.info.size {
                 Some(size) if size != self.received => Err(broken(
                     &self.doing,
-                    format!("{} of {size} bytes came", self.received),
+                    format!("{} of {size} bytes came", self.received).into(),
                 )),
                 _ => Ok(None),
             },

@@ -1,7 +1,9 @@
-//! Why a request for files did not do what it should, in words for people.
+//! Why a request for files did not do what it should; what people read of it is
+//! [`causes::briefly`](crate::causes::briefly).
 
 use http::StatusCode;
 
+use crate::causes::Cause;
 use crate::problem::{Kind, ProblemBody};
 
 /// Why a request did not do what it should.
@@ -11,14 +13,15 @@ pub enum FilesError {
     #[error("{0:?} is no endpoint: it must look like http://127.0.0.1:8080")]
     Endpoint(String),
     /// No connection could be made, or no answer came in time.
-    #[error("cannot {doing}: {url} cannot be reached: {why}")]
+    #[error("cannot {doing}: {url} cannot be reached")]
     Unreachable {
         /// What was being done, as in "cannot list the files".
         doing: String,
         /// The endpoint.
         url: String,
-        /// For people.
-        why: String,
+        /// What the network says.
+        #[source]
+        why: Cause,
     },
     /// The server answered that it does not.
     #[error("cannot {doing}: {detail}")]
@@ -33,20 +36,22 @@ pub enum FilesError {
         detail: String,
     },
     /// What was begun has not come to its end.
-    #[error("cannot {doing}: the connection broke before the end: {why}")]
+    #[error("cannot {doing}: the connection broke before the end")]
     Broken {
         /// What was being done.
         doing: String,
-        /// For people.
-        why: String,
+        /// What the network says, or what is missing.
+        #[source]
+        why: Cause,
     },
     /// The answer is not what this request is answered with.
-    #[error("cannot {doing}: the answer cannot be read: {why}")]
+    #[error("cannot {doing}: the answer cannot be read")]
     Unreadable {
         /// What was being done.
         doing: String,
-        /// For people.
-        why: String,
+        /// What is wrong with it.
+        #[source]
+        why: Cause,
     },
 }
 

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use self::error::complaint;
 use self::values::META;
-use crate::client::{builder, reason};
+use crate::client::builder;
 use crate::http::FileList;
 
 pub use self::download::Download;
@@ -111,7 +111,7 @@ impl FilesClient {
         // The answer is done only when its body has ended.
         response.bytes().await.map_err(|e| FilesError::Broken {
             doing,
-            why: reason(&e),
+            why: e.into(),
         })?;
         Ok(Stored {
             created,
@@ -200,15 +200,15 @@ impl FilesClient {
         let response = self.send(request, doing).await?;
         let body = response.bytes().await.map_err(|e| FilesError::Broken {
             doing: doing.to_string(),
-            why: reason(&e),
+            why: e.into(),
         })?;
         serde_json::from_slice(&body).map_err(|e| FilesError::Unreadable {
             doing: doing.to_string(),
-            why: e.to_string(),
+            why: e.into(),
         })
     }
 
-    async fn tell<T: Serialize>(
+    async fn post<T: Serialize>(
         &self,
         path: &str,
         what: &T,
@@ -234,12 +234,12 @@ impl FilesClient {
                 FilesError::Unreachable {
                     doing: doing(),
                     url: self.base.clone(),
-                    why: reason(&e),
+                    why: e.into(),
                 }
             } else {
                 FilesError::Broken {
                     doing: doing(),
-                    why: reason(&e),
+                    why: e.into(),
                 }
             }
         })?;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use chord_api::causes::innermost;
 use chord_operator::crd::{ChordCluster, REPLACE_ANNOTATION};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -265,14 +266,6 @@ fn kube_failure(doing: &str, error: &kube::Error) -> Failure {
         other => (Code::Unavailable, innermost(other)),
     };
     Failure::new(code, format!("cannot {doing}: {why}"))
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(next) = inner.source() {
-        inner = next;
-    }
-    inner.to_string()
 }
 
 #[cfg(test)]

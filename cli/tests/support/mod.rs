@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -14,11 +14,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::StreamExt;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// Something that takes longer than this never comes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// parking_lot's mutex: nothing is awaited while it is held.
 pub type Names = Arc<Mutex<BTreeSet<String>>>;
 
 /// A cluster that keeps names, and gives each file half of what it promises.
@@ -67,17 +69,17 @@ impl Cluster {
 
     /// How many files there are.
     pub fn names(&self) -> usize {
-        self.names.lock().unwrap().len()
+        self.names.lock().len()
     }
 }
 
 async fn store(State(names): State<Names>, UrlPath(name): UrlPath<String>, _: Bytes) -> Response {
-    names.lock().unwrap().insert(name);
+    names.lock().insert(name);
     (StatusCode::CREATED, [("etag", "\"v\"")]).into_response()
 }
 
 async fn delete(State(names): State<Names>, UrlPath(name): UrlPath<String>) -> StatusCode {
-    match names.lock().unwrap().remove(&name) {
+    match names.lock().remove(&name) {
         true => StatusCode::NO_CONTENT,
         false => StatusCode::NOT_FOUND,
     }
@@ -91,7 +93,7 @@ async fn fetch(State(names): State<Names>, UrlPath(name): UrlPath<String>) -> Re
         });
         return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(problem)).into_response();
     }
-    if !names.lock().unwrap().contains(&name) {
+    if !names.lock().contains(&name) {
         return StatusCode::NOT_FOUND.into_response();
     }
     let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"12345"))]);
@@ -107,7 +109,6 @@ async fn fetch(State(names): State<Names>, UrlPath(name): UrlPath<String>) -> Re
 async fn list(State(names): State<Names>) -> axum::Json<Value> {
     let files: Vec<Value> = names
         .lock()
-        .unwrap()
         .iter()
         .map(|name| json!({"name": name, "size": 10, "etag": "v", "modified": "", "contentType": null}))
         .collect();

@@ -132,7 +132,7 @@ mod tests {
     }
 
     /// What three owners of three say.
-    fn look(said: [Said; 3]) -> Look {
+    fn look_of(said: [Said; 3]) -> Look {
         let member = |n: u32| Member {
             ordinal: Ordinal(n),
             disk: DiskId(uuid::Uuid::from_u128(u128::from(n) + 1)),
@@ -154,16 +154,16 @@ mod tests {
     }
 
     fn held(counters: [u64; 3]) -> Look {
-        look(counters.map(|c| Said::Holds(ballot(c))))
+        look_of(counters.map(|c| Said::Holds(ballot(c))))
     }
 
     #[test]
     fn only_one_ballot_at_all_owners_settles() {
         assert!(held([4, 4, 4]).agreement().is_settled());
         assert_eq!(held([4, 4, 3]).agreement(), Agreement::Differ);
-        let none = look([Said::Holds(None); 3]).agreement();
+        let none = look_of([Said::Holds(None); 3]).agreement();
         assert!(none == Agreement::All(None) && !none.is_settled());
-        let silent = look([
+        let silent = look_of([
             Said::Holds(ballot(4)),
             Said::Nothing,
             Said::Holds(ballot(4)),
@@ -177,7 +177,7 @@ mod tests {
         assert!(held([4, 4, 4]).agreement().covers(leftover));
         assert!(!held([3, 3, 3]).agreement().covers(leftover));
         assert!(!held([5, 5, 6]).agreement().covers(leftover));
-        assert!(!look([Said::Holds(None); 3]).agreement().covers(leftover));
+        assert!(!look_of([Said::Holds(None); 3]).agreement().covers(leftover));
     }
 
     #[test]
@@ -191,12 +191,12 @@ mod tests {
 
     #[test]
     fn an_owner_that_does_not_move_is_missing_its_copy() {
-        let first = look([
+        let first = look_of([
             Said::Holds(ballot(6)),
             Said::Holds(ballot(6)),
             Said::Holds(None),
         ]);
-        let second = look([
+        let second = look_of([
             Said::Holds(ballot(9)),
             Said::Holds(ballot(8)),
             Said::Holds(None),
@@ -209,14 +209,14 @@ mod tests {
 
     #[test]
     fn what_most_owners_have_lost_is_not_forgotten() {
-        let one_left = look([Said::Holds(None), Said::Holds(ballot(6)), Said::Holds(None)]);
+        let one_left = look_of([Said::Holds(None), Said::Holds(ballot(6)), Said::Holds(None)]);
         assert_eq!(one_left.due(), ballot(6));
         assert_eq!(one_left.still_lack(one_left.due()).len(), 2);
     }
 
     #[test]
     fn an_owner_that_says_nothing_is_not_taken_to_have_anything() {
-        let silent = look([
+        let silent = look_of([
             Said::Holds(ballot(6)),
             Said::Holds(ballot(6)),
             Said::Nothing,

@@ -265,85 +265,99 @@ impl Value {
     }
 
     fn try_apply(&self, change: &Change) -> Result<Applied, Refusal> {
-        let mut next = self.clone();
         match change {
-            Change::Identity => Ok(Applied::Next(next, Outcome::Done)),
-            Change::Begin { pending, condition } => {
-                if self.pending.iter().any(|p| p.upload == pending.upload) {
-                    return Ok(Applied::Already(Outcome::Done));
-                }
-                self.check(condition)?;
-                if self.pending.len() >= MAX_PENDING {
-                    return Err(Refusal::TooManyPending);
-                }
-                next.seq += 1;
-                next.pending.push(pending.clone());
-                Ok(Applied::Next(next, Outcome::Done))
-            }
+            Change::Identity => Ok(Applied::Next(self.clone(), Outcome::Done)),
+            Change::Begin { pending, condition } => self.begin(pending, condition),
             Change::Commit {
                 op,
                 file,
                 condition,
-            } => {
-                if let Some(outcome) = self.remembers(op) {
-                    return Ok(Applied::Already(outcome.clone()));
-                }
-                if let Body::Chunks { upload, .. } = &file.body {
-                    let before = next.pending.len();
-                    next.pending.retain(|p| p.upload != *upload);
-                    if next.pending.len() == before {
-                        return Err(Refusal::UploadExpired);
-                    }
-                }
-                self.check(condition)?;
-                next.seq += 1;
-                next.version += 1;
-                let etag = format!("{:x}-{}", next.version, file.fingerprint);
-                let outcome = Outcome::Committed {
-                    version: next.version,
-                    etag: etag.clone(),
-                    replaced: self.current.is_some(),
-                };
-                next.current = Some(Manifest {
-                    version: next.version,
-                    etag,
-                    size: file.size,
-                    modified_ms: self.time_of_next(file.modified_ms),
-                    content_type: file.content_type.clone(),
-                    meta: file.meta.clone(),
-                    body: file.body.clone(),
-                });
-                next.deleted_ms = None;
-                next.remember(*op, &outcome);
-                Ok(Applied::Next(next, outcome))
-            }
-            Change::Delete { op, condition } => {
-                if let Some(outcome) = self.remembers(op) {
-                    return Ok(Applied::Already(outcome.clone()));
-                }
-                self.check(condition)?;
-                if self.current.is_none() {
-                    return Err(Refusal::NotFound);
-                }
-                next.seq += 1;
-                next.version += 1;
-                next.deleted_ms = next.current.take().map(|m| m.modified_ms);
-                let outcome = Outcome::Deleted {
-                    version: next.version,
-                };
-                next.remember(*op, &outcome);
-                Ok(Applied::Next(next, outcome))
-            }
-            Change::Expire { upload } => {
-                let before = next.pending.len();
-                next.pending.retain(|p| p.upload != *upload);
-                if next.pending.len() == before {
-                    return Ok(Applied::Already(Outcome::Done));
-                }
-                next.seq += 1;
-                Ok(Applied::Next(next, Outcome::Done))
-            }
+            } => self.commit(op, file, condition),
+            Change::Delete { op, condition } => self.delete(op, condition),
+            Change::Expire { upload } => Ok(self.expire(upload)),
         }
+    }
+
+    fn begin(&self, pending: &Pending, condition: &Condition) -> Result<Applied, Refusal> {
+        if self.pending.iter().any(|p| p.upload == pending.upload) {
+            return Ok(Applied::Already(Outcome::Done));
+        }
+        self.check(condition)?;
+        if self.pending.len() >= MAX_PENDING {
+            return Err(Refusal::TooManyPending);
+        }
+        let mut next = self.clone();
+        next.seq += 1;
+        next.pending.push(pending.clone());
+        Ok(Applied::Next(next, Outcome::Done))
+    }
+
+    fn commit(&self, op: &OpId, file: &NewFile, condition: &Condition) -> Result<Applied, Refusal> {
+        if let Some(outcome) = self.remembers(op) {
+            return Ok(Applied::Already(outcome.clone()));
+        }
+        let mut next = self.clone();
+        if let Body::Chunks { upload, .. } = &file.body
+            && !next.take_out(upload)
+        {
+            return Err(Refusal::UploadExpired);
+        }
+        self.check(condition)?;
+        next.seq += 1;
+        next.version += 1;
+        let etag = format!("{:x}-{}", next.version, file.fingerprint);
+        let outcome = Outcome::Committed {
+            version: next.version,
+            etag: etag.clone(),
+            replaced: self.current.is_some(),
+        };
+        next.current = Some(Manifest {
+            version: next.version,
+            etag,
+            size: file.size,
+            modified_ms: self.time_of_next(file.modified_ms),
+            content_type: file.content_type.clone(),
+            meta: file.meta.clone(),
+            body: file.body.clone(),
+        });
+        next.deleted_ms = None;
+        next.remember(*op, &outcome);
+        Ok(Applied::Next(next, outcome))
+    }
+
+    fn delete(&self, op: &OpId, condition: &Condition) -> Result<Applied, Refusal> {
+        if let Some(outcome) = self.remembers(op) {
+            return Ok(Applied::Already(outcome.clone()));
+        }
+        self.check(condition)?;
+        if self.current.is_none() {
+            return Err(Refusal::NotFound);
+        }
+        let mut next = self.clone();
+        next.seq += 1;
+        next.version += 1;
+        next.deleted_ms = next.current.take().map(|m| m.modified_ms);
+        let outcome = Outcome::Deleted {
+            version: next.version,
+        };
+        next.remember(*op, &outcome);
+        Ok(Applied::Next(next, outcome))
+    }
+
+    fn expire(&self, upload: &UploadId) -> Applied {
+        let mut next = self.clone();
+        if !next.take_out(upload) {
+            return Applied::Already(Outcome::Done);
+        }
+        next.seq += 1;
+        Applied::Next(next, Outcome::Done)
+    }
+
+    /// Whether the upload was pending; it is not any more.
+    fn take_out(&mut self, upload: &UploadId) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|p| p.upload != *upload);
+        self.pending.len() < before
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::client::{
     Connection, FileSet, Gets, Lists, Paths, Source, Until, Verifies, Work, run_clients,
@@ -14,6 +14,7 @@ use super::cluster::{Cluster, Memory, cpu_seconds, memory_mib, metric};
 use super::figures::Figures;
 use super::loads::{BIG, Extent, FOUR, Loads, MOST, Protocol, SIXTEEN, SMALL, Store, latency};
 use super::yardsticks::{COPIES, FileServer, RAW_BYTES, synced_appends, synced_copies};
+use crate::wait::closely;
 
 /// How long the last copies may take behind the last answer.
 const SETTLE: Duration = Duration::from_secs(120);
@@ -122,18 +123,21 @@ impl Bench<'_> {
         let put = self.loads.put_big(figures, &set).await?;
         let begun = put.begun.context("no beginning")?;
         let all = before + (chunks * COPIES) as f64;
-        let durable = loop {
-            let held = chunks_held(&addresses).await?;
-            if held >= all {
-                break begun.elapsed();
-            }
-            let missing = all - held;
-            ensure!(
-                begun.elapsed() < put.took + SETTLE,
-                "{missing} copies of chunks are not there long after the PUTs"
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
+        let patience = (put.took + SETTLE).saturating_sub(begun.elapsed());
+        let often = Duration::from_millis(5);
+        let durable = closely(
+            "all copies of chunks are there",
+            patience,
+            often,
+            async || {
+                let held = chunks_held(&addresses).await?;
+                Ok(match held >= all {
+                    true => Ok(begun.elapsed()),
+                    false => Err(format!("{} copies are missing", all - held)),
+                })
+            },
+        );
+        let durable = durable.await?;
         let durable_mbs = megabytes / durable.as_secs_f64();
         figures.add("put_16m_4c_third_copy_mbs", "MB/s", durable_mbs);
         figures.add("put_16m_4c_over_limit", "ratio", durable_mbs / limit);

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::wait::{eventually, secs};
+use crate::wait::{closely, eventually, secs};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
@@ -65,22 +65,18 @@ async fn cross(cluster: &Cluster, source: &Source, figures: &mut Figures) -> Res
     .await?;
     run_clients(&nodes, 1, Until::requests(1), put("above")).await?;
     let crossed = Instant::now();
-    loop {
+    let often = std::time::Duration::from_millis(50);
+    closely("a node has come", LONGEST, often, async || {
         let node = cluster.nodes()?.into_iter().find(|n| n.ordinal == NEW);
         if let Some(node) = node
             && cluster.state_of(NEW).is_ok_and(|state| state == "Ready")
             && readyz(node.address).await.is_ok()
         {
-            break;
+            return Ok(Ok(()));
         }
-        ensure!(
-            crossed.elapsed() < LONGEST,
-            "no node has come after {} s: {}",
-            LONGEST.as_secs(),
-            cluster.status()?
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        Ok(Err(cluster.status()?.to_string()))
+    })
+    .await?;
     figures.add(
         "threshold_to_serving_s",
         "s",

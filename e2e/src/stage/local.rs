@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use chord_api::human;
+use parking_lot::Mutex;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -30,6 +31,7 @@ const STOP: std::time::Duration = secs(40);
 pub struct Local {
     work: PathBuf,
     count: AtomicU32,
+    /// parking_lot's mutex, and not tokio's: nothing is awaited while it is held.
     clusters: Mutex<Vec<Arc<LocalCluster>>>,
 }
 
@@ -47,6 +49,7 @@ pub struct LocalCluster {
     beside: PathBuf,
     dir: PathBuf,
     endpoint: String,
+    /// tokio's mutex: the process is waited for while it is held.
     up: AsyncMutex<Option<Child>>,
     pid: u32,
 }
@@ -136,15 +139,11 @@ impl Local {
     }
 
     fn remember(&self, cluster: Arc<LocalCluster>) {
-        self.clusters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(cluster);
+        self.clusters.lock().push(cluster);
     }
 
     pub async fn clear(&self, keep: Option<&Path>) -> Result<()> {
-        let clusters =
-            std::mem::take(&mut *self.clusters.lock().unwrap_or_else(PoisonError::into_inner));
+        let clusters = std::mem::take(&mut *self.clusters.lock());
         let mut bad = None;
         for (n, cluster) in clusters.iter().enumerate() {
             if let Some(keep) = keep {

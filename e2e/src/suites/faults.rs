@@ -1,6 +1,8 @@
 //! Processes, pods and disks die while clients read and write: what was
 //! acknowledged stays, and reading and writing go on.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::json;
 
@@ -10,7 +12,7 @@ use crate::stage::Cluster;
 use crate::stage::node::Hurt;
 use crate::suite::Ctx;
 use crate::traffic::load::Load;
-use crate::wait::{eventually, secs};
+use crate::wait::{closely, eventually, secs};
 
 pub async fn run(ctx: Ctx) -> Result<()> {
     let cluster = ctx
@@ -99,21 +101,21 @@ async fn hurt(
 async fn scale_and_kill(ctx: &Ctx, cluster: &Cluster, load: &mut Load, nodes: u32) -> Result<()> {
     let before = cluster.view().await?.epoch;
     cluster.scale(nodes).await?;
-    let begun = std::time::Instant::now();
-    loop {
+    let often = Duration::from_millis(15);
+    let view = closely("the change has begun", secs(90), often, async || {
         let view = cluster.view().await?;
         if view.epoch > before {
-            ctx.cases.note(&format!(
-                "the operator is killed at view {} ({}), which was {before}",
-                view.epoch,
-                view.state()
-            ));
-            break;
+            return Ok(Ok(view));
         }
-        ensure!(begun.elapsed() < secs(90), "the change has not begun");
         load.check().await?;
-        tokio::time::sleep(std::time::Duration::from_millis(15)).await;
-    }
+        Ok(Err(format!("view {}", view.epoch)))
+    });
+    let view = view.await?;
+    ctx.cases.note(&format!(
+        "the operator is killed at view {} ({}), which was {before}",
+        view.epoch,
+        view.state()
+    ));
     cluster.kill_operator().await?;
     load.during(cluster.settled(nodes)).await?;
     load.progress(5, 5).await

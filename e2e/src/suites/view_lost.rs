@@ -2,11 +2,12 @@
 //! over what the nodes hold, or waits. No epoch goes back, no member is forgotten.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use chord_types::{DiskId, Epoch, Ordinal, View};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -146,6 +147,7 @@ async fn back(cluster: &Cluster, before: &View, nodes: u32) -> Result<()> {
 
 /// Looks at the epoch of every node, again and again.
 struct Watch {
+    /// parking_lot's mutex, and not tokio's: nothing is awaited while it is held.
     wrong: Arc<Mutex<Option<String>>>,
     looks: Arc<std::sync::atomic::AtomicU64>,
     task: JoinHandle<()>,
@@ -183,10 +185,7 @@ impl Watch {
                             "{} went from view {before} to view {}",
                             node.name, view.epoch
                         );
-                        found
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .get_or_insert(text);
+                        found.lock().get_or_insert(text);
                     }
                     *before = view.epoch;
                 }
@@ -202,12 +201,7 @@ impl Watch {
             self.looks.load(std::sync::atomic::Ordering::Relaxed) > 20,
             "nobody looked"
         );
-        match self
-            .wrong
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        match self.wrong.lock().take() {
             Some(wrong) => bail!(wrong),
             None => Ok(()),
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
+use chord_api::causes::innermost;
 use chord_api::client::builder;
 use chord_api::human;
 use chord_types::FileName;
@@ -38,14 +39,6 @@ impl From<reqwest::Error> for Trouble {
     fn from(e: reqwest::Error) -> Trouble {
         Trouble::Again(innermost(&e))
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(next) = inner.source() {
-        inner = next;
-    }
-    inner.to_string()
 }
 
 /// An answer with all of its (short) body.

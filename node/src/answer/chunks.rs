@@ -1,13 +1,17 @@
 //! Receipts for chunks: what is said to be held is on the disk, under the view that
 //! it was asked in.
 
+use std::error::Error;
+
 use bytes::Bytes;
+use chord_api::causes;
 use chord_types::manifest::PlacedChunk;
 use chord_types::{ChunkId, FileName, Ordinal};
 use futures::{Stream, StreamExt};
 
 use super::fetch::SPAN_BLOCKS;
 use super::{Responder, check_batch, entered_under, failed};
+use crate::peer::Failure;
 use crate::peer::wire::{Answer, ChunkHeader, Refusal, Reply};
 use crate::store::{ChunkError, ChunkMeta, ChunkWriter, MAX_CHUNK_BYTES, StoreError, Tier};
 use crate::view::Current;
@@ -28,14 +32,14 @@ pub fn meta_of(name: FileName, chunk: &PlacedChunk, committed: bool) -> ChunkMet
 pub fn chunk_failed(error: ChunkError) -> Refusal {
     match error {
         ChunkError::Store(StoreError::Full(_)) => Refusal::Full,
-        other => Refusal::Failed(other.to_string()),
+        other => Refusal::Failed(Failure::of(other)),
     }
 }
 
 impl Responder {
     /// Takes a chunk that comes piece by piece; `Ok` is a receipt of the view that it
     /// was sent under. Something that breaks off leaves nothing.
-    pub async fn take_chunk<E: std::fmt::Display>(
+    pub async fn take_chunk<E: Error + Send + Sync + 'static>(
         &self,
         head: ChunkHeader,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
@@ -51,7 +55,7 @@ impl Responder {
         self.store_chunk(&current, meta, Tier::Clients, body).await
     }
 
-    async fn store_chunk<E: std::fmt::Display>(
+    async fn store_chunk<E: Error + Send + Sync + 'static>(
         &self,
         current: &Current,
         meta: ChunkMeta,
@@ -60,7 +64,8 @@ impl Responder {
     ) -> Result<(), Refusal> {
         let mut writer = self.store.chunk_writer(meta, tier).map_err(chunk_failed)?;
         while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|e| Refusal::Failed(format!("the chunk broke off: {e}")))?;
+            let piece =
+                piece.map_err(|e| Refusal::Failed(Failure::new("the chunk broke off", e)))?;
             writer.write(piece).await.map_err(chunk_failed)?;
         }
         self.finish_chunk(current, writer).await
@@ -78,7 +83,7 @@ impl Responder {
     /// A disk that is damaged gives out what it still has, and vouches for nothing.
     fn takes_part(&self) -> Result<(), Refusal> {
         match self.store.failure() {
-            Some(failure) => Err(Refusal::Failed(failure.to_string())),
+            Some(failure) => Err(Refusal::Failed(Failure::of(failure))),
             None => Ok(()),
         }
     }
@@ -155,9 +160,11 @@ impl Responder {
                 .fetcher
                 .gather(&chunk, &mut holders, from..upto, |_, _| {});
             let data = data.await.map_err(|why| {
-                Refusal::Failed(format!(
-                    "no member that answers has all of it ({why}); should it stay so, store the file again or delete it"
-                ))
+                let words = format!(
+                    "no member that answers has all of it ({}); should it stay so, store the file again or delete it",
+                    causes::words(&why)
+                );
+                Refusal::Failed(Failure::in_words(words, why))
             })?;
             writer.write(data).await.map_err(chunk_failed)?;
             from = upto;

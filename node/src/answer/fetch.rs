@@ -35,7 +35,7 @@ pub enum FetchError {
     #[error(transparent)]
     Peer(#[from] PeerError),
     /// What it sent is not what the manifest names.
-    #[error("node {0} sent what is not right: {1}")]
+    #[error("node {0} sent what is not right")]
     Wrong(Ordinal, #[source] blocks::Mismatch),
 }
 

@@ -13,6 +13,7 @@ use chord_types::Id;
 use tokio::sync::Semaphore;
 
 use crate::notes::{Garbage, Readers, Uploads};
+use crate::peer::Failure;
 use crate::peer::wire::{Answer, Call, ChunkState, Header, Refusal, Reply, Request};
 use crate::store::{ChunkError, MayEnter, Store, StoreError};
 use crate::view::{Current, Identity, ViewKeeper};
@@ -52,16 +53,15 @@ pub fn entered_under(current: &Current) -> MayEnter {
 fn failed(error: StoreError) -> Refusal {
     match error {
         StoreError::Full(_) => Refusal::Full,
-        other => Refusal::Failed(other.to_string()),
+        other => Refusal::Failed(Failure::of(other)),
     }
 }
 
 /// What is said of a batch that is too long, if it is.
 fn check_batch(asked: usize, of: &str) -> Result<(), Refusal> {
     if asked > MAX_BATCH {
-        return Err(Refusal::Failed(format!(
-            "at most {MAX_BATCH} {of} at a time"
-        )));
+        let why = format!("at most {MAX_BATCH} {of} at a time");
+        return Err(Refusal::Failed(why.into()));
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ impl Responder {
                 Ok(_) => Ok(Answer::Checked(ChunkState::Whole)),
                 Err(ChunkError::Missing) => Ok(Answer::Checked(ChunkState::Missing)),
                 Err(ChunkError::Damaged(_)) => Ok(Answer::Checked(ChunkState::Damaged)),
-                Err(e) => Err(Refusal::Failed(e.to_string())),
+                Err(e) => Err(Refusal::Failed(Failure::of(e))),
             },
             (request, Some(current)) => self.handle_in_view(request, &current).await,
             (_, None) => Err(Refusal::OtherView(None)),

@@ -3,21 +3,20 @@
 
 use std::sync::Arc;
 
-use chord_api::problem::{Kind, Problem};
 use chord_types::View;
 use futures::StreamExt;
 use tokio::sync::Notify;
 
 use super::outcome::check_member;
-use super::{Body, Put};
+use super::{Body, Error, Put};
 use crate::store::{Store, StoreError};
 use crate::view::{Identity, ViewKeeper};
 
 /// Keeps bodies on this node.
 pub struct Dropbox {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
     /// Told of each file that is kept.
     pub kept: Arc<Notify>,
 }
@@ -25,17 +24,11 @@ pub struct Dropbox {
 impl Dropbox {
     /// Keeps a body on this node, which has to be a member until the file is there:
     /// once its disk has left the view and is empty it may be taken away.
-    pub async fn keep(&self, put: Put, mut body: Body) -> Result<(), Problem> {
+    pub async fn keep(&self, put: Put, mut body: Body) -> Result<(), Error> {
         check_member(&self.me, &self.view)?;
-        let failed = |e: StoreError| match e {
-            StoreError::Full(_) => Problem::new(
-                Kind::Full,
-                format!("this node has no space for {:?}: {e}", put.name),
-            ),
-            other => Problem::new(
-                Kind::Overloaded,
-                format!("cannot keep {:?} on this node: {other}", put.name),
-            ),
+        let failed = |why: StoreError| Error::NotKept {
+            name: put.name.clone(),
+            why,
         };
         let writer = self.store.dropped_writer(
             put.name.clone(),
@@ -88,7 +81,7 @@ mod tests {
             .files
             .drop_here(request("a", Some(1)), Box::pin(body))
             .await;
-        assert_eq!(late.unwrap_err().kind, Kind::NoQuorum);
+        assert!(matches!(late, Err(Error::NotMember { .. })), "{late:?}");
         assert!(all.drop_on(2, "late", b"x").await.is_err());
         assert!(all.nodes[2].reporter.report().inventory.is_empty());
         assert!(all.drop_on(1, "a", b"x").await.is_ok());

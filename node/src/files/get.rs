@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chord_api::problem::{Kind, Problem};
+use chord_api::causes::words;
 use chord_types::blocks::BLOCK_BYTES;
 use chord_types::manifest::{Body as Contents, PlacedChunk};
 use chord_types::{FileName, Manifest};
@@ -13,8 +13,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 
-use super::Body;
 use super::memory::ReadMemory;
+use super::{Body, Error};
 use crate::answer::Fetcher;
 use crate::answer::fetch::{FetchError, Holder, SPAN_BLOCKS};
 use crate::notes::readers::Reader;
@@ -35,13 +35,13 @@ struct Piece {
 
 /// Reads versions for clients.
 pub struct Downloader {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub ring: Arc<Ring>,
-    pub fetcher: Fetcher,
-    pub debts: Arc<Debts>,
-    pub readers: Readers,
-    pub memory: ReadMemory,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) readers: Readers,
+    pub(crate) memory: ReadMemory,
 }
 
 impl Downloader {
@@ -94,24 +94,20 @@ impl Downloader {
         found
     }
 
-    async fn fetch(&self, name: &FileName, piece: &Piece) -> Result<Bytes, Problem> {
+    async fn fetch(&self, name: &FileName, piece: &Piece) -> Result<Bytes, Error> {
         let mut holders = self.holders(&piece.chunk);
         let noted = |holder: &Holder, error: &FetchError| {
-            tracing::debug!(%name, chunk = %piece.chunk.id, holder = holder.0.0, %error, "a copy cannot be read");
+            tracing::debug!(%name, chunk = %piece.chunk.id, holder = holder.0.0, error = words(error), "a copy cannot be read");
             self.debts.owe(name);
         };
         let blocks = piece.blocks.clone();
         let gathered = self
             .fetcher
             .gather(&piece.chunk, &mut holders, blocks, noted);
-        gathered.await.map_err(|why| {
-            let part = piece.chunk.id.part;
-            let problem = broken(name, &format!("no copy of part {part} can be read: {why}"));
-            let kind = match why.is_overload() {
-                true => Kind::Overloaded,
-                false => problem.kind,
-            };
-            Problem { kind, ..problem }
+        gathered.await.map_err(|why| Error::Unreadable {
+            name: name.clone(),
+            part: piece.chunk.id.part,
+            why,
         })
     }
 }
@@ -124,11 +120,11 @@ struct Spans {
     /// Keeps the chunks where they are.
     _reader: Reader,
     begun: bool,
-    fetched: FuturesOrdered<BoxFuture<'static, Result<Bytes, Problem>>>,
+    fetched: FuturesOrdered<BoxFuture<'static, Result<Bytes, Error>>>,
 }
 
 impl Spans {
-    async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
+    async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         while self.fetched.len() < AT_ONCE
             && let Some(piece) = self.pieces.front()
         {
@@ -144,7 +140,7 @@ impl Spans {
             };
             let room = match room {
                 Ok(room) => room,
-                Err(problem) => return Some(Err(problem)),
+                Err(error) => return Some(Err(error)),
             };
             self.begun = true;
             if let Some(piece) = self.pieces.pop_front() {
@@ -152,7 +148,7 @@ impl Spans {
                 self.fetched.push_back(Box::pin(async move {
                     let data = from.fetch(&name, &piece).await?;
                     if data.len() < piece.cut.end {
-                        return Err(broken(&name, "a holder sent less than its chunk has"));
+                        return Err(Error::ShortPiece { name });
                     }
                     Ok(room.hold(data).slice(piece.cut))
                 }));
@@ -189,13 +185,6 @@ fn pieces(name: &FileName, manifest: &Manifest, range: Range<u64>) -> Vec<Piece>
         start = end;
     }
     pieces
-}
-
-fn broken(name: &FileName, why: &str) -> Problem {
-    Problem::new(
-        Kind::NoQuorum,
-        format!("cannot read {name:?} to its end: {why}"),
-    )
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chord_api::http::{FileEntry, FileList};
-use chord_api::problem::{Kind, Problem};
 use chord_register::Ballot;
 use chord_types::{DiskId, FileName, Id};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::ListQuery;
+use super::error::Gap;
+use super::{Error, ListQuery};
 use crate::peer::PeerError;
 use crate::peer::wire::{Answer, NameFile, NamesPage, Refusal, Request};
 use crate::quorum::Quorum;
@@ -34,11 +34,7 @@ const WORK_LIMIT: Duration = Duration::from_secs(20);
 const READS: usize = 16;
 
 /// A page.
-pub async fn list(
-    quorum: &Arc<Quorum>,
-    clock: Clock,
-    query: ListQuery,
-) -> Result<FileList, Problem> {
+pub async fn list(quorum: &Arc<Quorum>, clock: Clock, query: ListQuery) -> Result<FileList, Error> {
     let mut out = FileList::default();
     let mut after = query.after.clone();
     let end = Instant::now() + WORK_LIMIT;
@@ -122,8 +118,8 @@ fn entry(name: &FileName, file: NameFile) -> FileEntry {
 type Merged = (Vec<(FileName, Option<NameFile>)>, Option<String>);
 
 /// Names after `after` from all members, and up to where they are complete.
-async fn merged(quorum: &Arc<Quorum>, prefix: &str, after: &str) -> Result<Merged, Problem> {
-    let mut why = String::from("its members do not answer in time");
+async fn merged(quorum: &Arc<Quorum>, prefix: &str, after: &str) -> Result<Merged, Error> {
+    let mut why = Gap::Silent;
     let end = Instant::now() + COVERAGE_LIMIT;
     for attempt in 0.. {
         let Some(current) = quorum.current() else {
@@ -140,10 +136,7 @@ async fn merged(quorum: &Arc<Quorum>, prefix: &str, after: &str) -> Result<Merge
         }
         tokio::time::sleep_until(pause).await;
     }
-    Err(Problem::new(
-        Kind::NoQuorum,
-        format!("the listing would not be complete: {why}; try again"),
-    ))
+    Err(Error::Uncovered(why))
 }
 
 /// One page of every member that is needed; `Err` where a range is not covered.
@@ -152,7 +145,7 @@ async fn pages(
     current: &Arc<Current>,
     prefix: &str,
     after: &str,
-) -> Result<BTreeMap<DiskId, NamesPage>, String> {
+) -> Result<BTreeMap<DiskId, NamesPage>, Gap> {
     // In a joint view every decision still has a quorum in the old table.
     let old = &current.placements.old;
     let mut asked: FuturesUnordered<_> = old
@@ -171,17 +164,17 @@ async fn pages(
         })
         .collect();
     let mut pages = BTreeMap::new();
-    let mut why = String::new();
+    let mut why = Gap::Silent;
     while let Some((disk, answer)) = asked.next().await {
         match answer {
             Ok(Answer::Names(page)) => {
                 pages.insert(disk, page);
             }
-            Ok(_) => why = "a member answered something else".into(),
+            Ok(_) => why = Gap::OtherAnswer,
             Err(error @ PeerError::Refused(_, Refusal::OtherView(_))) => {
-                return Err(error.to_string());
+                return Err(error.into());
             }
-            Err(error) => why = error.to_string(),
+            Err(error) => why = error.into(),
         }
     }
     let needed = old.table().blocking();
@@ -203,7 +196,7 @@ async fn resolve(
     quorum: &Arc<Quorum>,
     current: &Current,
     pages: BTreeMap<DiskId, NamesPage>,
-) -> Result<Merged, Problem> {
+) -> Result<Merged, Error> {
     // Beyond the last name of a page that has more, that member's names are unknown.
     let upto: Option<FileName> = pages
         .values()
@@ -244,7 +237,7 @@ async fn resolve(
                 modified_ms: m.modified_ms,
                 content_type: m.content_type,
             });
-            Ok::<_, Problem>((name, file))
+            Ok::<_, Error>((name, file))
         }
     });
     let names = resolved.buffered(READS).try_collect().await?;

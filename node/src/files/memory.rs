@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chord_api::problem::{Kind, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Error;
 
 /// Bytes of chunks that uploads may hold in memory together.
 const UPLOADS: usize = 192 << 20;
@@ -38,9 +39,9 @@ const WAIT: Duration = Duration::from_secs(15);
 /// The bounds of one node.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    pub uploads: UploadMemory,
-    pub stragglers: Stragglers,
-    pub downloads: ReadMemory,
+    pub(crate) uploads: UploadMemory,
+    pub(crate) stragglers: Stragglers,
+    pub(crate) downloads: ReadMemory,
 }
 
 impl Memory {
@@ -118,7 +119,7 @@ pub struct Lease {
 
 impl Lease {
     /// Makes room for `bytes` in all, waiting for it where there is none.
-    pub async fn cover(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub async fn cover(&mut self, bytes: usize) -> Result<(), Error> {
         while self.room < bytes {
             let wanted = (bytes - self.room).next_multiple_of(STEP);
             if let Some(permit) = some(&self.memory.shared, wanted) {
@@ -136,10 +137,7 @@ impl Lease {
                 }
             });
             let Ok((Ok(permit), room)) = got.await else {
-                return Err(Problem::new(
-                    Kind::Overloaded,
-                    "the uploads through this node have taken all of its memory for them; nothing was changed; try again, or through another node",
-                ));
+                return Err(Error::NoUploadMemory);
             };
             self.held.push(permit);
             self.room += room;
@@ -168,23 +166,16 @@ impl ReadMemory {
 
     /// Room for the first piece of an answer, waited for as long as a client may be
     /// kept without one.
-    pub async fn first(&self, bytes: usize) -> Result<Room, Problem> {
+    pub async fn first(&self, bytes: usize) -> Result<Room, Error> {
         let room = tokio::time::timeout(self.wait, self.next(bytes)).await;
-        room.unwrap_or_else(|_| {
-            Err(Problem::new(
-                Kind::Overloaded,
-                "the downloads through this node have taken all of its memory for them; try again, or through another node",
-            ))
-        })
+        room.unwrap_or(Err(Error::NoDownloadMemory))
     }
 
     /// Room for the next piece of an answer that has begun: those before it end, or
     /// are given up.
-    pub async fn next(&self, bytes: usize) -> Result<Room, Problem> {
+    pub async fn next(&self, bytes: usize) -> Result<Room, Error> {
         let permit = self.free.clone().acquire_many_owned(count(bytes)).await;
-        permit
-            .map(Room)
-            .map_err(|_| Problem::new(Kind::Overloaded, "the node is stopping"))
+        permit.map(Room).map_err(|_| Error::Stopping)
     }
 
     /// Room for a piece that the client has not come to, while there is plenty.
@@ -282,7 +273,8 @@ mod tests {
             lease.cover(CHUNK).await.unwrap();
         }
         let mut late = memory.lease();
-        assert_eq!(late.cover(1).await.unwrap_err().kind, Kind::Overloaded);
+        let refused = late.cover(1).await;
+        assert!(matches!(refused, Err(Error::NoUploadMemory)), "{refused:?}");
         held.pop();
         late.cover(1).await.unwrap();
     }
@@ -302,8 +294,8 @@ mod tests {
         let begun = memory.next(1).await.unwrap();
         assert!(memory.ahead(1).is_none(), "less than half is free");
         let last = memory.first(1).await.unwrap();
-        let refused = memory.first(1).await.unwrap_err();
-        assert_eq!(refused.kind, Kind::Overloaded);
+        let refused = memory.first(1).await;
+        assert!(matches!(refused, Err(Error::NoDownloadMemory)));
         let part = held.slice(1..);
         drop(held);
         assert!(memory.first(1).await.is_err(), "a part of it is still held");

@@ -1,11 +1,10 @@
 //! A body as it comes, cut into chunks of exact size.
 
 use bytes::{Bytes, BytesMut};
-use chord_api::problem::Problem;
 use futures::StreamExt;
 
-use super::Body;
 use super::memory::Lease;
+use super::{Body, Error};
 
 /// Pieces below this are put together: a piece keeps the whole buffer alive that
 /// it was read into, and a body may come byte by byte.
@@ -32,7 +31,7 @@ impl<'a> Pieces<'a> {
 
     /// Up to `size` bytes, fewer only at the end. There is room in `memory` for
     /// each before it is asked for.
-    pub async fn take(&mut self, size: usize, memory: &mut Lease) -> Result<Vec<Bytes>, Problem> {
+    pub async fn take(&mut self, size: usize, memory: &mut Lease) -> Result<Vec<Bytes>, Error> {
         let mut pieces = Vec::new();
         let mut small = BytesMut::new();
         let mut taken = 0;
@@ -63,7 +62,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Whether nothing more comes; an error of the body shows here too.
-    pub async fn at_end(&mut self) -> Result<bool, Problem> {
+    pub async fn at_end(&mut self) -> Result<bool, Error> {
         match self.next().await? {
             Some(piece) => {
                 self.left = Some(piece);
@@ -73,7 +72,7 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         if let Some(piece) = self.left.take() {
             return Ok(Some(piece));
         }
@@ -94,7 +93,7 @@ impl<'a> Pieces<'a> {
 
 #[cfg(test)]
 mod tests {
-    use chord_api::problem::Kind;
+    use std::io::ErrorKind;
 
     use super::*;
     use crate::files::memory::UploadMemory;
@@ -108,7 +107,7 @@ mod tests {
         let sizes = [1, 1, SMALL, 5, SMALL - 1, 2, SMALL * 2, 3];
         let whole: Vec<u8> = (0..sizes.iter().sum()).map(|n| (n % 251) as u8).collect();
         let mut rest = Bytes::from(whole.clone());
-        let parts: Vec<Result<Bytes, Problem>> =
+        let parts: Vec<Result<Bytes, Error>> =
             sizes.iter().map(|n| Ok(rest.split_to(*n))).collect();
         let mut body: Body = Box::pin(futures::stream::iter(parts));
         let mut reader = Pieces::new(&mut body);
@@ -134,7 +133,7 @@ mod tests {
             vec![0, 10, 0, 10],
         ] {
             let total: usize = sizes.iter().sum();
-            let parts: Vec<Result<Bytes, Problem>> = sizes
+            let parts: Vec<Result<Bytes, Error>> = sizes
                 .iter()
                 .map(|n| Ok(Bytes::from(vec![7u8; *n])))
                 .collect();
@@ -164,7 +163,7 @@ mod tests {
     async fn a_broken_body_is_an_error_and_not_an_end() {
         let parts = vec![
             Ok(Bytes::from_static(b"abc")),
-            Err(Problem::new(Kind::InvalidRequest, "broken")),
+            Err(Error::body(std::io::Error::from(ErrorKind::BrokenPipe))),
         ];
         let mut body: Body = Box::pin(futures::stream::iter(parts));
         let mut reader = Pieces::new(&mut body);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chord_api::problem::{Kind, Problem};
+use chord_api::causes::words;
 use chord_register::{Electorate, Voter};
 use chord_types::FileName;
 use chord_types::manifest::PlacedChunk;
@@ -15,6 +15,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
+use super::Error;
 use super::memory::{Lease, Stragglers};
 use crate::notes::{Debts, Uploads};
 use crate::peer::PeerError;
@@ -31,18 +32,18 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// A chunk that a quorum of its owners has acknowledged.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    pub chunk: PlacedChunk,
+    pub(crate) chunk: PlacedChunk,
     /// The view under which they have.
     acknowledged: ViewRef,
 }
 
 /// Brings chunks to their owners.
 pub struct Placer {
-    pub quorum: Arc<Quorum>,
-    pub debts: Arc<Debts>,
-    pub tasks: Tasks,
-    pub uploads: Uploads,
-    pub stragglers: Stragglers,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) tasks: Tasks,
+    pub(crate) uploads: Uploads,
+    pub(crate) stragglers: Stragglers,
 }
 
 /// Copies of one chunk on their way.
@@ -50,7 +51,7 @@ type Sent = FuturesUnordered<BoxFuture<'static, (Voter, Result<(), PeerError>)>>
 
 /// Why one try did not reach a quorum.
 struct Short {
-    why: String,
+    why: Option<PeerError>,
     /// An owner had no room, under the view that is still in force.
     full: bool,
 }
@@ -111,7 +112,7 @@ impl Placer {
                     yes.insert(disk);
                 }
                 Err(error) => {
-                    tracing::debug!(%error, %name, "a chunk is not confirmed");
+                    tracing::debug!(error = words(&error), %name, "a chunk is not confirmed");
                     self.debts.owe(name);
                 }
             }
@@ -127,10 +128,10 @@ impl Placer {
         chunk: PlacedChunk,
         pieces: Vec<Bytes>,
         memory: Lease,
-    ) -> Result<Placed, Problem> {
+    ) -> Result<Placed, Error> {
         let memory = Arc::new(memory);
         let part = chunk.id.part;
-        let mut last = String::new();
+        let mut last = None;
         for attempt in 0..CHUNK_TRIES {
             let Some(current) = self.quorum.current() else {
                 break;
@@ -139,25 +140,20 @@ impl Placer {
             let why = match self.reach_quorum(&current, &name, &chunk, sent).await {
                 Ok(placed) => return Ok(placed),
                 Err(Short { full: true, .. }) => {
-                    return Err(Problem::new(
-                        Kind::Full,
-                        format!(
-                            "there is no space for part {part} of {name:?} on its owners; nothing was changed"
-                        ),
-                    ));
+                    return Err(Error::PartFull { name, part });
                 }
                 Err(short) => short.why,
             };
-            tracing::debug!(%name, part, attempt, %why, "a chunk is not placed yet");
+            let said = why.as_ref().map(|why| words(why));
+            tracing::debug!(%name, part, attempt, why = said, "a chunk is not placed yet");
             last = why;
             tokio::time::sleep(FIRST_PAUSE * (1 << attempt.min(4))).await;
         }
-        Err(Problem::new(
-            Kind::NoQuorum,
-            format!(
-                "too few owners of part {part} of {name:?} took it ({last}); nothing was changed; try again"
-            ),
-        ))
+        Err(Error::PartNotPlaced {
+            name,
+            part,
+            why: last,
+        })
     }
 
     /// The chunk on its way to all its owners. What is sent holds its memory.
@@ -197,7 +193,7 @@ impl Placer {
     ) -> Result<Placed, Short> {
         let electorate = Electorate::new(&current.placements, &chunk.key);
         let mut yes = BTreeSet::new();
-        let mut why = String::new();
+        let mut why = None;
         let (mut failed, mut full) = (false, false);
         while let Some((voter, result)) = sent.next().await {
             match result {
@@ -214,7 +210,7 @@ impl Placer {
                 Err(error) => {
                     full |= matches!(error, PeerError::Refused(_, Refusal::Full));
                     failed = true;
-                    why = error.to_string();
+                    why = Some(error);
                 }
             }
         }

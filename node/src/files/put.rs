@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chord_api::problem::{Kind, Problem};
 use chord_register::proposer::End;
 use chord_register::{Change, NewFile, Outcome, Pending};
 use chord_types::blocks::Root;
@@ -17,12 +16,13 @@ use chord_types::{ChunkId, FileName, UploadId};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
+use tokio::task::JoinError;
 
 use super::memory::{Lease, UploadMemory};
 use super::outcome::finished;
 use super::pieces::Pieces;
 use super::place::{Placed, Placer};
-use super::{Body, Put, PutDone, notices};
+use super::{Body, Error, Put, PutDone, notices};
 use crate::notes::Uploads;
 use crate::notes::uploads::Upload;
 use crate::peer::wire::Request;
@@ -37,14 +37,14 @@ const CHUNKS_AT_ONCE: usize = 2;
 
 /// Stores bodies as new versions of files.
 pub struct Uploader {
-    pub me: Arc<Identity>,
-    pub quorum: Arc<Quorum>,
-    pub placer: Arc<Placer>,
-    pub tasks: Tasks,
-    pub clock: Clock,
-    pub random: Random,
-    pub uploads: Uploads,
-    pub memory: UploadMemory,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) placer: Arc<Placer>,
+    pub(crate) tasks: Tasks,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) uploads: Uploads,
+    pub(crate) memory: UploadMemory,
     /// Bytes of a chunk.
     pub chunk_size: usize,
 }
@@ -60,7 +60,7 @@ fn fingerprint(root: Root) -> String {
 
 impl Uploader {
     /// Stores a body.
-    pub async fn put(&self, put: Put, mut body: Body) -> Result<PutDone, Problem> {
+    pub async fn put(&self, put: Put, mut body: Body) -> Result<PutDone, Error> {
         let mut reader = Pieces::new(&mut body);
         let mut memory = self.memory.lease();
         let first = reader.take(self.chunk_size, &mut memory).await?;
@@ -99,7 +99,7 @@ impl Uploader {
         // An unknown outcome may have been applied: the upload is not taken back.
         guard.keep = match &done {
             Ok(_) => true,
-            Err(problem) => problem.kind == Kind::OutcomeUnknown,
+            Err(error) => error.may_have_changed(),
         };
         done
     }
@@ -111,7 +111,7 @@ impl Uploader {
         upload: UploadId,
         mut reader: Pieces<'_>,
         first: Cut,
-    ) -> Result<Vec<Placed>, Problem> {
+    ) -> Result<Vec<Placed>, Error> {
         let mut chunks = Vec::new();
         let mut flights = FuturesOrdered::new();
         let mut next = Some(first);
@@ -132,7 +132,7 @@ impl Uploader {
             flights.push_back(self.tasks.beside(flight));
             while flights.len() >= CHUNKS_AT_ONCE {
                 if let Some(placed) = flights.next().await {
-                    chunks.push(landed(placed)?);
+                    chunks.push(landed(name, placed)?);
                 }
             }
             if !sole && !reader.at_end().await? {
@@ -142,13 +142,13 @@ impl Uploader {
             }
         }
         while let Some(placed) = flights.next().await {
-            chunks.push(landed(placed)?);
+            chunks.push(landed(name, placed)?);
         }
         Ok(chunks)
     }
 
     /// Enters the upload as pending, where the conditions hold.
-    async fn begin(&self, put: &Put, upload: UploadId) -> Result<(), Problem> {
+    async fn begin(&self, put: &Put, upload: UploadId) -> Result<(), Error> {
         let pending = Pending {
             upload,
             disk: self.me.disk,
@@ -161,13 +161,9 @@ impl Uploader {
         };
         match self.quorum.change(&put.name, change).await? {
             // It may have been entered; then it is taken out again. Nobody sees it.
-            End::Unknown => Err(Problem::new(
-                Kind::NoQuorum,
-                format!(
-                    "too few owners of {:?} confirmed in time that its upload may begin; the file was not changed; try again",
-                    put.name
-                ),
-            )),
+            End::Unknown => Err(Error::NotBegun {
+                name: put.name.clone(),
+            }),
             end => finished(&put.name, end).map(|_| ()),
         }
     }
@@ -180,7 +176,7 @@ impl Uploader {
         fingerprint: String,
         contents: Contents,
         chunks: &[Placed],
-    ) -> Result<PutDone, Problem> {
+    ) -> Result<PutDone, Error> {
         let name = &put.name;
         let before = self.quorum.read(name).await?.and_then(|v| v.current);
         let file = NewFile {
@@ -207,12 +203,8 @@ impl Uploader {
             replaced,
         } = outcome
         else {
-            return Err(Problem::new(
-                Kind::OutcomeUnknown,
-                format!(
-                    "the register of {name:?} answered for another operation; read it to find out whether it was changed"
-                ),
-            ));
+            let name = name.clone();
+            return Err(Error::OtherOutcome { name });
         };
         if let Some(manifest) = before
             && manifest.version < version
@@ -229,12 +221,10 @@ impl Uploader {
     }
 }
 
-fn landed<T>(flight: Result<Result<T, Problem>, tokio::task::JoinError>) -> Result<T, Problem> {
-    flight.map_err(|e| {
-        Problem::new(
-            Kind::Overloaded,
-            format!("sending a chunk was cut short: {e}; the file was not changed"),
-        )
+fn landed<T>(name: &FileName, flight: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
+    flight.map_err(|why| Error::CutShort {
+        name: name.clone(),
+        why,
     })?
 }
 
@@ -308,8 +298,11 @@ mod tests {
         let held = all.nodes[1].store.counts().unwrap();
         assert_eq!(held.registers, 1, "the full one takes no new file");
         full.extend(all.fill(2));
-        let refused = all.put(0, "one", vec![1; 20_000]).await.unwrap_err();
-        assert_eq!(refused.kind, Kind::Full);
+        let refused = all.put(0, "one", vec![1; 20_000]).await;
+        assert!(
+            matches!(refused, Err(Error::Register(QuorumError::Full { .. }))),
+            "{refused:?}"
+        );
         let value = all.nodes[0].quorum.read(&file("one")).await.unwrap();
         assert!(value.is_none_or(|v| v.current.is_none()));
         let files = &all.nodes[0].files;

@@ -4,22 +4,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chord_api::problem::{Kind, Problem};
 use chord_register::Electorate;
 use chord_types::{DiskId, Id, Ordinal};
 
-use super::Put;
 use super::put::INLINE_BYTES;
+use super::{Error, Put};
 use crate::ring::Ring;
 use crate::store::Store;
 use crate::view::{Identity, ViewKeeper};
 
 /// Knows of the members' space.
 pub struct SpaceCheck {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub ring: Arc<Ring>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) ring: Arc<Ring>,
 }
 
 impl SpaceCheck {
@@ -34,7 +33,7 @@ impl SpaceCheck {
     }
 
     /// Refuses what there is no space for.
-    pub fn check(&self, put: &Put) -> Result<(), Problem> {
+    pub fn check(&self, put: &Put) -> Result<(), Error> {
         let Some(current) = self.view.current() else {
             return Ok(());
         };
@@ -60,13 +59,9 @@ impl SpaceCheck {
         if owners.decides(&usable) && total.is_none_or(|total| needed <= total) {
             return Ok(());
         }
-        Err(Problem::new(
-            Kind::Full,
-            format!(
-                "there is no space for {:?}: the nodes have {} bytes left for files; delete some, or let the cluster grow",
-                put.name,
-                total.unwrap_or(0)
-            ),
-        ))
+        Err(Error::NoSpace {
+            name: put.name.clone(),
+            left: total.unwrap_or(0),
+        })
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use chord_api::http::{CopyCheck, Verification};
-use chord_api::problem::{Kind, Problem};
 use chord_register::{Electorate, Voter};
 use chord_types::manifest::PlacedChunk;
 use chord_types::{FileName, Id, Manifest};
 use futures::StreamExt;
 
+use super::Error;
 use crate::notes::Debts;
 use crate::peer::wire::{Answer, ChunkState, Request};
-use crate::quorum::Quorum;
+use crate::quorum::{Quorum, QuorumError};
 use crate::view::{Current, Identity};
 
 /// Copies that are checked at a time.
@@ -19,23 +19,21 @@ const AT_ONCE: usize = 8;
 
 /// Checks copies of files.
 pub struct Verifier {
-    pub me: Arc<Identity>,
-    pub quorum: Arc<Quorum>,
-    pub debts: Arc<Debts>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) debts: Arc<Debts>,
 }
 
 impl Verifier {
     /// Checks every copy that the view asks for.
-    pub async fn verify(&self, name: &FileName) -> Result<Verification, Problem> {
+    pub async fn verify(&self, name: &FileName) -> Result<Verification, Error> {
         let value = self.quorum.read(name).await?;
         let Some(manifest) = value.and_then(|v| v.current) else {
-            return Err(Problem::new(
-                Kind::NotFound,
-                format!("there is no file {name:?}"),
-            ));
+            let name = name.clone();
+            return Err(Error::NotFound { name });
         };
         let Some(current) = self.quorum.current() else {
-            return Err(Problem::new(Kind::NoQuorum, "this node has no view"));
+            return Err(QuorumError::NoView.into());
         };
         let mut copies = self.check_registers(&current, name, &manifest).await;
         copies.extend(self.check_chunks(&current, name, &manifest).await);

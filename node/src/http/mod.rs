@@ -7,6 +7,7 @@
 //! [`peer_port`] is what other nodes and the operator ask.
 
 mod connection;
+mod failure;
 mod metrics;
 pub mod peer_port;
 mod request;

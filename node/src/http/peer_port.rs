@@ -19,15 +19,14 @@ use chord_api::client::NOT_UNDERSTOOD;
 use chord_types::protocol::{SPEAKS, WRITTEN_IN};
 use chord_types::view::BadView;
 use chord_types::{ChunkId, ProtocolVersion, Speaks, UploadId, View};
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 use crate::answer::fetch::SPAN_BLOCKS;
 use crate::answer::{Responder, chunk_failed};
-use crate::peer::ring;
 use crate::peer::wire::{Call, ChunkHeader, Refusal};
+use crate::peer::{Failure, ring};
 use crate::report::Reporter;
 use crate::ring::Ring;
 use crate::store::Store;
@@ -50,13 +49,13 @@ struct Written(ProtocolVersion);
 /// What the peer port answers with.
 #[derive(Clone)]
 pub struct PeerPort {
-    pub secret: String,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub responder: Arc<Responder>,
-    pub ring: Arc<Ring>,
-    pub reporter: Arc<Reporter>,
-    pub tasks: Tasks,
+    pub(crate) secret: String,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) responder: Arc<Responder>,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) reporter: Arc<Reporter>,
+    pub(crate) tasks: Tasks,
 }
 
 #[derive(Clone)]
@@ -141,7 +140,7 @@ async fn in_its_version(mut request: HttpRequest, next: Next) -> Response {
 /// the first version only, as 0.1.0 did, which would take another answer for silence.
 fn not_understood(written: Written, at_first: StatusCode, why: String) -> Response {
     match written.0 < ProtocolVersion::NAMED {
-        true => refuse(at_first, Refusal::Failed(why)),
+        true => refuse(at_first, Refusal::Failed(why.into())),
         false => (NOT_UNDERSTOOD, why).into_response(),
     }
 }
@@ -161,7 +160,7 @@ fn pack<T: Serialize>(value: &T) -> Response {
         Ok(bytes) => bytes.into_response(),
         Err(error) => refuse(
             StatusCode::INTERNAL_SERVER_ERROR,
-            Refusal::Failed(error.to_string()),
+            Refusal::Failed(Failure::new("its answer cannot be encoded", error)),
         ),
     }
 }
@@ -270,7 +269,7 @@ async fn put_chunk(
         let why = "cannot read X-Chord-Chunk".to_string();
         return not_understood(written, StatusCode::BAD_REQUEST, why);
     };
-    let body = body.into_data_stream().map_err(|e| e.to_string());
+    let body = body.into_data_stream();
     match peer.port.responder.take_chunk(head, body).await {
         Ok(()) => StatusCode::CREATED.into_response(),
         Err(refusal) => refuse(StatusCode::CONFLICT, refusal),

@@ -31,8 +31,10 @@ pub struct Args {
     /// The file with the cluster's secret.
     #[arg(long)]
     pub secret_file: PathBuf,
+    /// Where clients are listened to.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub client_listen: SocketAddr,
+    /// Where other nodes and the operator are listened to.
     #[arg(long, default_value = "127.0.0.1:8081")]
     pub peer_listen: SocketAddr,
     /// Peer URL of every node, with {ordinal} in it.
@@ -50,14 +52,19 @@ pub struct Args {
     /// Bytes of a chunk of new files.
     #[arg(long, default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(64 << 10..=64 << 20))]
     pub chunk_size: u32,
+    /// When a write is acknowledged.
     #[arg(long, value_enum, default_value = "durable")]
     pub durability: Durability,
+    /// Milliseconds between two passes of the migrator.
     #[arg(long, default_value_t = 60_000)]
     pub migrate_every_ms: u64,
+    /// Milliseconds between two passes of the replicator.
     #[arg(long, default_value_t = 60_000)]
     pub replicate_every_ms: u64,
+    /// Milliseconds that a copy stays which this node no longer owes.
     #[arg(long, default_value_t = 600_000)]
     pub drop_redundant_after_ms: u64,
+    /// Milliseconds between two rounds of the ring.
     #[arg(long, default_value_t = 1_000)]
     pub stabilize_every_ms: u64,
     /// Stop when standard input ends: the parent holds it open.
@@ -77,18 +84,23 @@ pub enum Durability {
     Relaxed,
 }
 
+/// The name says no ordinal, and none is given.
+#[derive(Debug, thiserror::Error)]
+#[error("the name {name:?} does not end in -NUMBER: give --ordinal or another --name")]
+pub struct NoOrdinal {
+    /// The node's name.
+    pub name: String,
+}
+
 impl Args {
     /// The ordinal, given or taken from the name.
-    pub fn ordinal(&self) -> anyhow::Result<Ordinal> {
+    pub fn ordinal(&self) -> Result<Ordinal, NoOrdinal> {
         if let Some(ordinal) = self.ordinal {
             return Ok(Ordinal(ordinal));
         }
         let digits = self.name.rsplit('-').next().unwrap_or_default();
-        digits.parse().map(Ordinal).map_err(|_| {
-            anyhow::anyhow!(
-                "the name {:?} does not end in -NUMBER: give --ordinal or another --name",
-                self.name
-            )
+        digits.parse().map(Ordinal).map_err(|_| NoOrdinal {
+            name: self.name.clone(),
         })
     }
 }

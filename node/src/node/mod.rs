@@ -55,35 +55,57 @@ const SHORTEST_REAP_MS: u64 = 1_000;
 
 /// A node, put together and at rest.
 pub struct Node {
+    /// Who it is: its name, its disk and its cluster.
     pub me: Arc<Identity>,
+    /// Time, chance and tasks: what the programs around the node run in, too.
     pub world: World,
+    /// The disk; to be closed when the node has stopped.
     pub store: Store,
+    /// The view that it acts by.
     pub view: Arc<ViewKeeper>,
+    /// Its place on the ring.
     pub ring: Arc<Ring>,
+    /// Answers for its disk, whoever asks.
     pub responder: Arc<Responder>,
+    /// Asks the owners of names.
     pub quorum: Arc<Quorum>,
+    /// The bounds of what requests may hold in memory.
     pub memory: Memory,
+    /// Uploads that this process is at.
     pub uploads: Uploads,
+    /// Copies that are known to be missing.
     pub debts: Arc<Debts>,
+    /// Uploads whose chunks may go.
     pub garbage: Arc<Garbage>,
+    /// What was proven of the view in force.
     pub standing: Arc<Standing>,
+    /// Says how it stands.
     pub reporter: Arc<Reporter>,
+    /// The data path, for the client port.
     pub files: Coordinator,
+    /// What the client port asks of this node alone.
     pub itself: NodeItself,
+    /// What the peer port answers with.
     pub peer_port: PeerPort,
+    /// What it does by itself, once it is started.
     pub workers: Workers,
 }
 
 /// What a node is made from, beside its command line.
 pub struct Outside {
+    /// Which node it is.
     pub ordinal: Ordinal,
     /// The cluster's.
     pub secret: String,
+    /// The disk, open.
     pub store: Store,
+    /// The way to the other nodes.
     pub peers: Arc<dyn Transport>,
     /// Where the other nodes are, for people.
     pub book: Arc<AddressBook>,
+    /// Who changes the cluster, under `chord up`.
     pub supervisor: Supervisor,
+    /// Time, chance and tasks.
     pub world: World,
 }
 

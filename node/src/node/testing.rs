@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
-use chord_api::problem::Problem;
 use chord_types::blocks::Root;
 use chord_types::manifest::chunk_key;
 use chord_types::protocol::SPEAKS;
@@ -15,7 +14,7 @@ use chord_types::{ChunkId, ClusterUid, FileName, Member, Table, Token, UploadId,
 use clap::Parser;
 use parking_lot::Mutex;
 
-use crate::files::{Files, Put, PutDone};
+use crate::files::{Error, Files, Put, PutDone};
 use crate::http::peer_port;
 use crate::http::this_node::supervisor::Supervisor;
 use crate::node::config::Args;
@@ -244,7 +243,7 @@ impl Nodes {
         n: usize,
         name: &str,
         body: impl Into<Bytes>,
-    ) -> Result<PutDone, Problem> {
+    ) -> Result<PutDone, Error> {
         let body = body.into();
         let put = request(name, Some(body.len() as u64));
         let pieces = futures::stream::iter([Ok(body)]);
@@ -256,7 +255,7 @@ impl Nodes {
     }
 
     /// Drops a file on a node.
-    pub async fn drop_on(&self, n: usize, name: &str, body: &'static [u8]) -> Result<(), Problem> {
+    pub async fn drop_on(&self, n: usize, name: &str, body: &'static [u8]) -> Result<(), Error> {
         let put = request(name, Some(body.len() as u64));
         let pieces = futures::stream::iter([Ok(Bytes::from_static(body))]);
         self.nodes[n].files.drop_here(put, Box::pin(pieces)).await

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chord_api::client::{NOT_UNDERSTOOD, bearer, builder};
-use chord_api::host::descriptors;
 use chord_types::protocol::{SPEAKS, WRITTEN_IN};
 use chord_types::report::NodeReport;
 use chord_types::{ChunkId, Ordinal, ProtocolVersion, Speaks, View};
@@ -16,6 +15,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 
 use super::address::AddressBook;
+use super::error::{Misread, NotUnderstood, PeerError};
 use super::wire::{Call, ChunkHeader, Refusal, Reply};
 use chord_ring::wire::RingExchange;
 
@@ -25,62 +25,6 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(5);
 const CHUNK_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes of a refusal that are read.
 const MAX_REFUSAL: usize = 64 << 10;
-
-/// Why a node could not be asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum PeerError {
-    #[error("node {0} has no known address")]
-    /// Nothing says where it is.
-    NoAddress(Ordinal),
-    #[error("node {0} does not answer: {1}")]
-    /// No answer came, or not all of it.
-    Unreachable(Ordinal, String),
-    /// Its address is there, and refuses connections.
-    #[error("node {0} does not run: {1}")]
-    Gone(Ordinal, String),
-    /// This process has no file descriptor to ask it with: that says nothing about it.
-    #[error("node {0} cannot be asked from here: {1}")]
-    Overloaded(Ordinal, String),
-    #[error("node {0} refuses: {1}")]
-    /// It understood, and did not do it.
-    Refused(Ordinal, Refusal),
-    /// It could not make sense of what it was sent, and did nothing. It lives.
-    #[error("node {0} does not understand this node: {1}")]
-    NotUnderstood(Ordinal, NotUnderstood),
-    #[error("node {0} answered what cannot be understood: {1}")]
-    /// What came back is no answer to this request.
-    Unreadable(Ordinal, String),
-}
-
-/// What a node did not understand, and what it would.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotUnderstood {
-    /// Who says so, for people.
-    by: Ordinal,
-    /// The version that it was written to in.
-    pub written: ProtocolVersion,
-    /// The versions that it speaks.
-    pub speaks: Speaks,
-    /// What it says of it.
-    pub why: String,
-}
-
-impl std::fmt::Display for NotUnderstood {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let them = format!("node {}", self.by);
-        write!(f, "{}; ", self.why)?;
-        match Speaks::OURS.apart("this node", &self.speaks, &them) {
-            Some(remedy) => f.write_str(&remedy),
-            None => write!(
-                f,
-                "it was written to in version {} of the protocol and speaks {}, this node {}: should it go on, bring both to one release",
-                self.written,
-                self.speaks,
-                Speaks::OURS
-            ),
-        }
-    }
-}
 
 /// Talks to the peer ports of other nodes.
 pub struct PeerClient {
@@ -141,7 +85,7 @@ impl PeerClient {
             .header(WRITTEN_IN, written.0)
             .send()
             .await
-            .map_err(|e| unreached(to, &e))?;
+            .map_err(|e| PeerError::unreached(to, e))?;
         let said = said(&response);
         let status = response.status();
         if status.is_success() {
@@ -173,10 +117,10 @@ impl PeerClient {
             Ok(Refusal::Failed(why))
                 if status == StatusCode::BAD_REQUEST && written < ProtocolVersion::NAMED =>
             {
-                not_understood(why)
+                not_understood(why.to_string())
             }
             Ok(refusal) => Err(PeerError::Refused(to, refusal)),
-            Err(_) => Err(PeerError::Unreadable(to, format!("HTTP {status}"))),
+            Err(_) => Err(PeerError::Unreadable(to, Misread::Status(status))),
         }
     }
 
@@ -207,8 +151,8 @@ impl PeerClient {
         let bytes = response
             .bytes()
             .await
-            .map_err(|e| PeerError::Unreachable(to, describe(&e)))?;
-        rmp_serde::from_slice(&bytes).map_err(|e| PeerError::Unreadable(to, e.to_string()))
+            .map_err(|e| PeerError::Unreachable(to, e))?;
+        rmp_serde::from_slice(&bytes).map_err(|e| PeerError::Unreadable(to, e.into()))
     }
 
     /// One request and its answer.
@@ -246,8 +190,8 @@ impl PeerClient {
         let bytes = response
             .bytes()
             .await
-            .map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
-        View::decode(&bytes).map_err(|e| PeerError::Unreadable(from, e.to_string()))
+            .map_err(|e| PeerError::Unreachable(from, e))?;
+        View::decode(&bytes).map_err(|e| PeerError::Unreadable(from, e.into()))
     }
 
     /// Gives a node a view.
@@ -270,8 +214,8 @@ impl PeerClient {
         let bytes = response
             .bytes()
             .await
-            .map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
-        serde_json::from_slice(&bytes).map_err(|e| PeerError::Unreadable(from, e.to_string()))
+            .map_err(|e| PeerError::Unreachable(from, e))?;
+        serde_json::from_slice(&bytes).map_err(|e| PeerError::Unreadable(from, e.into()))
     }
 
     /// Stores a chunk: the pieces are its payload. Success is a receipt.
@@ -313,10 +257,7 @@ impl PeerClient {
         let limit = hashes * 32 + blocks.len() * chord_types::blocks::BLOCK_BYTES;
         let mut body = collect(holder, response.bytes_stream(), limit, limit).await?;
         if body.len() < hashes * 32 {
-            return Err(PeerError::Unreadable(
-                holder,
-                "the chunk's answer is too short".into(),
-            ));
+            return Err(PeerError::Unreadable(holder, Misread::TooShort));
         }
         let head = body.split_to(hashes * 32);
         let hashes = head
@@ -344,12 +285,9 @@ async fn collect(
 ) -> Result<Bytes, PeerError> {
     let mut out = bytes::BytesMut::with_capacity(expected.min(limit).min(4 << 20));
     while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|e| PeerError::Unreachable(from, describe(&e)))?;
+        let piece = piece.map_err(|e| PeerError::Unreachable(from, e))?;
         if out.len() + piece.len() > limit {
-            return Err(PeerError::Unreadable(
-                from,
-                "it sent more than was asked".into(),
-            ));
+            return Err(PeerError::Unreadable(from, Misread::TooLong));
         }
         out.extend_from_slice(&piece);
     }
@@ -357,35 +295,5 @@ async fn collect(
 }
 
 fn encode<T: serde::Serialize>(to: Ordinal, value: &T) -> Result<Vec<u8>, PeerError> {
-    rmp_serde::to_vec_named(value)
-        .map_err(|e| PeerError::Unreadable(to, format!("cannot encode: {e}")))
-}
-
-/// A refused connection says more than a time-out: nobody listens there.
-fn unreached(to: Ordinal, error: &reqwest::Error) -> PeerError {
-    if descriptors::caused_by_exhaustion(error) {
-        return PeerError::Overloaded(to, describe(error));
-    }
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
-        {
-            return PeerError::Gone(to, error.to_string());
-        }
-        cause = error.source();
-    }
-    PeerError::Unreachable(to, describe(error))
-}
-
-/// The error with its causes: reqwest's own text leaves them out.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    rmp_serde::to_vec_named(value).map_err(|e| PeerError::Unwritable(to, e))
 }

@@ -2,14 +2,14 @@
 //! nodes' addresses, the transport that carries them, and the judgement of what the
 //! ring hears. Every request carries the cluster's secret.
 
-#![warn(missing_docs)]
-
 pub mod address;
 pub mod client;
+pub mod error;
 pub mod ring;
 pub mod transport;
 pub mod views;
 pub mod wire;
 
-pub use client::{PeerClient, PeerError};
+pub use client::PeerClient;
+pub use error::{Failure, PeerError};
 pub use transport::Transport;

@@ -9,7 +9,8 @@ use chord_types::report::NodeReport;
 use chord_types::{ChunkId, Ordinal, View};
 use futures::future::{BoxFuture, FutureExt};
 
-use super::client::{PeerClient, PeerError, RawBlocks, RingAnswer};
+use super::PeerError;
+use super::client::{PeerClient, RawBlocks, RingAnswer};
 use super::wire::{Answer, Call, ChunkHeader};
 
 /// Carries what this node says to another, and what that one answers. Each request

@@ -1,6 +1,7 @@
 //! Bringing two nodes to the newer of their views: whoever notices that one of two
 //! lags behind sees to it.
 
+use chord_api::causes::words;
 use chord_types::Ordinal;
 use chord_types::view::ViewRef;
 
@@ -25,15 +26,15 @@ pub async fn bring_together(
         match peers.view(with).await {
             Ok(view) => {
                 if let Err(error) = keeper.adopt(view).await {
-                    tracing::debug!(%error, from = with.0, "did not take a view");
+                    tracing::debug!(error = words(&error), from = with.0, "did not take a view");
                 }
             }
-            Err(error) => tracing::debug!(%error, "cannot fetch a newer view"),
+            Err(error) => tracing::debug!(error = words(&error), "cannot fetch a newer view"),
         }
     } else if let Some(ours) = ours
         && theirs.is_none_or(|theirs| theirs.epoch < ours.reference.epoch)
         && let Err(error) = peers.push_view(with, &ours.view).await
     {
-        tracing::debug!(%error, "cannot pass a view on");
+        tracing::debug!(error = words(&error), "cannot pass a view on");
     }
 }

@@ -13,6 +13,7 @@ use chord_types::view::ViewRef;
 use chord_types::{ChunkId, ClusterUid, DiskId, FileName, Ordinal, UploadId};
 use serde::{Deserialize, Serialize};
 
+use super::error::Failure;
 use chord_register::acceptor::{Promise, Vote};
 use chord_register::{Ballot, Value};
 
@@ -223,24 +224,24 @@ pub enum ChunkState {
 /// Why a node did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    #[error("it is at view {0:?}")]
     /// At this view, or at none.
+    #[error("it is at view {0:?}")]
     OtherView(Option<ViewRef>),
-    #[error("it is another disk: {0}")]
     /// On this disk.
+    #[error("it is another disk: {0}")]
     OtherDisk(DiskId),
-    #[error("it belongs to another cluster")]
     /// The sender belongs to another cluster.
+    #[error("it belongs to another cluster")]
     OtherCluster,
-    #[error("it does not own that key in this view")]
     /// What is asked is not its business.
+    #[error("it does not own that key in this view")]
     NotOwner,
-    #[error("its disk is full")]
     /// There is no room for it.
+    #[error("its disk is full")]
     Full,
-    #[error("{0}")]
-    /// In words.
-    Failed(String),
+    /// It tried, and could not.
+    #[error(transparent)]
+    Failed(Failure),
 }
 
 /// What goes back over the wire.

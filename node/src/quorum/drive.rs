@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chord_api::causes::words;
 use chord_register::acceptor::{Promise, Vote};
 use chord_register::proposer::{End, Proposer, Step};
 use chord_register::{Ballot, Change, Electorate, Value};
@@ -81,7 +82,10 @@ impl Quorum {
         let mut ready_at = None;
         let why = loop {
             let Some(current) = self.view.current() else {
-                return Err(QuorumError::NoView);
+                return match proposer.has_left() {
+                    true => Ok(End::Unknown),
+                    false => Err(QuorumError::NoView),
+                };
             };
             if let Some(before) = before
                 && ready_at != Some(current.reference)
@@ -93,7 +97,7 @@ impl Quorum {
                     Ok(Ready::ViewChanged) if tries.again().await => continue,
                     Ok(Ready::ViewChanged) => break Hindrance::ViewChanges,
                     Err(error) if proposer.has_left() => {
-                        tracing::debug!(%error, "an operation cannot go on");
+                        tracing::debug!(error = words(&error), "an operation cannot go on");
                         return Ok(End::Unknown);
                     }
                     Err(error) => return Err(error),

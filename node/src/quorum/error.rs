@@ -1,7 +1,6 @@
 //! Why an operation on a register failed. Each of these is certain to have left
 //! nothing behind; what is not certain is [`End::Unknown`](chord_register::proposer::End).
 
-use chord_api::problem::{Kind, Problem};
 use chord_types::FileName;
 
 use super::retry::OPERATION_LIMIT;
@@ -16,7 +15,7 @@ pub enum QuorumError {
     )]
     NoView,
     /// Too few owners answered, or agreed, in time.
-    #[error("too few owners of {name:?} could be reached ({why}); nothing was changed; try again")]
+    #[error("too few owners of {name:?} could be reached")]
     TooFew {
         /// Of what.
         name: FileName,
@@ -26,7 +25,7 @@ pub enum QuorumError {
     },
     /// Others were always faster.
     #[error(
-        "{name:?} is changed by so many at once that this had no turn in {} s; nothing was changed; try again, with fewer at a time",
+        "{name:?} is changed by so many at once that this had no turn in {} s",
         OPERATION_LIMIT.as_secs()
     )]
     Outbid {
@@ -34,23 +33,19 @@ pub enum QuorumError {
         name: FileName,
     },
     /// Too many of the owners have no room for it.
-    #[error(
-        "there is no space for {name:?} on its owners; nothing was changed; delete some files, or let the cluster grow"
-    )]
+    #[error("there is no space for {name:?} on its owners")]
     Full {
         /// For what.
         name: FileName,
     },
     /// Nothing was to be changed, and what there is could not be confirmed.
-    #[error("cannot confirm the value of {name:?}: try again")]
+    #[error("the value of {name:?} could not be confirmed")]
     Unconfirmed {
         /// Of what.
         name: FileName,
     },
     /// What had to hold before something was proposed does not.
-    #[error(
-        "part {part} of {name:?} is not on enough of its owners after the view changed; nothing was changed; send it again"
-    )]
+    #[error("part {part} of {name:?} is not on enough of its owners after the view changed")]
     ChunkUnconfirmed {
         /// Of what.
         name: FileName,
@@ -93,19 +88,5 @@ impl QuorumError {
             Hindrance::Outbid => QuorumError::Outbid { name },
             why => QuorumError::TooFew { name, why },
         }
-    }
-}
-
-impl From<QuorumError> for Problem {
-    fn from(error: QuorumError) -> Problem {
-        let kind = match &error {
-            QuorumError::Outbid { .. } => Kind::Overloaded,
-            QuorumError::Full { .. } => Kind::Full,
-            QuorumError::NoView
-            | QuorumError::TooFew { .. }
-            | QuorumError::Unconfirmed { .. }
-            | QuorumError::ChunkUnconfirmed { .. } => Kind::NoQuorum,
-        };
-        Problem::new(kind, error.to_string())
     }
 }

@@ -31,7 +31,7 @@ use crate::view::{Current, Identity, ViewKeeper};
 use crate::world::{Random, Tasks};
 
 pub use drive::{Precondition, Ready};
-pub use error::QuorumError;
+pub use error::{Hindrance, QuorumError};
 
 /// Asks the members of the view in force, and drives operations on registers.
 pub struct Quorum {

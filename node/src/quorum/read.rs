@@ -56,7 +56,7 @@ impl Quorum {
             let Some(current) = self.view.current() else {
                 return Err(QuorumError::NoView);
             };
-            let why = match self.look(&current, name).await {
+            let why = match self.ask_once(&current, name).await {
                 Found::Decided(value) => return Ok(value.map(|v| *v)),
                 Found::Undecided => match self.change(name, Change::Identity).await? {
                     End::Done(value, _) => return Ok(Some(*value)),
@@ -73,7 +73,7 @@ impl Quorum {
     }
 
     /// Asks all owners once: each for its ballot, and one of them for the value.
-    async fn look(self: &Arc<Quorum>, current: &Arc<Current>, name: &FileName) -> Found {
+    async fn ask_once(self: &Arc<Quorum>, current: &Arc<Current>, name: &FileName) -> Found {
         let electorate = Electorate::new(&current.placements, &Id::of_file(name));
         let voters = electorate.voters();
         let mine = voters.iter().find(|v| v.disk == self.me.disk);

@@ -1,5 +1,6 @@
 //! How long an operation on a register keeps trying, and how it waits between two
-//! tries: the one policy of all that asks a quorum.
+//! tries: the one policy of all that asks a quorum. It is not one of `chord_api::retry`,
+//! since its pauses are part of the protocol and its chance comes from the node's seam.
 
 use std::time::Duration;
 

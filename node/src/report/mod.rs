@@ -15,11 +15,11 @@ use crate::view::{Current, Identity, ViewKeeper};
 
 /// Reports.
 pub struct Reporter {
-    pub me: Arc<Identity>,
-    pub store: Store,
-    pub view: Arc<ViewKeeper>,
-    pub debts: Arc<Debts>,
-    pub standing: Arc<Standing>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) store: Store,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) standing: Arc<Standing>,
 }
 
 impl Reporter {

@@ -18,12 +18,12 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// Gathers the status.
 pub struct StatusBoard {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub reporter: Arc<Reporter>,
-    pub progress: Arc<Progress>,
-    pub peers: Arc<dyn Transport>,
-    pub book: Arc<AddressBook>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) reporter: Arc<Reporter>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) peers: Arc<dyn Transport>,
+    pub(crate) book: Arc<AddressBook>,
 }
 
 impl StatusBoard {

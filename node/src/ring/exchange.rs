@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chord_api::causes::words;
 use chord_ring::wire::{RING_VERSION, RingExchange};
 use chord_ring::{Envelope, Failure};
 use chord_types::Ordinal;
@@ -35,7 +36,7 @@ impl Ring {
                 return Ok(Vec::new());
             }
             Err(error) => {
-                tracing::trace!(%error, "the ring cannot reach a node");
+                tracing::trace!(error = words(&error), "the ring cannot reach a node");
                 return Err(failure(&error));
             }
         };
@@ -169,7 +170,8 @@ fn failure(error: &PeerError) -> Failure {
         PeerError::NoAddress(_)
         | PeerError::Unreachable(..)
         | PeerError::Overloaded(..)
-        | PeerError::Unreadable(..) => Failure::Silent,
+        | PeerError::Unreadable(..)
+        | PeerError::Unwritable(..) => Failure::Silent,
     }
 }
 

@@ -11,9 +11,13 @@ use tokio::time::Instant;
 /// What was last heard of another node.
 #[derive(Clone, Debug)]
 pub struct Heard {
+    /// When, by this node's clock.
     pub at: Instant,
+    /// The disk that it said it is on.
     pub disk: DiskId,
+    /// The boot number of that disk.
     pub boot: u64,
+    /// The view that it was at.
     pub view: ViewRef,
     /// Bytes that clients may still write there.
     pub available: u64,

@@ -97,7 +97,7 @@ impl Ring {
     }
 
     /// Lets somebody see the core as it is.
-    pub fn look<T>(&self, at: impl FnOnce(&Host) -> T) -> T {
+    pub fn read_host<T>(&self, at: impl FnOnce(&Host) -> T) -> T {
         at(&self.host.lock())
     }
 

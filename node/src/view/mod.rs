@@ -18,8 +18,11 @@ pub use walk::{Interrupted, Walk};
 /// A view made ready for use.
 #[derive(Debug)]
 pub struct Current {
+    /// As it was given.
     pub view: View,
+    /// Its epoch and hash, which every request carries.
     pub reference: ViewRef,
+    /// Who owns what, in each of its tables.
     pub placements: Placements,
     /// Who may speak on the ring.
     pub member_index: MemberIndex,

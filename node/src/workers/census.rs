@@ -17,10 +17,10 @@ const BATCH: usize = 1000;
 
 /// Counts files.
 pub struct Census {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub standing: Arc<Standing>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) standing: Arc<Standing>,
 }
 
 impl Census {

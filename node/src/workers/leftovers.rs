@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chord_api::causes::words;
 use chord_register::agreement::Agreement;
 use chord_types::FileName;
 use chord_types::manifest::PlacedChunk;
@@ -23,14 +24,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Clears what may go.
 pub struct Leftovers {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub quorum: Arc<Quorum>,
-    pub owners: Owners,
-    pub garbage: Arc<Garbage>,
-    pub standing: Arc<Standing>,
-    pub progress: Arc<Progress>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) owners: Owners,
+    pub(crate) garbage: Arc<Garbage>,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) progress: Arc<Progress>,
     /// How long a view has been known here before anything goes.
     pub patience: Duration,
 }
@@ -105,7 +106,7 @@ impl Leftovers {
                 // reconciliation of what the owners hold, with a ballot of this view.
                 Agreement::All(_) | Agreement::Differ => {
                     if let Err(why) = self.quorum.reconcile(&hint.name).await {
-                        tracing::debug!(name = %hint.name, %why, "a hint has to stay");
+                        tracing::debug!(name = %hint.name, why = words(&why), "a hint has to stay");
                     }
                 }
                 Agreement::Silent => {}
@@ -161,7 +162,7 @@ impl Leftovers {
             }
             Ok(_) => {}
             Err(why) => {
-                tracing::debug!(%name, %why, "cannot tell whether a chunk is needed");
+                tracing::debug!(%name, why = words(&why), "cannot tell whether a chunk is needed");
             }
         }
     }

@@ -38,16 +38,16 @@ const LATE: Duration = Duration::from_secs(3600);
 
 /// Moves what a view moves.
 pub struct Migrator {
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub quorum: Arc<Quorum>,
-    pub owners: Owners,
-    pub repairer: Repairer,
-    pub leftovers: Leftovers,
-    pub takeover: Takeover,
-    pub reporter: Arc<Reporter>,
-    pub standing: Arc<Standing>,
-    pub progress: Arc<Progress>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) owners: Owners,
+    pub(crate) repairer: Repairer,
+    pub(crate) leftovers: Leftovers,
+    pub(crate) takeover: Takeover,
+    pub(crate) reporter: Arc<Reporter>,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) progress: Arc<Progress>,
     /// Told of each file that is dropped here.
     pub dropped: Arc<Notify>,
     /// Between two rounds.

@@ -27,13 +27,13 @@ use crate::world::Tasks;
 
 /// Every worker of a node.
 pub struct Workers {
-    pub census: Arc<Census>,
-    pub migrator: Arc<Migrator>,
-    pub replicator: Arc<Replicator>,
-    pub payer: Arc<Payer>,
-    pub reaper: Arc<Reaper>,
-    pub scrub: Arc<Scrub>,
-    pub store: Store,
+    pub(crate) census: Arc<Census>,
+    pub(crate) migrator: Arc<Migrator>,
+    pub(crate) replicator: Arc<Replicator>,
+    pub(crate) payer: Arc<Payer>,
+    pub(crate) reaper: Arc<Reaper>,
+    pub(crate) scrub: Arc<Scrub>,
+    pub(crate) store: Store,
 }
 
 impl Workers {

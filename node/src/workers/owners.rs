@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chord_api::causes::words;
 use chord_register::agreement::{Agreement, Look, Said};
 use chord_register::{Electorate, Voter};
 use chord_types::manifest::PlacedChunk;
@@ -23,7 +24,9 @@ pub type Holders = BTreeMap<DiskId, bool>;
 /// How much is left to do, and why the last of it could not be done, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// How many copies, or names.
     pub count: u64,
+    /// In words for people; `None` where nothing is left.
     pub why: Option<String>,
 }
 
@@ -51,8 +54,8 @@ pub fn is_whole(current: &Current, chunk: &PlacedChunk, holders: &Holders) -> bo
 /// Asks owners.
 #[derive(Clone)]
 pub struct Owners {
-    pub me: Arc<Identity>,
-    pub quorum: Arc<Quorum>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) quorum: Arc<Quorum>,
 }
 
 impl Owners {
@@ -111,7 +114,7 @@ impl Owners {
     }
 
     /// What the owners of names say of the ballots that they have accepted.
-    pub async fn look(&self, current: &Current, names: &[FileName]) -> Vec<Look> {
+    pub async fn ballots(&self, current: &Current, names: &[FileName]) -> Vec<Look> {
         let mut wanted: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (index, name) in names.iter().enumerate() {
             for member in current.placements.owners(&Id::of_file(name)) {
@@ -147,7 +150,7 @@ impl Owners {
 
     /// How the owners' ballots compare.
     pub async fn agreement(&self, current: &Current, names: &[FileName]) -> Vec<Agreement> {
-        let looks = self.look(current, names).await;
+        let looks = self.ballots(current, names).await;
         looks.iter().map(Look::agreement).collect()
     }
 
@@ -190,7 +193,7 @@ impl Owners {
                 let ensured = self.quorum.ask(current, *ordinal, *disk, request).await;
                 if let Err(error) = ensured {
                     let part = chunk.id.part;
-                    missing.add(format!("part {part} of {name:?}: {error}"));
+                    missing.add(format!("part {part} of {name:?}: {}", words(&error)));
                 }
             }
         }

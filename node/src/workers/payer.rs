@@ -19,10 +19,10 @@ const GATHER: Duration = Duration::from_millis(200);
 
 /// Pays debts.
 pub struct Payer {
-    pub view: Arc<ViewKeeper>,
-    pub repairer: Repairer,
-    pub debts: Arc<Debts>,
-    pub progress: Arc<Progress>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) repairer: Repairer,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Payer {

@@ -32,15 +32,15 @@ const BATCH: usize = 256;
 
 /// Takes garbage away.
 pub struct Reaper {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub ring: Arc<Ring>,
-    pub quorum: Arc<Quorum>,
-    pub owners: Owners,
-    pub garbage: Arc<Garbage>,
-    pub readers: Readers,
-    pub progress: Arc<Progress>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) owners: Owners,
+    pub(crate) garbage: Arc<Garbage>,
+    pub(crate) readers: Readers,
+    pub(crate) progress: Arc<Progress>,
     /// Bytes of a chunk.
     pub chunk_size: u64,
     /// Between two passes over the whole disk.

@@ -35,16 +35,16 @@ const AT_ONCE: usize = 4;
 
 /// Compares and repairs.
 pub struct Replicator {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub ring: Arc<Ring>,
-    pub quorum: Arc<Quorum>,
-    pub owners: Owners,
-    pub repairer: Repairer,
-    pub debts: Arc<Debts>,
-    pub standing: Arc<Standing>,
-    pub progress: Arc<Progress>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) owners: Owners,
+    pub(crate) repairer: Repairer,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) progress: Arc<Progress>,
     /// Between two passes.
     pub every: Duration,
 }

@@ -20,9 +20,9 @@ const BATCH: usize = 64;
 
 /// Reads chunks.
 pub struct Scrub {
-    pub store: Store,
-    pub debts: Arc<Debts>,
-    pub progress: Arc<Progress>,
+    pub(crate) store: Store,
+    pub(crate) debts: Arc<Debts>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Scrub {

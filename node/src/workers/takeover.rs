@@ -9,13 +9,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chord_api::problem::{Kind, Problem};
+use chord_api::causes::words;
 use chord_register::Condition;
 use chord_types::FileName;
-use futures::StreamExt;
+use futures::TryStreamExt;
 
-use crate::files::Put;
 use crate::files::put::Uploader;
+use crate::files::{self, Put};
 use crate::notes::Progress;
 use crate::notes::progress::MIGRATOR as NAME;
 use crate::quorum::{Quorum, QuorumError};
@@ -28,11 +28,11 @@ const BATCH: usize = 64;
 
 /// Takes over what was dropped here.
 pub struct Takeover {
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub quorum: Arc<Quorum>,
-    pub uploader: Arc<Uploader>,
-    pub progress: Arc<Progress>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) uploader: Arc<Uploader>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 /// Why a dropped file was not stored. It is kept.
@@ -43,7 +43,7 @@ enum Kept {
     #[error(transparent)]
     Quorum(#[from] QuorumError),
     #[error(transparent)]
-    Put(#[from] Problem),
+    Put(#[from] files::Error),
 }
 
 impl Takeover {
@@ -77,7 +77,8 @@ impl Takeover {
                     Ok(()) => self.progress.count(NAME, 1, 0),
                     Err(why) => {
                         self.progress.count(NAME, 0, 1);
-                        tracing::warn!(%name, %why, "a dropped file cannot be stored, it is kept");
+                        let why = words(&why);
+                        tracing::warn!(%name, why, "a dropped file cannot be stored, it is kept");
                         failed.insert(name);
                     }
                 }
@@ -122,11 +123,10 @@ impl Takeover {
                 ..Condition::default()
             },
         };
-        let unread = |e: StoreError| Problem::new(Kind::Overloaded, format!("a dropped file: {e}"));
-        let body = content.map(move |piece| piece.map_err(unread));
+        let body = content.map_err(files::Error::body);
         match self.uploader.put(put, Box::pin(body)).await {
             Ok(_) => Ok(()),
-            Err(problem) if problem.kind == Kind::PreconditionFailed => {
+            Err(failed @ files::Error::Precondition { .. }) => {
                 let now = self.version_of(&file.name).await?;
                 if now > observed {
                     tracing::info!(name = %file.name, "a dropped file has been stored, or replaced, before");
@@ -135,9 +135,9 @@ impl Takeover {
                 // The register is older than it was: it was lost, and this file is not
                 // known to be in it.
                 self.store.dropped_observe(id, now).await?;
-                Err(problem.into())
+                Err(failed.into())
             }
-            Err(problem) => Err(problem.into()),
+            Err(failed) => Err(failed.into()),
         }
     }
 }

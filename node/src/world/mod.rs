@@ -13,8 +13,11 @@ pub use tasks::Tasks;
 /// All of it, for who puts a node together.
 #[derive(Clone, Default)]
 pub struct World {
+    /// The wall clock.
     pub clock: Clock,
+    /// Chance.
     pub random: Random,
+    /// The one place that spawns.
     pub tasks: Tasks,
 }
 

@@ -27,7 +27,7 @@ async fn state(node: &Node) -> String {
         })
         .await
         .unwrap();
-    let points: Vec<_> = node.ring.look(|host| {
+    let points: Vec<_> = node.ring.read_host(|host| {
         let vnodes = host.vnodes();
         vnodes
             .map(|v| format!("{:?} {:?}", v.pred(), v.successors()))
@@ -148,7 +148,7 @@ async fn what_this_release_does_not_know_is_not_understood() {
     assert_eq!(status, 400);
     let refusal = rmp_serde::from_slice(&answer).unwrap();
     assert!(
-        matches!(&refusal, chord_node::peer::wire::Refusal::Failed(why) if why.contains("cannot read the call")),
+        matches!(&refusal, chord_node::peer::wire::Refusal::Failed(why) if why.to_string().contains("cannot read the call")),
         "{refusal:?}"
     );
     assert_eq!(state(&today.node).await, before);
@@ -183,7 +183,7 @@ async fn who_does_not_understand_is_no_part_of_a_quorum() {
     });
     let today = Today::start(foreign).await;
     let refused = today.node.quorum.read(&name("inline")).await.unwrap_err();
-    let text = refused.to_string();
+    let text = chord_api::causes::words(&refused);
     assert!(text.contains("upgrade this node"), "{text}");
     let held = today.node.store.read(|txn| txn.register(&name("inline")));
     let held = held.await.unwrap().unwrap();

@@ -9,11 +9,12 @@ use axum::body::Bytes;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chord_api::causes;
 use chord_api::client::{NodeClient, NodeError};
 use chord_node::peer::address::AddressBook;
-use chord_node::peer::client::{PeerClient, PeerError};
 use chord_node::peer::ring::decode;
 use chord_node::peer::wire::{Call, ChunkHeader, Refusal, Request};
+use chord_node::peer::{PeerClient, PeerError};
 use chord_types::blocks::verify;
 use chord_types::{Ordinal, ProtocolVersion, Speaks, View};
 use parking_lot::Mutex;
@@ -253,7 +254,7 @@ async fn a_node_that_does_not_understand_is_neither_silent_nor_does_it_refuse() 
     );
     let error = pair.ask().await.unwrap_err();
     assert!(matches!(&error, PeerError::NotUnderstood(TO, what) if what.speaks.newest.0 == 4));
-    let words = error.to_string();
+    let words = causes::words(&error);
     for part in [
         "node 0 does not understand this node",
         "does not read version 1",

@@ -105,6 +105,10 @@ impl ScalingRules {
 
 /// Which policy counts.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "described variants become a oneOf, which a structural schema must not have"
+)]
 pub enum SelectPolicy {
     Max,
     Min,
@@ -128,6 +132,10 @@ pub struct Policy {
 
 /// What a policy counts.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "described variants become a oneOf, which a structural schema must not have"
+)]
 pub enum PolicyType {
     Pods,
     Percent,

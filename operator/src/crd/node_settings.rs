@@ -18,9 +18,13 @@ pub struct NodeSettings {
     pub chunk_size: u64,
     /// `durable` or `relaxed`.
     pub durability: &'static str,
+    /// Milliseconds between two passes of the migrator.
     pub migrate_every_ms: u64,
+    /// Milliseconds between two passes of the replicator.
     pub replicate_every_ms: u64,
+    /// Milliseconds that a copy stays which is no longer wanted.
     pub drop_redundant_after_ms: u64,
+    /// Milliseconds between two rounds of the ring.
     pub stabilize_every_ms: u64,
 }
 

@@ -237,6 +237,10 @@ impl Default for Retention {
 
 /// Keep a volume or delete it.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "described variants become a oneOf, which a structural schema must not have"
+)]
 pub enum RetentionPolicy {
     Retain,
     Delete,
@@ -244,6 +248,10 @@ pub enum RetentionPolicy {
 
 /// When a write is acknowledged.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "described variants become a oneOf, which a structural schema must not have"
+)]
 pub enum Durability {
     Durable,
     Relaxed,
@@ -313,6 +321,10 @@ pub struct Image {
 
 /// When an image is pulled.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "described variants become a oneOf, which a structural schema must not have"
+)]
 pub enum PullPolicy {
     Always,
     IfNotPresent,

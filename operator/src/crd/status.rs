@@ -96,9 +96,13 @@ pub struct AutoscalingStatus {
 /// A condition before its times are filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionNow {
+    /// Its type: `Ready`, `Degraded` …
     pub kind: String,
+    /// Whether it holds.
     pub status: bool,
+    /// One word in CamelCase, for programs.
     pub reason: String,
+    /// Why, in a sentence for people.
     pub message: String,
 }
 
@@ -117,12 +121,15 @@ impl From<&plan::Condition> for ConditionNow {
 pub struct Context<'a> {
     /// The cluster's name; nodes are named after it.
     pub name: &'a str,
+    /// The generation of the resource that was obeyed.
     pub generation: i64,
     /// The pods' label selector; empty where there are none.
     pub selector: String,
     /// Conditions that the shell adds; they replace the planner's of the same kind.
     pub extra: &'a [ConditionNow],
+    /// The status as it is published: a condition that has not changed keeps its time.
     pub previous: Option<&'a ChordClusterStatus>,
+    /// When the new one is made.
     pub now: plan::Millis,
 }
 

@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::api::cache::{self, Caches, Cluster, Trigger, api};
 use super::failure::Kind;
 use super::reconcile::{Error, Shared, State, back_off, reconcile};
-use crate::causes;
+use chord_api::causes;
 
 /// How many clusters have a round at the same time.
 const AT_ONCE: u16 = 32;

@@ -27,10 +27,10 @@ use super::observe::{self, Foundation, Observation};
 use super::status::{self, Published, Publisher};
 use super::validate::{self, Checked, Wanted};
 use super::{secret, secret::Nodes};
-use crate::causes;
 use crate::clock::Clock;
 use crate::crd::{BadSpec, ChordCluster};
 use crate::metrics::Metrics;
+use chord_api::causes;
 
 /// When a conflict or an invalid spec is looked at again.
 const LATER: Duration = Duration::from_secs(30);

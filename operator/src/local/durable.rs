@@ -4,12 +4,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
 use chord_api::host::{Ballast, replace as whole};
-use chord_types::View;
+use chord_types::{Epoch, View};
 use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::files::{EventLine, Paths};
 use chord_planner::plan::Stored;
@@ -21,6 +22,75 @@ const EVENTS_BYTES_AT_MOST: u64 = 256 * 1024;
 const BALLAST_BYTES: u64 = 512 * 1024;
 /// A reader may be any program of the user's.
 const MODE: u32 = 0o644;
+
+/// Why a file was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is there and cannot be read.
+    #[error("reading {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not of the form that it should have.
+    #[error("reading {}: it is not what is expected there", .path.display())]
+    Misshapen {
+        /// The file.
+        path: PathBuf,
+        /// Where it departs from that form.
+        source: serde_json::Error,
+    },
+    /// The file cannot be written: it is as it was, or has the new content.
+    #[error("writing {}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// What should be written has no form as JSON.
+    #[error("writing {}", .path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why it has none.
+        source: serde_json::Error,
+    },
+    /// Another process has the lock.
+    #[error("another operator runs this cluster (it holds {}): stop it first", .path.display())]
+    Held {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// The lock can be neither taken nor seen to be taken.
+    #[error("locking {}", .path.display())]
+    Lock {
+        /// The lock's file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The stored view is not the one that was read.
+    #[error("storing view {epoch}: {} has been changed by somebody else", .path.display())]
+    Overtaken {
+        /// The view that was to be stored.
+        epoch: Epoch,
+        /// Where views are stored.
+        path: PathBuf,
+    },
+    /// The stored view has this number or a higher one.
+    #[error("storing view {epoch}: {} holds view {stored} already", .path.display())]
+    Backwards {
+        /// The view that was to be stored.
+        epoch: Epoch,
+        /// Where views are stored.
+        path: PathBuf,
+        /// The view that is there.
+        stored: Epoch,
+    },
+}
 
 /// The operator's ballast, made whole if there is room for it.
 pub fn ballast(paths: &Paths) -> Ballast {
@@ -37,25 +107,48 @@ pub fn refill(ballast: &Ballast) {
 }
 
 /// Reads a file; `None` where there is none.
-pub fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    whole::read(path).with_context(|| format!("reading {}", path.display()))
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    whole::read(path).map_err(|source| Error::Read {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// Reads a JSON file; `None` where there is none.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let Some(bytes) = read(path)? else {
+        return Ok(None);
+    };
+    let content = serde_json::from_slice(&bytes).map_err(|source| Error::Misshapen {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    Ok(Some(content))
 }
 
 /// Replaces a file so that it is the old or the new one after a crash, unless it
 /// has this content already.
-pub fn replace(path: &Path, content: &[u8], ballast: &Ballast) -> anyhow::Result<()> {
-    whole::replace(path, content, MODE, ballast)
-        .with_context(|| format!("writing {}", path.display()))
+pub fn replace(path: &Path, content: &[u8], ballast: &Ballast) -> Result<(), Error> {
+    whole::replace(path, content, MODE, ballast).map_err(|source| unwritten(path, source))
+}
+
+fn unwritten(path: &Path, source: std::io::Error) -> Error {
+    Error::Write {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+fn unencoded(path: &Path, source: serde_json::Error) -> Error {
+    Error::Encode {
+        path: path.to_path_buf(),
+        source,
+    }
 }
 
 /// Replaces a JSON file.
-pub fn replace_json(
-    path: &Path,
-    content: &impl serde::Serialize,
-    ballast: &Ballast,
-) -> anyhow::Result<()> {
-    let mut text =
-        serde_json::to_vec(content).with_context(|| format!("writing {}", path.display()))?;
+pub fn replace_json(path: &Path, content: &impl Serialize, ballast: &Ballast) -> Result<(), Error> {
+    let mut text = serde_json::to_vec(content).map_err(|e| unencoded(path, e))?;
     text.push(b'\n');
     replace(path, &text, ballast)
 }
@@ -67,23 +160,24 @@ pub struct Lock {
 }
 
 /// Takes the lock, or says that another operator has it.
-pub fn lock(paths: &Paths) -> anyhow::Result<Lock> {
+pub fn lock(paths: &Paths) -> Result<Lock, Error> {
     let path = paths.lock();
-    let file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&path)
-        .with_context(|| format!("opening {}", path.display()))?;
+        .open(&path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(source) => return Err(Error::Lock { path, source }),
+    };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock { _file: file }),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            bail!(
-                "another operator runs this cluster (it holds {}): stop it first",
-                path.display()
-            )
-        }
-        Err(e) => Err(e).with_context(|| format!("locking {}", path.display())),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Held { path }),
+        Err(e) => Err(Error::Lock {
+            path,
+            source: e.into(),
+        }),
     }
 }
 
@@ -95,7 +189,7 @@ pub struct StoredView {
 
 impl StoredView {
     /// Reads what is stored.
-    pub fn read(paths: &Paths) -> anyhow::Result<StoredView> {
+    pub fn read(paths: &Paths) -> Result<StoredView, Error> {
         Ok(StoredView {
             bytes: read(&paths.view())?,
         })
@@ -114,27 +208,23 @@ impl StoredView {
 
     /// Stores the next view, if what is stored is still what was read. What could
     /// not be read is kept beside it.
-    pub fn advance(&self, paths: &Paths, view: &View, ballast: &Ballast) -> anyhow::Result<()> {
-        let path = paths.view();
+    pub fn advance(&self, paths: &Paths, view: &View, ballast: &Ballast) -> Result<(), Error> {
+        let (path, epoch) = (paths.view(), view.epoch);
         if read(&path)? != self.bytes {
-            bail!(
-                "storing view {}: {} has been changed by somebody else",
-                view.epoch,
-                path.display()
-            );
+            return Err(Error::Overtaken { epoch, path });
         }
         match (self.parse(), &self.bytes) {
-            (Stored::View(stored), _) if stored.epoch >= view.epoch => {
-                bail!(
-                    "storing view {}: {} holds view {} already",
-                    view.epoch,
-                    path.display(),
-                    stored.epoch
-                )
+            (Stored::View(stored), _) if stored.epoch >= epoch => {
+                let stored = stored.epoch;
+                return Err(Error::Backwards {
+                    epoch,
+                    path,
+                    stored,
+                });
             }
             (Stored::Unreadable(_), Some(bytes)) => {
                 replace(
-                    &path.with_file_name(format!("view-unreadable-before-{}.bin", view.epoch)),
+                    &path.with_file_name(format!("view-unreadable-before-{epoch}.bin")),
                     bytes,
                     ballast,
                 )?;
@@ -147,13 +237,13 @@ impl StoredView {
 
 /// Appends events, and drops the older half when there are too many. Where there is no
 /// room for more of them they are lost: the ballast is for what the cluster needs.
-pub fn append_events(path: &Path, events: &[EventLine], ballast: &Ballast) -> anyhow::Result<()> {
+pub fn append_events(path: &Path, events: &[EventLine], ballast: &Ballast) -> Result<(), Error> {
     if events.is_empty() {
         return Ok(());
     }
     let mut text = String::new();
     for event in events {
-        text.push_str(&serde_json::to_string(event)?);
+        text.push_str(&serde_json::to_string(event).map_err(|e| unencoded(path, e))?);
         text.push('\n');
     }
     let before = read(path)?.unwrap_or_default();
@@ -174,7 +264,7 @@ pub fn append_events(path: &Path, events: &[EventLine], ballast: &Ballast) -> an
         }
         file.write_all(text.as_bytes())
     };
-    append().with_context(|| format!("writing {}", path.display()))
+    append().map_err(|source| unwritten(path, source))
 }
 
 #[cfg(test)]
@@ -213,9 +303,33 @@ mod tests {
         let (_dir, paths) = paths();
         let first = lock(&paths).unwrap();
         let error = lock(&paths).unwrap_err();
-        assert!(error.to_string().contains("another operator"), "{error}");
+        assert!(matches!(error, Error::Held { .. }), "{error}");
         drop(first);
         lock(&paths).unwrap();
+    }
+
+    #[test]
+    fn what_failed_is_said_with_its_file_and_keeps_its_cause() {
+        use std::error::Error as _;
+        let (dir, paths) = paths();
+        assert_eq!(read_json::<Vec<u8>>(&paths.slots()).unwrap(), None);
+        std::fs::write(paths.slots(), b"{").unwrap();
+        let misshapen = read_json::<Vec<u8>>(&paths.slots()).unwrap_err();
+        let folder_read = read(dir.path()).unwrap_err();
+        let below_a_file = replace(&paths.slots().join("x"), b"x", &none(&paths)).unwrap_err();
+        for (error, path) in [
+            (misshapen, paths.slots()),
+            (folder_read, dir.path().to_path_buf()),
+            (below_a_file, paths.slots().join("x")),
+        ] {
+            let said = error.to_string();
+            assert!(said.contains(&path.display().to_string()), "{said}");
+            let cause = error.source().unwrap().to_string();
+            assert!(
+                !cause.is_empty() && !said.contains(&cause),
+                "{said}: {cause}"
+            );
+        }
     }
 
     #[test]
@@ -228,16 +342,15 @@ mod tests {
         let now = StoredView::read(&paths).unwrap();
         assert_eq!(now.parse(), Stored::View(Box::new(first.clone())));
         let second = first.change_to(table()).unwrap();
+        let overtaken = before.advance(&paths, &second, &none(&paths)).unwrap_err();
         assert!(
-            before.advance(&paths, &second, &none(&paths)).is_err(),
-            "it is not missing any more"
+            matches!(overtaken, Error::Overtaken { .. }),
+            "it is not missing any more: {overtaken}"
         );
         now.advance(&paths, &second, &none(&paths)).unwrap();
         let newest = StoredView::read(&paths).unwrap();
-        assert!(
-            newest.advance(&paths, &first, &none(&paths)).is_err(),
-            "never backwards"
-        );
+        let backwards = newest.advance(&paths, &first, &none(&paths)).unwrap_err();
+        assert!(matches!(backwards, Error::Backwards { .. }), "{backwards}");
         assert_eq!(newest.parse(), Stored::View(Box::new(second)));
     }
 

@@ -5,7 +5,7 @@
 //! sees the one before or the one after, never a part.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chord_types::Ordinal;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ impl Paths {
     pub fn operator(&self) -> PathBuf {
         self.dir.join("operator")
     }
-    /// [`Slots`]; written by the operator.
+    /// [`DesiredSlots`]; written by the operator.
     pub fn slots(&self) -> PathBuf {
         self.operator().join("slots.json")
     }
@@ -72,7 +72,8 @@ impl Paths {
 /// `operator/slots.json`: what shall run. An ordinal that is not named is left as
 /// it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slots {
+pub struct DesiredSlots {
+    /// By the node's number.
     pub slots: BTreeMap<Ordinal, DesiredSlot>,
 }
 
@@ -82,14 +83,21 @@ pub struct Slots {
 pub enum DesiredSlot {
     /// A process with its disk. One that runs with another revision is restarted
     /// at once: the operator names a new revision for one node at a time.
-    Running { revision: String },
-    /// No process; then the disk's folder is kept or deleted.
-    Absent { delete_disk: bool },
+    Running {
+        /// A mark of the settings that it shall run with.
+        revision: String,
+    },
+    /// No process.
+    Absent {
+        /// Whether the disk's folder goes, too.
+        delete_disk: bool,
+    },
 }
 
 /// `run/nodes.json`: what runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nodes {
+    /// By the node's number; those that have neither are not in it.
     pub nodes: BTreeMap<Ordinal, NodeProcess>,
 }
 
@@ -130,6 +138,7 @@ pub struct StatusFile {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeLine {
+    /// The cluster's name and the node's number: `files-2`.
     pub name: String,
     /// The base URL of its client port.
     pub address: Option<String>,
@@ -140,7 +149,9 @@ pub struct NodeLine {
     pub used: Option<u64>,
     /// Bytes.
     pub capacity: Option<u64>,
+    /// Files of which it holds the manifest.
     pub files: Option<u64>,
+    /// Absent where no process runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
 }
@@ -153,22 +164,10 @@ pub struct EventLine {
     /// `Normal` or `Warning`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// One word in CamelCase, which does not change: `ChangeStarted`.
     pub reason: String,
+    /// What happened, in a sentence for people.
     pub message: String,
-}
-
-/// Reads one of these files; `None` where there is none.
-pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    use anyhow::Context as _;
-    match super::durable::read(path)? {
-        Some(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
-            format!(
-                "reading {}: it is not what is expected there",
-                path.display()
-            )
-        }),
-        None => Ok(None),
-    }
 }
 
 #[cfg(test)]
@@ -177,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_files_look_as_agreed() {
-        let slots = Slots {
+        let slots = DesiredSlots {
             slots: BTreeMap::from([
                 (
                     Ordinal(0),
@@ -191,7 +190,7 @@ mod tests {
         let text =
             r#"{"slots":{"0":{"running":{"revision":"r"}},"3":{"absent":{"deleteDisk":true}}}}"#;
         assert_eq!(serde_json::to_string(&slots).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Slots>(text).unwrap(), slots);
+        assert_eq!(serde_json::from_str::<DesiredSlots>(text).unwrap(), slots);
         let nodes: Nodes = serde_json::from_str(
             r#"{"nodes":{"0":{"pid":7,"clientUrl":"http://127.0.0.1:1","peerUrl":"http://127.0.0.1:2",
                 "revision":"r","diskExists":true},"4":{"diskExists":true}}}"#,

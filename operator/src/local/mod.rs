@@ -14,20 +14,22 @@ mod tests;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use anyhow::Context;
-use chord_api::client::NodeClient;
+use chord_api::client::{NodeClient, NodeError};
 use chord_api::host::Ballast;
 use chord_types::Ordinal;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 
-use self::durable::StoredView;
-use self::files::{Nodes, Paths, Slots, StatusFile, read_json};
-use crate::crd::{ChordCluster, parse_cluster_manifest, status::ConditionNow};
+use self::durable::{StoredView, read_json};
+use self::files::{DesiredSlots, Nodes, Paths, StatusFile};
+use crate::clock::Clock;
+use crate::crd::status::ConditionNow;
+use crate::crd::{BadSpec, ChordCluster, ClusterManifestErrors, parse_cluster_manifest};
 use crate::nodes;
-use chord_planner::plan::{self, Memory, Millis, Spec};
+use chord_api::causes;
+use chord_planner::plan::{self, Memory, Spec};
 
 /// How long a node has to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -38,19 +40,77 @@ const ROUND_MS: u64 = 1_000;
 /// And this far at least.
 const ROUND_AT_LEAST_MS: u64 = 200;
 
+/// Why the operator could not start, or could not end a round.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its folder cannot be made.
+    #[error("making the folder {}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// What it says to the nodes needs the secret.
+    #[error("reading the cluster's secret, {}", .path.display())]
+    Secret {
+        /// The secret's file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// There is no client to ask the nodes with.
+    #[error("making the client for the nodes")]
+    Client(#[source] reqwest::Error),
+    /// One of its files was not read or written.
+    #[error(transparent)]
+    File(#[from] durable::Error),
+    /// Nobody has said what is wanted.
+    #[error("reading {}: there is none", .path.display())]
+    NoClusterManifest {
+        /// The manifest's file.
+        path: PathBuf,
+    },
+    /// The manifest is wrong, and none has been right before.
+    #[error("reading {}", .path.display())]
+    ClusterManifest {
+        /// The manifest's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BadClusterManifest,
+    },
+    /// This process could not ask a node.
+    #[error("asking the nodes")]
+    Ask(#[source] NodeError),
+}
+
+/// What is wrong with a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum BadClusterManifest {
+    /// It is no UTF-8.
+    #[error(transparent)]
+    NotText(#[from] std::str::Utf8Error),
+    /// It is no ChordCluster.
+    #[error(transparent)]
+    Refused(#[from] ClusterManifestErrors),
+    /// It is a ChordCluster that cannot be obeyed.
+    #[error(transparent)]
+    Spec(#[from] BadSpec),
+}
+
 /// Runs the operator of the cluster in `dir` until `shutdown`.
-pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
+pub async fn run(dir: PathBuf, clock: Clock, shutdown: impl Future) -> Result<(), Error> {
     let paths = Paths::new(dir);
-    std::fs::create_dir_all(paths.operator())
-        .with_context(|| format!("making the folder {}", paths.operator().display()))?;
+    let path = paths.operator();
+    std::fs::create_dir_all(&path).map_err(|source| Error::Folder { path, source })?;
     let _lock = durable::lock(&paths)?;
-    let secret = std::fs::read_to_string(paths.secret())
-        .with_context(|| format!("reading the cluster's secret, {}", paths.secret().display()))?;
-    let client =
-        NodeClient::new(secret.trim(), ANSWER_WITHIN).context("making the client for the nodes")?;
+    let path = paths.secret();
+    let secret = std::fs::read_to_string(&path).map_err(|source| Error::Secret { path, source })?;
+    let client = NodeClient::new(secret.trim(), ANSWER_WITHIN).map_err(Error::Client)?;
     let mut operator = Operator {
         ballast: durable::ballast(&paths),
         paths,
+        clock,
         client,
         wanted: None,
         heard: BTreeSet::new(),
@@ -66,11 +126,12 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
                     again_ms.clamp(ROUND_AT_LEAST_MS, ROUND_MS)
                 }
                 Err(e) => {
-                    tracing::error!("{e:#}; trying again");
-                    let why = format!("the operator cannot go on: {e:#}");
+                    let words = causes::words(&e);
+                    tracing::error!("{words}; trying again");
+                    let why = format!("the operator cannot go on: {words}");
                     if told != why {
                         // Else it would stand in the log alone, which nobody reads.
-                        let line = round::trouble(&why, now());
+                        let line = round::trouble(&why, operator.clock.now());
                         if durable::append_events(&operator.paths.events(), &[line], &operator.ballast).is_ok() {
                             told = why;
                         }
@@ -89,6 +150,7 @@ pub async fn run(dir: PathBuf, shutdown: impl Future) -> anyhow::Result<()> {
 struct Operator {
     paths: Paths,
     ballast: Ballast,
+    clock: Clock,
     client: NodeClient,
     /// The last manifest that was right, with its text.
     wanted: Option<Wanted>,
@@ -102,57 +164,34 @@ struct Wanted {
     spec: Spec,
 }
 
-impl Operator {
-    /// Reads the manifest. One that is wrong is not obeyed: the last right one is,
-    /// and what is wrong is returned.
-    fn read_cluster_manifest(&mut self) -> anyhow::Result<Option<String>> {
-        let path = self.paths.cluster_manifest();
-        let text = durable::read(&path)?
-            .with_context(|| format!("reading {}: there is none", path.display()))?;
-        if self
-            .wanted
-            .as_ref()
-            .is_some_and(|wanted| wanted.text == text)
-        {
-            return Ok(None);
-        }
-        let parsed = std::str::from_utf8(&text)
-            .map_err(anyhow::Error::from)
-            .and_then(|yaml| {
-                let cluster = parse_cluster_manifest(yaml)?;
-                let spec = Spec::try_from(&cluster)?;
-                Ok((cluster, spec))
-            });
-        match parsed {
-            Ok((cluster, spec)) => {
-                self.wanted = Some(Wanted {
-                    text,
-                    cluster,
-                    spec,
-                });
-                Ok(None)
-            }
-            Err(e) if self.wanted.is_some() => Ok(Some(format!("{}: {e:#}", path.display()))),
-            Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
-        }
+impl Wanted {
+    fn parse(text: &[u8]) -> Result<Wanted, BadClusterManifest> {
+        let cluster = parse_cluster_manifest(std::str::from_utf8(text)?)?;
+        let spec = Spec::try_from(&cluster)?;
+        Ok(Wanted {
+            text: text.to_vec(),
+            cluster,
+            spec,
+        })
     }
+}
 
+impl Operator {
     /// One round; returns after how many milliseconds to look again.
-    async fn round(&mut self) -> anyhow::Result<u64> {
-        let invalid = self.read_cluster_manifest()?;
-        let wanted = self.wanted.as_ref().context("no manifest has been read")?;
+    async fn round(&mut self) -> Result<u64, Error> {
         let (paths, ballast) = (&self.paths, &self.ballast);
         durable::refill(ballast);
+        let (wanted, invalid) = read_cluster_manifest(paths, &mut self.wanted)?;
         let stored = StoredView::read(paths)?;
         let running: Nodes = read_json(&paths.nodes())?.unwrap_or_default();
-        let slots: Slots = read_json(&paths.slots())?.unwrap_or_default();
+        let slots: DesiredSlots = read_json(&paths.slots())?.unwrap_or_default();
         let memory: Memory = remembered(&paths.memory())?.unwrap_or_default();
         let previous: Option<StatusFile> = remembered(&paths.status())?;
-        let now = now();
+        let now = self.clock.now();
 
         let targets = round::targets(&running);
         let asked = nodes::observe_nodes(&self.client, &targets, &mut self.heard).await;
-        let reports = asked.context("asking the nodes")?;
+        let reports = asked.map_err(Error::Ask)?;
         let known = stored.parse();
         let held = nodes::held_views(&self.client, &targets, &reports, &known).await;
         let observed = round::observed(known, &running, &slots, &reports, held);
@@ -172,7 +211,8 @@ impl Operator {
         };
         if let Some(view) = in_force {
             for (ordinal, e) in nodes::push_view(&self.client, &targets, &reports, view).await {
-                tracing::warn!("node {ordinal} did not take view {}: {e}", view.epoch);
+                let why = causes::briefly(&e);
+                tracing::warn!("node {ordinal} did not take view {}: {why}", view.epoch);
             }
         }
         let slots = round::merged(slots, &plan, &running);
@@ -208,7 +248,7 @@ impl Operator {
         let lines = round::event_lines(&plan.events, now);
         // Nothing depends on them, and they are in the log.
         if let Err(e) = durable::append_events(&paths.events(), &lines, ballast) {
-            tracing::warn!("an event is told here alone: {e:#}");
+            tracing::warn!("an event is told here alone: {}", causes::words(&e));
         }
         Ok(if plan.view.is_some() {
             ROUND_AT_LEAST_MS
@@ -218,10 +258,34 @@ impl Operator {
     }
 }
 
+/// Reads the manifest, and returns what is to be obeyed. A manifest that is wrong is
+/// not: the last right one is, and what is wrong is returned beside it.
+fn read_cluster_manifest<'a>(
+    paths: &Paths,
+    last: &'a mut Option<Wanted>,
+) -> Result<(&'a Wanted, Option<String>), Error> {
+    let path = paths.cluster_manifest();
+    let Some(text) = durable::read(&path)? else {
+        return Err(Error::NoClusterManifest { path });
+    };
+    let (wanted, invalid) = match last.take() {
+        Some(last) if last.text == text => (last, None),
+        last => match (Wanted::parse(&text), last) {
+            (Ok(wanted), _) => (wanted, None),
+            (Err(e), Some(last)) => {
+                let invalid = format!("{}: {}", path.display(), causes::words(&e));
+                (last, Some(invalid))
+            }
+            (Err(source), None) => return Err(Error::ClusterManifest { path, source }),
+        },
+    };
+    Ok((last.insert(wanted), invalid))
+}
+
 /// What was written down in an earlier round. What makes no sense is lost (the planner
 /// holds without its memory, and nothing else depends on it); what cannot be read now
 /// may be read in the next round, and must not be written over.
-fn remembered<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+fn remembered<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, durable::Error> {
     let Some(bytes) = durable::read(path)? else {
         return Ok(None);
     };
@@ -232,11 +296,4 @@ fn remembered<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
             Ok(None)
         }
     }
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chord_api::causes::briefly;
 use chord_types::{Ordinal, View};
 use kube::ResourceExt;
 
-use super::files::{DesiredSlot, EventLine, NodeLine, Nodes, Slots, StatusFile};
+use super::files::{DesiredSlot, DesiredSlots, EventLine, NodeLine, Nodes, StatusFile};
 use crate::crd::status::{ConditionNow, Context, time};
 use crate::crd::{ChordCluster, ChordClusterStatus};
 use crate::nodes::Reports;
@@ -23,7 +24,7 @@ pub fn targets(running: &Nodes) -> Vec<(Ordinal, String)> {
 pub fn observed(
     stored: Stored,
     running: &Nodes,
-    slots: &Slots,
+    slots: &DesiredSlots,
     reports: &Reports,
     held: Vec<(View, BTreeSet<Ordinal>)>,
 ) -> Observed {
@@ -51,7 +52,7 @@ pub fn observed(
                 trouble: process.trouble.map(Trouble::Broken).or_else(|| {
                     answer
                         .and_then(|a| a.as_ref().err())
-                        .map(|e| Trouble::Silent(e.to_string()))
+                        .map(|e| Trouble::Silent(briefly(e)))
                 }),
             };
             (ordinal, node)
@@ -66,7 +67,7 @@ pub fn observed(
 
 /// The slots to be written: the plan's over those before it. A node keeps the
 /// revision that it runs with until the plan restarts it.
-pub fn merged(before: Slots, plan: &Plan, running: &Nodes) -> Slots {
+pub fn merged(before: DesiredSlots, plan: &Plan, running: &Nodes) -> DesiredSlots {
     let process = |ordinal: &Ordinal| running.nodes.get(ordinal);
     let mut slots = before.slots;
     slots.retain(|ordinal, slot| match slot {
@@ -93,7 +94,7 @@ pub fn merged(before: Slots, plan: &Plan, running: &Nodes) -> Slots {
         };
         slots.insert(*ordinal, desired);
     }
-    Slots { slots }
+    DesiredSlots { slots }
 }
 
 /// What `status.json` says after this round.

@@ -2,8 +2,7 @@
 //! files, with a supervisor that does what the slots say.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -17,19 +16,20 @@ use chord_api::host::Ballast;
 use chord_types::report::{Copies, Inventory, NodeReport, Space, Sync};
 use chord_types::view::{ViewHash, ViewRef};
 use chord_types::{DiskId, Epoch, Ordinal, View};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::durable::{self, StoredView};
-use super::files::{DesiredSlot, NodeProcess, Nodes, Paths, Slots, StatusFile, read_json};
+use super::durable::{self, StoredView, read_json};
+use super::files::{DesiredSlot, DesiredSlots, NodeProcess, Nodes, Paths, StatusFile};
+use crate::clock::Clock;
 use chord_planner::plan::Stored;
 
 const SECRET: &str = "a secret of the cluster";
 
-/// Writes a file as `chord up` does.
-fn write(path: &Path, content: &[u8]) {
-    let none = Ballast::new(path.with_extension("ballast"), 0);
-    durable::replace(path, content, &none).unwrap();
+/// `chord up` has a ballast of its own, which is not needed here.
+fn no_ballast() -> Ballast {
+    Ballast::new("none", 0)
 }
 
 /// What a node of the test holds: nothing but its disk's id and a view.
@@ -37,12 +37,13 @@ fn write(path: &Path, content: &[u8]) {
 struct Fake {
     ordinal: Ordinal,
     disk: DiskId,
+    /// parking_lot's mutex: nothing is awaited while it is held.
     view: Arc<Mutex<Option<View>>>,
 }
 
 impl Fake {
     fn report(&self) -> NodeReport {
-        let view = self.view.lock().unwrap().clone();
+        let view = self.view.lock().clone();
         let reference = view.as_ref().map(View::reference);
         let at = reference.unwrap_or(ViewRef {
             epoch: Epoch(0),
@@ -93,7 +94,7 @@ async fn put_view(State(node): State<Fake>, headers: HeaderMap, body: Bytes) -> 
         return StatusCode::UNAUTHORIZED;
     }
     let next = View::decode(&body).unwrap();
-    let mut held = node.view.lock().unwrap();
+    let mut held = node.view.lock();
     if held
         .as_ref()
         .is_some_and(|v| v.epoch > next.epoch || (v.epoch == next.epoch && *v != next))
@@ -105,7 +106,7 @@ async fn put_view(State(node): State<Fake>, headers: HeaderMap, body: Bytes) -> 
 }
 
 async fn get_view(State(node): State<Fake>) -> Response {
-    match &*node.view.lock().unwrap() {
+    match &*node.view.lock() {
         Some(view) => view.encode().into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
@@ -169,7 +170,7 @@ impl Supervisor {
     }
 
     async fn obey(&mut self) {
-        let slots: Slots = read_json(&self.paths.slots()).unwrap().unwrap_or_default();
+        let slots: DesiredSlots = read_json(&self.paths.slots()).unwrap().unwrap_or_default();
         for (ordinal, slot) in slots.slots {
             match slot {
                 DesiredSlot::Running { revision } => {
@@ -192,8 +193,7 @@ impl Supervisor {
                 }
             }
         }
-        let nodes = serde_json::to_vec(&self.nodes).unwrap();
-        write(&self.paths.nodes(), &nodes);
+        durable::replace_json(&self.paths.nodes(), &self.nodes, &no_ballast()).unwrap();
     }
 
     /// Obeys until something holds.
@@ -206,6 +206,12 @@ impl Supervisor {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("{what} never came: {:?}", self.status());
+    }
+
+    /// Puts another manifest in its place, as `chord up` does.
+    fn want(&self, cluster_manifest: &str) {
+        let (path, text) = (self.paths.cluster_manifest(), cluster_manifest.as_bytes());
+        durable::replace(&path, text, &no_ballast()).unwrap();
     }
 
     fn status(&self) -> StatusFile {
@@ -227,22 +233,22 @@ impl Supervisor {
             && self
                 .running
                 .values()
-                .all(|(node, _)| node.view.lock().unwrap().as_ref() == Some(&*view))
+                .all(|(node, _)| node.view.lock().as_ref() == Some(&*view))
     }
 }
 
 struct Running {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<anyhow::Result<()>>,
+    task: JoinHandle<Result<(), super::Error>>,
 }
 
 fn operate(dir: &std::path::Path) -> Running {
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(super::run(dir.to_path_buf(), stopped));
+    let task = tokio::spawn(super::run(dir.to_path_buf(), Clock::system(), stopped));
     Running { stop, task }
 }
 
-fn manifest(nodes: u32, extra: &str) -> String {
+fn cluster_manifest(nodes: u32, extra: &str) -> String {
     format!(
         "apiVersion: chord.storage/v1alpha1\nkind: ChordCluster\nmetadata: {{name: files, uid: u-1}}\n\
          spec:\n  nodes: {nodes}\n  ring: {{tokensPerNode: 8}}\n{extra}"
@@ -254,27 +260,26 @@ fn folder() -> (tempfile::TempDir, Paths) {
     let paths = Paths::new(dir.path());
     std::fs::create_dir(dir.path().join("run")).unwrap();
     std::fs::write(paths.secret(), format!("{SECRET}\n")).unwrap();
-    std::fs::write(paths.cluster_manifest(), manifest(3, "")).unwrap();
+    std::fs::write(paths.cluster_manifest(), cluster_manifest(3, "")).unwrap();
     (dir, paths)
 }
 
+impl Running {
+    async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
-async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
+async fn a_cluster_is_formed_and_grows_and_a_member_is_drained_and_comes_back() {
     let (dir, paths) = folder();
     let operator = operate(dir.path());
     let mut supervisor = Supervisor::new(paths.clone());
     supervisor.until("the first view", |s| s.is_ready(3)).await;
     let first = supervisor.stored();
 
-    let second = super::run(dir.path().to_path_buf(), std::future::pending::<()>())
-        .await
-        .unwrap_err();
-    assert!(
-        second.to_string().contains("another operator"),
-        "{second:#}"
-    );
-
-    write(&paths.cluster_manifest(), manifest(4, "").as_bytes());
+    supervisor.want(&cluster_manifest(4, ""));
     supervisor.until("a fourth member", |s| s.is_ready(4)).await;
     assert_ne!(supervisor.stored(), first);
     let lines = supervisor.status().nodes;
@@ -286,26 +291,33 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         "{lines:?}"
     );
 
-    write(
-        &paths.cluster_manifest(),
-        manifest(4, "  drained: [3]\n").as_bytes(),
-    );
+    supervisor.want(&cluster_manifest(4, "  drained: [3]\n"));
     let state = |s: &Supervisor, n: usize| s.status().nodes.get(n).map(|n| n.state.clone());
     supervisor
         .until("the end of a drain", |s| {
             state(s, 3).as_deref() == Some("Out") && state(s, 0).as_deref() == Some("Ready")
         })
         .await;
-    write(&paths.cluster_manifest(), manifest(4, "").as_bytes());
+    supervisor.want(&cluster_manifest(4, ""));
     supervisor.until("its return", |s| s.is_ready(4)).await;
+    let events = std::fs::read_to_string(paths.events()).unwrap();
+    for reason in ["Formed", "ChangeStarted", "ChangeCompleted"] {
+        assert!(events.contains(reason), "{events}");
+    }
+    operator.stop().await;
+}
 
-    // Killed at any point, the next one goes on from what is stored.
+#[tokio::test]
+async fn the_next_operator_goes_on_where_one_was_killed() {
+    let (dir, paths) = folder();
+    std::fs::write(paths.cluster_manifest(), cluster_manifest(4, "")).unwrap();
+    let operator = operate(dir.path());
+    let mut supervisor = Supervisor::new(paths.clone());
+    supervisor.until("the first view", |s| s.is_ready(4)).await;
+
     operator.task.abort();
     assert!(operator.task.await.unwrap_err().is_cancelled());
-    write(
-        &paths.cluster_manifest(),
-        manifest(3, "  chunkSize: 1Mi\n").as_bytes(),
-    );
+    supervisor.want(&cluster_manifest(3, "  chunkSize: 1Mi\n"));
     let operator = operate(dir.path());
     let starts = supervisor.starts;
     supervisor.until("three members", |s| s.is_ready(3)).await;
@@ -319,8 +331,22 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
             s.is_ready(3) && revisions.windows(2).all(|w| w[0] == w[1]) && s.starts == starts + 3
         })
         .await;
+    operator.stop().await;
+}
 
-    write(&paths.cluster_manifest(), b"spec: {nodes: many}");
+#[tokio::test]
+async fn neither_a_second_operator_nor_a_wrong_manifest_does_anything() {
+    let (dir, paths) = folder();
+    let operator = operate(dir.path());
+    let mut supervisor = Supervisor::new(paths.clone());
+    supervisor.until("the first view", |s| s.is_ready(3)).await;
+
+    let never = std::future::pending::<()>();
+    let second = super::run(dir.path().to_path_buf(), Clock::system(), never).await;
+    let second = second.unwrap_err().to_string();
+    assert!(second.contains("another operator"), "{second}");
+
+    supervisor.want("spec: {nodes: many}");
     supervisor
         .until("word of the wrong manifest", |s| {
             s.status()
@@ -331,12 +357,7 @@ async fn a_cluster_is_formed_grows_shrinks_and_takes_new_settings() {
         })
         .await;
     assert!(supervisor.is_ready(3), "the last right one is obeyed");
-    let events = std::fs::read_to_string(paths.events()).unwrap();
-    for reason in ["Formed", "ChangeStarted", "ChangeCompleted"] {
-        assert!(events.contains(reason), "{events}");
-    }
-    let _ = operator.stop.send(());
-    operator.task.await.unwrap().unwrap();
+    operator.stop().await;
 }
 
 #[tokio::test]
@@ -346,8 +367,7 @@ async fn a_lost_store_is_filled_from_the_nodes() {
     let mut supervisor = Supervisor::new(paths.clone());
     supervisor.until("the first view", |s| s.is_ready(3)).await;
     let view = supervisor.stored();
-    let _ = operator.stop.send(());
-    operator.task.await.unwrap().unwrap();
+    operator.stop().await;
     for damage in [None, Some(b"nothing that can be read".as_slice())] {
         std::fs::remove_file(paths.view()).unwrap();
         std::fs::remove_file(paths.memory()).unwrap();
@@ -358,15 +378,14 @@ async fn a_lost_store_is_filled_from_the_nodes() {
         supervisor
             .until("the view of the nodes", |s| s.stored() == view)
             .await;
-        let _ = operator.stop.send(());
-        operator.task.await.unwrap().unwrap();
+        operator.stop().await;
     }
 }
 
 #[tokio::test]
 async fn an_operator_that_cannot_go_on_says_so_where_it_is_heard() {
     let (dir, paths) = folder();
-    let without_uid = manifest(3, "").replace(", uid: u-1", "");
+    let without_uid = cluster_manifest(3, "").replace(", uid: u-1", "");
     std::fs::write(paths.cluster_manifest(), without_uid).unwrap();
     let operator = operate(dir.path());
     let limit = std::time::Instant::now() + Duration::from_secs(60);
@@ -382,6 +401,5 @@ async fn an_operator_that_cannot_go_on_says_so_where_it_is_heard() {
         told.contains("metadata.uid") && told.contains("Warning"),
         "{told}"
     );
-    let _ = operator.stop.send(());
-    operator.task.await.unwrap().unwrap();
+    operator.stop().await;
 }

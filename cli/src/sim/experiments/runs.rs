@@ -1,13 +1,15 @@
 //! Running an experiment's parts: side by side, and with other seeds.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 /// Runs independent parts side by side, at most one a core; the answers are in
 /// the order of the parts.
 pub fn side_by_side<T: Sync, R: Send>(parts: &[T], run: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let next = AtomicUsize::new(0);
+    // parking_lot's mutex: whoever holds it only adds one answer, and cannot panic.
     let done = Mutex::new(Vec::with_capacity(parts.len()));
     std::thread::scope(|scope| {
         for _ in 0..cores.min(parts.len()) {
@@ -17,13 +19,12 @@ pub fn side_by_side<T: Sync, R: Send>(parts: &[T], run: impl Fn(&T) -> R + Sync)
                     parts.get(at).map(|part| (at, part))
                 } {
                     let answer = run(part.1);
-                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    done.push((part.0, answer));
+                    done.lock().push((part.0, answer));
                 }
             });
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut done = done.into_inner();
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, answer)| answer).collect()
 }

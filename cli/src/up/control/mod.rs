@@ -36,7 +36,7 @@ pub struct Control {
     pub folder: Arc<Folder>,
     pub secret: String,
     pub nodes: watch::Receiver<BTreeMap<u32, NodeInfo>>,
-    /// One change at a time.
+    /// One change at a time. tokio's mutex: the change is awaited while it is held.
     pub changing: Mutex<()>,
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chord_api::client::builder;
 use chord_api::files::FilesClient;
 use chord_api::problem::Kind;
+use chord_api::retry::{self, Retryable as _};
 use chord_types::FileName;
 use futures::StreamExt;
 use tokio::sync::watch;
@@ -70,21 +71,16 @@ pub async fn announce(endpoint: SocketAddr, messages: Messages) {
     let names: Vec<FileName> = (0..PROBES)
         .filter_map(|n| format!(".chord-up/{n}").parse().ok())
         .collect();
-    loop {
-        let mut usable = true;
+    let usable = || async {
         for name in &names {
-            usable &= match files.head(name).await {
-                Ok(_) => true,
-                Err(e) => e.kind() == Some(Kind::NotFound),
-            };
-            if !usable {
-                break;
+            match files.head(name).await {
+                Err(e) if e.kind() != Some(Kind::NotFound) => return Err(e),
+                _ => {}
             }
         }
-        if usable {
-            messages.listening(&format!("http://{endpoint}"));
-            return;
-        }
-        tokio::time::sleep(ASK_AGAIN).await;
+        Ok(())
+    };
+    if usable.retry(retry::however_long()).await.is_ok() {
+        messages.listening(&format!("http://{endpoint}"));
     }
 }

@@ -18,12 +18,13 @@ use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chord_api::host::Ballast;
 use chord_api::host::ballast::{LEAVE, NEW_DISK, free};
 use chord_api::host::replace::replace;
 use chord_api::human;
+use chord_api::retry::{self, BackoffBuilder as _};
 use chord_operator::crd::{ChordCluster, parse_cluster_manifest};
 use chord_operator::local::files::StatusFile;
 use rand::RngCore;
@@ -94,7 +95,7 @@ impl Folder {
             let words = format!("the folder {folder} is {why}, or choose another --dir");
             Failure::new(Code::Unavailable, words)
         };
-        let until = Instant::now() + WAIT_FOR_LOCK;
+        let mut pauses = retry::soon(WAIT_FOR_LOCK).build();
         loop {
             match lock.try_lock() {
                 Ok(()) => break,
@@ -107,10 +108,10 @@ impl Folder {
                             "in use by another `chord up` (process {owner}): stop that one"
                         )));
                     }
-                    if Instant::now() > until {
+                    let Some(pause) = pauses.next() else {
                         return Err(busy("still in use by a process that a `chord up` left behind (run/nodes.json names the nodes'): end it".into()));
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    };
+                    tokio::time::sleep(pause).await;
                 }
                 Err(TryLockError::Error(e)) => return Err(cannot("lock", e)),
             }

@@ -5,8 +5,9 @@ pub mod events;
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::output::Output;
@@ -18,6 +19,7 @@ const REMEMBERED: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Messages {
     out: Output,
+    /// parking_lot's mutex: nothing is awaited while it is held.
     warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -49,9 +51,7 @@ impl Messages {
 
     /// The same, the first time only.
     pub fn warning_once(&self, text: &str) {
-        let Ok(mut warned) = self.warned.lock() else {
-            return;
-        };
+        let mut warned = self.warned.lock();
         if warned.len() < REMEMBERED && warned.insert(text.to_string()) {
             self.warning(text);
         }

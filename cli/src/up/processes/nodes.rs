@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chord_api::human;
 use chord_operator::crd::to_plan::cluster_uid;
 use chord_operator::crd::{ChordCluster, NodeSettings};
-use chord_operator::local::files::{DesiredSlot, NodeProcess, Nodes as NodesFile, Slots};
+use chord_operator::local::files::{DesiredSlot, DesiredSlots, NodeProcess, Nodes as NodesFile};
 use chord_types::Ordinal;
 use kube::ResourceExt;
 
@@ -210,7 +210,7 @@ impl Nodes {
         let path = self.folder.at("operator/slots.json");
         match read(&path) {
             Ok(None) => BTreeMap::new(),
-            Ok(Some(bytes)) => match serde_json::from_slice::<Slots>(&bytes) {
+            Ok(Some(bytes)) => match serde_json::from_slice::<DesiredSlots>(&bytes) {
                 Ok(file) => file
                     .slots
                     .into_iter()

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chord_operator::local::files::{Nodes as NodesFile, read_json};
+use chord_operator::local::durable::read_json;
+use chord_operator::local::files::Nodes as NodesFile;
 use chord_types::Ordinal;
 
 use super::nodes::Nodes;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::assign;
 use super::fair::fair;
 use super::ring::Ring;
+use super::scenario::Scenario;
 use super::seat::{Seat, Seated, sites};
 
 /// Nodes as the simulator makes them up.
@@ -88,9 +89,15 @@ pub fn fullest_over_fair(nodes: &[Seated], replication: u8) -> f64 {
     let sites = sites(&seats);
     let copies = usize::from(replication);
     let tokens: Vec<&[_]> = nodes.iter().map(|(_, tokens)| tokens.as_slice()).collect();
-    let ring = Ring::new(&tokens, &sites, copies);
     let fair = fair(&weights(&seats), &sites, copies);
-    let over = ring.shares.iter().zip(&fair).map(|(s, f)| s / f);
+    let now = Scenario {
+        sites,
+        first: Vec::new(),
+        copies,
+        limits: fair,
+    };
+    let shares = Ring::new(&tokens).shares(&now);
+    let over = shares.iter().zip(&now.limits).map(|(s, f)| s / f);
     over.fold(0.0, f64::max)
 }
 

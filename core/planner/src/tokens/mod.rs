@@ -11,6 +11,7 @@ mod choose;
 mod fair;
 mod figures;
 mod ring;
+mod scenario;
 mod seat;
 
 #[cfg(test)]

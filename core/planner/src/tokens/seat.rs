@@ -14,6 +14,9 @@ const APART_AT_MOST: u32 = 4;
 /// The most tokens that a node gets.
 const TOKENS_AT_MOST: u32 = 1024;
 
+/// A zone and a machine, each where it is known.
+pub type Site<'a> = (Option<&'a str>, Option<&'a str>);
+
 /// A node, before it has tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Seat {
@@ -44,7 +47,8 @@ impl Seat {
         }
     }
 
-    fn site(&self) -> (Option<&str>, Option<&str>) {
+    /// Its zone and its machine, as far as they place copies.
+    pub fn site(&self) -> Site<'_> {
         match &self.machine {
             Some(machine) => (self.zone.as_deref(), Some(machine)),
             None => (None, None),

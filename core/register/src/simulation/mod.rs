@@ -8,6 +8,7 @@
 
 mod judge;
 mod tests;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +39,14 @@ enum Mutant {
     AnyEpoch,
     /// A quorum that agrees is enough to refuse, also when an accept has left.
     RefusesAtOnce,
+    /// In a joint view only what the table to come owns goes on voting.
+    OldOwnersVoteNoMore,
+    /// No register goes on voting in another view.
+    NobodyGoesOnVoting,
 }
+
+/// The key of the one register.
+const KEY: Id = Id([0; 20]);
 
 /// What the cluster goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +188,7 @@ impl World {
     }
 
     fn electorate(&self, epoch: u64) -> Electorate {
-        Electorate::new(&self.placements(epoch), &Id([0; 20]))
+        Electorate::new(&self.placements(epoch), &KEY)
     }
 
     fn start(&mut self, settles: Option<DiskId>) {
@@ -261,7 +269,7 @@ impl World {
             }
         }
         let operation = &mut self.operations[index];
-        let electorate = operation.proposer.electorate(&placements, &Id([0; 20]));
+        let electorate = operation.proposer.electorate(&placements, &KEY);
         let ballot = Ballot {
             epoch: Epoch(epoch),
             counter: operation.proposer.next_counter(),
@@ -389,22 +397,6 @@ impl World {
         }
     }
 
-    fn take_view(&mut self, peer: DiskId, epoch: u64) {
-        let view = self.views[epoch as usize - 1].clone();
-        let Some(acceptor) = self.acceptors.get_mut(&peer) else {
-            return;
-        };
-        if acceptor.epoch >= epoch || self.lost == Some(peer) {
-            return;
-        }
-        acceptor.epoch = epoch;
-        acceptor.promised = None;
-        // Rule 3, as the node does it: what is not owned votes no more.
-        if !view.members().iter().any(|m| m.disk == peer) {
-            acceptor.accepted = None;
-        }
-    }
-
     fn run(&mut self) {
         let goal = 12;
         let mut started = 0;
@@ -450,51 +442,5 @@ impl World {
                 return;
             }
         }
-    }
-
-    /// First the joint view spreads; then the old owners settle; when enough have,
-    /// the new view spreads.
-    fn change_view(&mut self, change_at: &mut u64, settling: &mut Vec<usize>) {
-        let n = self.rng.random_range(0..self.acceptors.len() as u32);
-        if self.story == Story::Loses {
-            self.lost = Some(disk(0));
-        }
-        let newest = self.epoch();
-        if newest < 2
-            || self
-                .acceptors
-                .values()
-                .any(|a| a.epoch < newest && self.rng.random_bool(0.5))
-        {
-            self.take_view(disk(n), newest.max(2));
-            return;
-        }
-        if newest != 2 {
-            return;
-        }
-        if self.mutant != Mutant::NoSettling {
-            let (_, old, _) = self.story.tables();
-            for holder in old.iter().map(|n| disk(*n)) {
-                let at_joint = self.acceptors[&holder].epoch == 2;
-                let begun = settling
-                    .iter()
-                    .any(|i| self.operations[*i].settles == Some(holder));
-                if at_joint && !begun {
-                    self.start(Some(holder));
-                    settling.push(self.operations.len() - 1);
-                }
-            }
-            let settled = settling
-                .iter()
-                .filter(|i| self.operations[**i].end.is_some())
-                .count();
-            if settled < self.views[0].old().blocking() {
-                return;
-            }
-        }
-        *change_at = self.now;
-        let (_, _, new) = self.story.tables();
-        let first = new[self.rng.random_range(0..new.len())];
-        self.take_view(disk(first), 3);
     }
 }

@@ -58,6 +58,9 @@ fn sim_every_mutant_is_found() {
         (Mutant::ForgetsOperation, Story::Moves),
         (Mutant::AnyEpoch, Story::Moves),
         (Mutant::RefusesAtOnce, Story::Moves),
+        (Mutant::OldOwnersVoteNoMore, Story::Moves),
+        (Mutant::NobodyGoesOnVoting, Story::Moves),
+        (Mutant::NobodyGoesOnVoting, Story::Loses),
     ] {
         let found =
             (0..20_000).find_map(|seed| run(seed, mutant, story).err().map(|why| (seed, why)));

@@ -77,7 +77,8 @@ pub struct RingModel {
     /// deaths that others than those who wait are told of, and time between the answer
     /// to who joins and its arrival.
     pub wide: bool,
-    /// Worlds from which repair leads home, by their hashes.
+    /// Worlds from which repair leads home, by their hashes. The standard mutex: a model
+    /// that no program runs is no reason for a dependency of the ring.
     home: Mutex<HashSet<u64>>,
 }
 

@@ -11,7 +11,7 @@ use crate::invariant::{self, Violation};
 use crate::message::{Envelope, Message, Peer};
 
 /// Tells a path: what happened, and after each step the nodes it changed.
-pub fn tell(model: &RingModel, path: Path<World, Step>) -> String {
+pub fn of_path(model: &RingModel, path: Path<World, Step>) -> String {
     let steps = path.into_vec();
     let mut out = String::new();
     let mut before: Option<World> = None;

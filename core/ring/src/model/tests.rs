@@ -46,7 +46,7 @@ fn explore_all(model: RingModel) -> usize {
     let broken: Vec<String> = checker
         .discoveries()
         .into_iter()
-        .map(|(what, path)| format!("not so: {what}\n{}", story::tell(checker.model(), path)))
+        .map(|(what, path)| format!("not so: {what}\n{}", story::of_path(checker.model(), path)))
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert!(checker.is_done());
@@ -131,7 +131,7 @@ fn finds(flaw: Flaw, successors: usize, nodes: usize, property: &'static str) {
     println!(
         "{flaw:?}, r = {successors}, N = {nodes}; after {} states it is not so that {property}:\n{}",
         checker.unique_state_count(),
-        story::tell(checker.model(), path)
+        story::of_path(checker.model(), path)
     );
 }
 

@@ -130,6 +130,28 @@ pub fn churn(what: &Churn) -> ChurnFigures {
         answers.extend(world.sim.answers());
     }
     answers.truncate(what.lookups);
+    let counts = Counts {
+        joins,
+        crashes,
+        whole,
+        looked_at,
+        host_ms,
+    };
+    figures(what, &world, &answers, counts)
+}
+
+/// What was counted on the way.
+struct Counts {
+    joins: u64,
+    crashes: u64,
+    /// Looks that found one ordered ring, of all looks.
+    whole: u64,
+    looked_at: u64,
+    /// Hosts times milliseconds, for what each of them sends.
+    host_ms: u64,
+}
+
+fn figures(what: &Churn, world: &World, answers: &[Answer], counts: Counts) -> ChurnFigures {
     let mut hops: Vec<u32> = answers.iter().map(|a| a.hops).collect();
     let mut times: Vec<u32> = answers
         .iter()
@@ -139,7 +161,7 @@ pub fn churn(what: &Churn) -> ChurnFigures {
     let (ms_mean, ms_p99) = mean_and_p99(&mut times);
     let timeouts: u64 = answers.iter().map(|a| u64::from(a.timeouts)).sum();
     let traffic = world.sim.traffic();
-    let each = |n: u64| n as f64 * 1000.0 / host_ms.max(1) as f64;
+    let each = |n: u64| n as f64 * 1000.0 / counts.host_ms.max(1) as f64;
     ChurnFigures {
         rate: what.rate,
         lookups: answers.len() as u64,
@@ -150,10 +172,10 @@ pub fn churn(what: &Churn) -> ChurnFigures {
         ms_p99,
         named_wrong: answers.iter().filter(|a| !a.named_right).count() as u64,
         failed: answers.iter().filter(|a| !a.right).count() as u64,
-        joins,
-        crashes,
-        whole,
-        looked_at,
+        joins: counts.joins,
+        crashes: counts.crashes,
+        whole: counts.whole,
+        looked_at: counts.looked_at,
         bytes_per_s: each(traffic.bytes),
         bodies_per_s: each(traffic.bodies),
         messages_per_s: each(traffic.messages),

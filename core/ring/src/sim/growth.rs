@@ -35,7 +35,7 @@ pub fn simulate_join(nodes: usize, by_view: bool, seed: u64) -> JoinFigures {
         let old = world.alive.clone();
         let new: Vec<_> = (half..nodes).map(|_| world.draw()).collect();
         let members = world.members();
-        old.iter().for_each(|o| world.tell(*o, &members));
+        old.iter().for_each(|o| world.give_members(*o, &members));
         new.iter().for_each(|o| world.start(*o, &members, false));
     } else {
         for _ in half..nodes {

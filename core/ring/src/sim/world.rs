@@ -164,7 +164,7 @@ impl World {
     }
 
     /// Gives a host that runs another view.
-    pub fn tell(&mut self, ordinal: Ordinal, members: &Members) {
+    pub fn give_members(&mut self, ordinal: Ordinal, members: &Members) {
         let tokens = self.tokens(ordinal);
         self.sim.adopt(ordinal, &tokens, members, false);
     }

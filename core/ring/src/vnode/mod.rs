@@ -21,6 +21,7 @@
 //! answer. "Dead" is the word of its failure detector, or `Gone` from the peer.
 
 pub mod fingers;
+mod member;
 pub mod rules;
 #[cfg(test)]
 mod tests;
@@ -29,9 +30,9 @@ mod turn;
 use chord_types::{Id, Ordinal};
 
 use self::fingers::Fingers;
-use self::rules::{Flaw, Rules, cut};
+use self::member::last;
+use self::rules::{Rules, cut};
 use self::turn::Turn;
-use crate::circle::distance;
 pub use crate::message::Who;
 use crate::message::{Message, Peer, RequestId};
 
@@ -66,6 +67,13 @@ struct Member {
 struct Asked {
     peer: Peer,
     request: RequestId,
+}
+
+impl Asked {
+    /// Whether this is what was asked, and of whom.
+    fn fits(&self, peer: Peer, request: RequestId) -> bool {
+        self.peer == peer && self.request == request
+    }
 }
 
 /// A claim to be the predecessor that waits for news of the present one.
@@ -352,32 +360,15 @@ impl Vnode {
                 turn.send(from, Message::Gone { request });
             }
             (Phase::Joining(asked), Message::State { request, succ, .. }) => {
-                let fits = |a: &mut Asked| a.peer == from && a.request == request;
-                if asked.take_if(fits).is_some()
-                    && succ
-                        .first()
-                        .is_some_and(|next| turn.me.id.between(&from.id, &next.id))
+                if asked.take_if(|a| a.fits(from, request)).is_some()
+                    && let Some(member) = Member::joins(rules, &turn.me, from, succ)
                 {
-                    let known = if rules.has(Flaw::JoinCopiesHead) {
-                        1
-                    } else {
-                        succ.len()
-                    };
-                    let succ = cut(rules, &turn.me, succ.into_iter().take(known));
-                    let (pred, fingers) = (Some(from), Fingers::default());
-                    let member = Member {
-                        pred,
-                        succ,
-                        fingers,
-                        asking: None,
-                        rectify: None,
-                    };
                     turn.note(Note::Joined);
                     self.phase = Phase::Member(member);
                 }
             }
             (Phase::Joining(asked), Message::Busy { request } | Message::Gone { request }) => {
-                asked.take_if(|a| a.peer == from && a.request == request);
+                asked.take_if(|a| a.fits(from, request));
             }
             (Phase::Member(member), Message::Query { request, joining }) => {
                 member.queried(&mut turn, from, request, joining);
@@ -390,30 +381,20 @@ impl Vnode {
                     succ,
                 },
             ) => {
-                let fits = |a: &mut Asked| a.peer == from && a.request == request;
-                if member.asking.take_if(fits).is_some() {
+                let awaited = member.asking.take_if(|a| a.fits(from, request));
+                if awaited.is_some() {
                     member.answered(&mut turn, from, pred, succ);
                 }
             }
             (Phase::Member(member), Message::Busy { request }) => {
-                if member
-                    .asking
-                    .take_if(|a| a.peer == from && a.request == request)
-                    .is_some()
-                {
+                if member.asking.take_if(|a| a.fits(from, request)).is_some() {
                     turn.note(Note::Retry);
                 }
-                member
-                    .rectify
-                    .take_if(|r| r.asked.peer == from && r.asked.request == request);
+                member.rectify.take_if(|r| r.asked.fits(from, request));
             }
             (Phase::Member(member), Message::Gone { request }) => {
-                let awaited = member
-                    .asking
-                    .is_some_and(|a| a.request == request && a.peer == from)
-                    || member
-                        .rectify
-                        .is_some_and(|r| r.asked.request == request && r.asked.peer == from);
+                let awaited = member.asking.is_some_and(|a| a.fits(from, request))
+                    || member.rectify.is_some_and(|r| r.asked.fits(from, request));
                 if awaited && !member.bury(&mut turn, Who::Peer(from)) {
                     self.lose(&mut out);
                 }
@@ -422,9 +403,7 @@ impl Vnode {
                 turn.send(from, Message::Pong { request })
             }
             (Phase::Member(member), Message::Pong { request }) => {
-                member
-                    .rectify
-                    .take_if(|r| r.asked.peer == from && r.asked.request == request);
+                member.rectify.take_if(|r| r.asked.fits(from, request));
             }
             (Phase::Member(member), Message::Notify) => member.notified(&mut turn, from),
             // The others are between hosts.
@@ -432,143 +411,4 @@ impl Vnode {
         }
         out
     }
-}
-
-impl Member {
-    /// Gives its pointers, unless they may be about to change.
-    fn queried(&mut self, turn: &mut Turn, from: Peer, request: RequestId, joining: bool) {
-        let answer = if self.asking.is_some() {
-            Message::Busy { request }
-        } else {
-            Message::State {
-                request,
-                pred: self.pred,
-                succ: self.succ.clone(),
-            }
-        };
-        turn.send(from, answer);
-        // Our successor is no member: most likely it has restarted, and it cannot
-        // join before our list is rid of it.
-        if joining && from == self.first(&turn.me) {
-            self.stabilize(turn);
-        }
-    }
-
-    /// Takes the pointers of a peer that it has asked.
-    fn answered(&mut self, turn: &mut Turn, from: Peer, pred: Option<Peer>, succ: Vec<Peer>) {
-        self.adopt(turn, from, succ);
-        if let Some(nearer) = pred
-            && turn.rules.has(Flaw::AdoptUnanswered)
-            && nearer.id.between(&turn.me.id, &from.id)
-        {
-            self.adopt(turn, nearer, self.succ.clone());
-            turn.send(nearer, Message::Notify);
-            return;
-        }
-        match pred.filter(|p| p.id.between(&turn.me.id, &from.id)) {
-            // However it was asked: that its answer is also that of a round which
-            // begins now saves a round for each node between.
-            Some(nearer) => self.asking = Some(turn.query(nearer, false)),
-            None => turn.send(self.first(&turn.me), Message::Notify),
-        }
-    }
-
-    fn first(&self, me: &Peer) -> Peer {
-        self.succ.first().copied().unwrap_or(*me)
-    }
-
-    fn stabilize(&mut self, turn: &mut Turn) {
-        if self.asking.is_some() {
-            return;
-        }
-        let first = self.first(&turn.me);
-        if first != turn.me {
-            self.asking = Some(turn.query(first, false));
-        } else if let Some(pred) = self.pred.filter(|p| *p != turn.me) {
-            // Alone, it would ask itself; the answer is known.
-            self.asking = Some(turn.query(pred, false));
-        }
-    }
-
-    fn try_hint(&mut self, turn: &mut Turn, peer: Peer) {
-        if self.asking.is_none() && peer.id.between(&turn.me.id, &self.first(&turn.me).id) {
-            self.asking = Some(turn.query(peer, false));
-        }
-    }
-
-    fn adopt(&mut self, turn: &mut Turn, head: Peer, mut list: Vec<Peer>) {
-        if turn.rules.has(Flaw::MergeLists) {
-            list.extend(self.succ.iter().copied().filter(|p| *p != head));
-            list.sort_by_cached_key(|p| distance(&head.id, &p.id));
-            list.dedup();
-        }
-        let succ = cut(turn.rules, &turn.me, std::iter::once(head).chain(list));
-        if !succ.is_empty() && succ != self.succ {
-            self.succ = succ;
-            self.fingers
-                .beyond(&turn.me.id, &last(&self.succ, &turn.me));
-            turn.note(Note::Changed);
-        }
-    }
-
-    fn notified(&mut self, turn: &mut Turn, from: Peer) {
-        match self.pred {
-            Some(pred) if pred == from => {}
-            Some(pred) if !from.id.between(&pred.id, &turn.me.id) => {
-                if self.rectify.is_none() && !turn.rules.has(Flaw::RectifyUnasked) {
-                    let request = turn.request();
-                    turn.send(pred, Message::Ping { request });
-                    self.rectify = Some(Rectify {
-                        candidate: from,
-                        asked: Asked {
-                            peer: pred,
-                            request,
-                        },
-                    });
-                }
-            }
-            _ => {
-                self.pred = Some(from);
-                turn.note(Note::Changed);
-            }
-        }
-    }
-
-    /// Takes in that somebody is dead. False: no successor is left.
-    fn bury(&mut self, turn: &mut Turn, who: Who) -> bool {
-        let asked = self.asking.take_if(|a| who.covers(&a.peer)).is_some();
-        let dead = self.succ.iter().take_while(|p| who.covers(p)).count();
-        self.succ.drain(..dead);
-        self.fingers.forget(&who);
-        if self.succ.is_empty() {
-            // More died at once than the theorem allows. A far successor is a
-            // start: stabilising walks back from it. To leave instead would cost
-            // those before us *their* last successor, and so on round the ring.
-            self.succ = cut(turn.rules, &turn.me, self.fingers.iter().copied());
-            if self.succ.is_empty() {
-                return false;
-            }
-            self.fingers
-                .beyond(&turn.me.id, &last(&self.succ, &turn.me));
-        }
-        if dead > 0 {
-            turn.note(Note::Changed);
-        }
-        if asked || dead > 0 {
-            turn.send(self.first(&turn.me), Message::Notify);
-            turn.note(Note::Retry);
-        }
-        let waiting = self
-            .rectify
-            .take_if(|r| who.covers(&r.asked.peer) || who.covers(&r.candidate));
-        if self.pred.is_some_and(|p| who.covers(&p)) {
-            self.pred = waiting.map(|r| r.candidate).filter(|c| !who.covers(c));
-            turn.note(Note::Changed);
-        }
-        true
-    }
-}
-
-fn last(succ: &[Peer], me: &Peer) -> Id {
-    succ.last().unwrap_or(me).id
 }

@@ -25,7 +25,7 @@ fn peers(of: &[u64]) -> Vec<Peer> {
 fn ideal(n: u64) -> Vnode {
     Vnode::ideal(&rules(), peer(n), &peers(&[10, 20, 30, 40, 50]))
 }
-fn tell(vnode: &mut Vnode, from: u64, message: Message) -> Vec<Action> {
+fn hear(vnode: &mut Vnode, from: u64, message: Message) -> Vec<Action> {
     vnode.step(
         &rules(),
         Event::Message {
@@ -63,7 +63,7 @@ fn notify(to: u64) -> Action {
 #[test]
 fn a_node_that_joins_is_no_member_until_answered_and_takes_the_whole_list() {
     let mut vnode = Vnode::joining(peer(25));
-    let gone = tell(
+    let gone = hear(
         &mut vnode,
         10,
         Message::Query {
@@ -84,7 +84,7 @@ fn a_node_that_joins_is_no_member_until_answered_and_takes_the_whole_list() {
     assert_eq!(to, peer(20));
     assert!(!vnode.is_member());
     assert_eq!(
-        tell(&mut vnode, 20, state(request, 10, &[30, 40])),
+        hear(&mut vnode, 20, state(request, 10, &[30, 40])),
         [Action::Note(Note::Joined)]
     );
     assert_eq!(
@@ -99,7 +99,7 @@ fn one_does_not_join_where_one_does_not_belong() {
     for succ in [[22, 30], [25, 30]] {
         let mut vnode = Vnode::joining(peer(25));
         let (_, request) = asked(&vnode.step(&rules(), Event::Join { via: peer(20) }));
-        assert_eq!(tell(&mut vnode, 20, state(request, 10, &succ)), []);
+        assert_eq!(hear(&mut vnode, 20, state(request, 10, &succ)), []);
         assert!(!vnode.is_member());
     }
 }
@@ -108,7 +108,7 @@ fn one_does_not_join_where_one_does_not_belong() {
 fn the_list_becomes_that_of_the_successor_and_a_nearer_one_counts_only_when_it_answers() {
     let mut vnode = ideal(10);
     let (_, first) = asked(&vnode.step(&rules(), Event::Stabilize));
-    let actions = tell(&mut vnode, 20, state(first, 15, &[32, 40]));
+    let actions = hear(&mut vnode, 20, state(first, 15, &[32, 40]));
     assert_eq!(
         vnode.successors(),
         peers(&[20, 32]),
@@ -117,7 +117,7 @@ fn the_list_becomes_that_of_the_successor_and_a_nearer_one_counts_only_when_it_a
     let (to, nearer) = asked(&actions);
     assert_eq!(to, peer(15));
     assert_eq!(
-        tell(&mut vnode, 15, state(nearer, 10, &[20, 32])),
+        hear(&mut vnode, 15, state(nearer, 10, &[20, 32])),
         [Action::Note(Note::Changed), notify(15)]
     );
     assert_eq!(vnode.successors(), peers(&[15, 20]));
@@ -127,8 +127,8 @@ fn the_list_becomes_that_of_the_successor_and_a_nearer_one_counts_only_when_it_a
 fn a_nearer_one_that_is_dead_changes_nothing() {
     let mut vnode = ideal(10);
     let (_, first) = asked(&vnode.step(&rules(), Event::Stabilize));
-    let (_, nearer) = asked(&tell(&mut vnode, 20, state(first, 15, &[30, 40])));
-    let actions = tell(&mut vnode, 15, Message::Gone { request: nearer });
+    let (_, nearer) = asked(&hear(&mut vnode, 20, state(first, 15, &[30, 40])));
+    let actions = hear(&mut vnode, 15, Message::Gone { request: nearer });
     assert!(actions.contains(&notify(20)), "{actions:?}");
     assert_eq!(vnode.successors(), peers(&[20, 30]));
 }
@@ -140,7 +140,7 @@ fn while_its_list_may_change_a_node_is_busy_but_alive() {
         request: RequestId(5),
         joining: false,
     };
-    let answer = |vnode: &mut Vnode| match &tell(vnode, 50, query.clone())[..] {
+    let answer = |vnode: &mut Vnode| match &hear(vnode, 50, query.clone())[..] {
         [Action::Send { message, .. }] => message.clone(),
         other => panic!("{other:?}"),
     };
@@ -152,7 +152,7 @@ fn while_its_list_may_change_a_node_is_busy_but_alive() {
             request: RequestId(5)
         }
     );
-    let pong = tell(
+    let pong = hear(
         &mut vnode,
         20,
         Message::Ping {
@@ -168,7 +168,7 @@ fn while_its_list_may_change_a_node_is_busy_but_alive() {
             }
         }]
     );
-    tell(&mut vnode, 20, state(first, 10, &[30, 40]));
+    hear(&mut vnode, 20, state(first, 10, &[30, 40]));
     assert_eq!(answer(&mut vnode), state(RequestId(5), 50, &[20, 30]));
 }
 
@@ -185,18 +185,18 @@ fn replies_that_come_twice_late_or_from_others_do_nothing() {
         Message::Gone { request: first },
         Message::Busy { request: first },
     ] {
-        assert_eq!(tell(&mut vnode, 20, message), [], "late");
+        assert_eq!(hear(&mut vnode, 20, message), [], "late");
     }
     assert_eq!(
-        tell(&mut vnode, 30, state(second, 10, &[31, 41])),
+        hear(&mut vnode, 30, state(second, 10, &[31, 41])),
         [],
         "from somebody else"
     );
     assert_eq!(vnode, waiting);
-    tell(&mut vnode, 20, state(second, 10, &[30, 40]));
+    hear(&mut vnode, 20, state(second, 10, &[30, 40]));
     let settled = vnode.clone();
     assert_eq!(
-        tell(&mut vnode, 20, state(second, 10, &[31, 41])),
+        hear(&mut vnode, 20, state(second, 10, &[31, 41])),
         [],
         "twice"
     );
@@ -211,14 +211,14 @@ fn replies_that_come_twice_late_or_from_others_do_nothing() {
 #[test]
 fn a_farther_predecessor_is_taken_only_when_the_present_one_is_dead() {
     let mut vnode = ideal(30);
-    let (to, request) = asked(&tell(&mut vnode, 10, Message::Notify));
+    let (to, request) = asked(&hear(&mut vnode, 10, Message::Notify));
     assert_eq!(to, peer(20));
-    tell(&mut vnode, 20, Message::Pong { request });
+    hear(&mut vnode, 20, Message::Pong { request });
     assert_eq!(vnode.pred(), Some(peer(20)));
-    let (_, request) = asked(&tell(&mut vnode, 10, Message::Notify));
-    tell(&mut vnode, 20, Message::Gone { request });
+    let (_, request) = asked(&hear(&mut vnode, 10, Message::Notify));
+    hear(&mut vnode, 20, Message::Gone { request });
     assert_eq!(vnode.pred(), Some(peer(10)));
-    tell(&mut vnode, 25, Message::Notify);
+    hear(&mut vnode, 25, Message::Notify);
     assert_eq!(vnode.pred(), Some(peer(25)), "a nearer one at once");
 }
 
@@ -283,7 +283,7 @@ fn a_list_reaches_other_hosts_not_just_other_tokens() {
 #[test]
 fn a_successor_that_joins_anew_makes_its_predecessor_look() {
     let mut vnode = ideal(10);
-    let actions = tell(
+    let actions = hear(
         &mut vnode,
         20,
         Message::Query {
@@ -293,7 +293,7 @@ fn a_successor_that_joins_anew_makes_its_predecessor_look() {
     );
     let (to, request) = asked(&actions);
     assert_eq!(to, peer(20));
-    tell(&mut vnode, 20, Message::Gone { request });
+    hear(&mut vnode, 20, Message::Gone { request });
     assert_eq!(
         vnode.successors(),
         peers(&[30]),

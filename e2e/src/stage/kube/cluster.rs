@@ -41,6 +41,7 @@ pub struct KubeCluster {
     pub client: Client,
     pub namespace: String,
     endpoint: Forward,
+    /// tokio's mutex: a forward is made while it is held, so that there is one of each.
     forwards: AsyncMutex<BTreeMap<(u32, u16), Arc<Forward>>>,
 }
 

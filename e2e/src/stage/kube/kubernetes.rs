@@ -1,13 +1,14 @@
 //! A Kubernetes with our operator: namespaces, clusters in them, kubectl and helm.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::access::Access;
@@ -30,6 +31,7 @@ pub struct Kube {
     pub image_tag: String,
     run: String,
     count: AtomicU32,
+    /// parking_lot's mutexes, and not tokio's: nothing is awaited while they are held.
     clusters: Mutex<Vec<Arc<KubeCluster>>>,
     namespaces: Mutex<Vec<String>>,
 }
@@ -70,10 +72,7 @@ impl Kube {
         all.create(&PostParams::default(), &namespace)
             .await
             .context("making a namespace")?;
-        self.namespaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(name.clone());
+        self.namespaces.lock().push(name.clone());
         Ok(name)
     }
 
@@ -101,10 +100,7 @@ impl Kube {
     /// A cluster that is in the namespace already.
     pub async fn adopt(&self, namespace: &str) -> Result<Arc<KubeCluster>> {
         let cluster = Arc::new(KubeCluster::adopt(self.client.clone(), namespace).await?);
-        self.clusters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&cluster));
+        self.clusters.lock().push(Arc::clone(&cluster));
         Ok(cluster)
     }
 
@@ -138,11 +134,7 @@ impl Kube {
     pub async fn clear(&self, keep: Option<&Path>) -> Result<()> {
         if let Some(keep) = keep {
             operator::keep_logs(&self.client, keep).await;
-            let clusters = self
-                .clusters
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+            let clusters = self.clusters.lock().clone();
             for (n, cluster) in clusters.iter().enumerate() {
                 if let Err(e) = cluster.keep(&keep.join(n.to_string())).await {
                     print_line(&format!(
@@ -152,16 +144,8 @@ impl Kube {
                 }
             }
         }
-        self.clusters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-        let namespaces = std::mem::take(
-            &mut *self
-                .namespaces
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        self.clusters.lock().clear();
+        let namespaces = std::mem::take(&mut *self.namespaces.lock());
         let all: Api<Namespace> = Api::all(self.client.clone());
         for name in &namespaces {
             unless_missing(all.delete(name, &DeleteParams::default()).await)?;

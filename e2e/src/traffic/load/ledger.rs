@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ pub struct Slate {
     pub begun: AtomicU64,
     pub done: AtomicU64,
     /// Versions of which a try was given up: it may still take effect at any time,
-    /// even after a later version.
+    /// even after a later version. parking_lot's mutex, as those of the ledger.
     pub open: Mutex<BTreeSet<u64>>,
 }
 
@@ -48,7 +48,8 @@ pub struct Slowest {
     pub what: String,
 }
 
-/// What was done and promised.
+/// What was done and promised. The mutexes are parking_lot's, and not tokio's: nothing
+/// is awaited while they are held.
 #[derive(Debug)]
 pub struct Ledger {
     pub seed: u64,
@@ -60,10 +61,6 @@ pub struct Ledger {
     pub retried: AtomicU64,
     pub slow_write: Mutex<Slowest>,
     pub slow_read: Mutex<Slowest>,
-}
-
-pub fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether an answer is right for a file in this state.
@@ -101,7 +98,7 @@ impl Ledger {
         if tries.tries > 1 {
             self.retried.fetch_add(1, Ordering::Relaxed);
         }
-        let mut slowest = locked(slowest);
+        let mut slowest = slowest.lock();
         if tries.took > slowest.took {
             let why = tries
                 .trouble
@@ -145,7 +142,7 @@ impl Ledger {
                     None
                 };
                 self.count(&name, &tries, true);
-                locked(&self.files).insert(
+                self.files.lock().insert(
                     name.clone(),
                     Entry {
                         content,
@@ -153,12 +150,14 @@ impl Ledger {
                         state: FileState::There,
                     },
                 );
-                locked(&self.names).push(name);
+                self.names.lock().push(name);
             }
             if n.is_multiple_of(7) && n > 20 && n <= shape.files {
                 let name = format!("load/{writer}/{:05}", n - 10);
                 // A try to store it that was given up may still take effect later.
-                let once = locked(&self.files)
+                let once = self
+                    .files
+                    .lock()
                     .get(&name)
                     .is_some_and(|e| e.etag.is_some());
                 if once {
@@ -174,7 +173,7 @@ impl Ledger {
     }
 
     fn set(&self, name: &str, state: FileState) {
-        if let Some(entry) = locked(&self.files).get_mut(name) {
+        if let Some(entry) = self.files.lock().get_mut(name) {
             entry.state = state;
         }
     }
@@ -209,7 +208,7 @@ impl Ledger {
         .await?;
         self.count(&name, &tries, true);
         if tries.tries > 1 {
-            locked(&slate.open).insert(version);
+            slate.open.lock().insert(version);
         }
         slate.done.store(version, Ordering::SeqCst);
         Ok(())
@@ -242,7 +241,7 @@ impl Ledger {
             .ok_or_else(|| anyhow!("{name:?} came without its head"))?;
         let version = u64::from_be_bytes(*head);
         ensure!(
-            (least..=most).contains(&version) || locked(&slate.open).contains(&version),
+            (least..=most).contains(&version) || slate.open.lock().contains(&version),
             "{name:?} is version {version}; {least} had been acknowledged before, and {most} was the last begun"
         );
         ensure!(
@@ -263,19 +262,21 @@ impl Ledger {
                 continue;
             }
             let name = {
-                let names = locked(&self.names);
+                let names = self.names.lock();
                 if names.is_empty() {
                     continue;
                 }
                 names[rng.random_range(0..names.len())].clone()
             };
-            let before = locked(&self.files).get(&name).cloned();
+            let before = self.files.lock().get(&name).cloned();
             let Some(before) = before else { continue };
             let what = format!("fetching {name:?}");
             let (found, tries) =
                 persist(&what, KEEP_TRYING, || http.get_once(&name, &before.content)).await?;
             self.count(&name, &tries, false);
-            let after = locked(&self.files)
+            let after = self
+                .files
+                .lock()
                 .get(&name)
                 .map_or(FileState::Going, |e| e.state);
             let state = match (before.state, after) {

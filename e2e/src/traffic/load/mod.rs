@@ -10,20 +10,21 @@ mod shape;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use chord_api::human;
 use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::ledger::{Entry, FileState, Ledger, Slate, check_answer, locked};
+use self::ledger::{Entry, FileState, Ledger, Slate, check_answer};
 pub use self::shape::LoadShape;
 use super::content::Content;
 use super::http::{Http, KEEP_TRYING, persist};
+use crate::wait::closely;
 
 /// Readers and writers that run until they are stopped.
 pub struct Load {
@@ -108,16 +109,21 @@ impl Load {
             self.writes() + writes,
             self.ledger.reads.load(Ordering::Relaxed) + reads,
         );
-        let begun = std::time::Instant::now();
-        while self.writes() < w || self.ledger.reads.load(Ordering::Relaxed) < r {
-            self.check().await?;
-            ensure!(
-                begun.elapsed() < 2 * KEEP_TRYING,
-                "neither reads nor writes go on"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
+        let often = Duration::from_millis(50);
+        closely(
+            "reads and writes go on",
+            2 * KEEP_TRYING,
+            often,
+            async || {
+                let (writes, reads) = (self.writes(), self.ledger.reads.load(Ordering::Relaxed));
+                if writes >= w && reads >= r {
+                    return Ok(Ok(()));
+                }
+                self.check().await?;
+                Ok(Err(format!("{writes} of {w} writes, {reads} of {r} reads")))
+            },
+        )
+        .await
     }
 
     /// Writes that were acknowledged.
@@ -137,10 +143,7 @@ impl Load {
     /// What was done, and the longest that one read and one write took, with all
     /// their tries.
     pub fn summary(&self) -> String {
-        let (write, read) = (
-            locked(&self.ledger.slow_write),
-            locked(&self.ledger.slow_read),
-        );
+        let (write, read) = (self.ledger.slow_write.lock(), self.ledger.slow_read.lock());
         format!(
             "{} writes and {} reads, {} of them repeated; the longest write took {} ({}), the longest read {} ({})",
             self.writes(),
@@ -155,7 +158,7 @@ impl Load {
 
     /// The files that must be there.
     pub fn kept(&self) -> Vec<String> {
-        let files = locked(&self.ledger.files);
+        let files = self.ledger.files.lock();
         files
             .iter()
             .filter(|(_, e)| e.state == FileState::There)
@@ -170,7 +173,7 @@ impl Load {
             .map(|url| Http::new(url, true))
             .collect::<Result<_>>()?;
         let nodes = &nodes;
-        let entries = locked(&self.ledger.files).clone();
+        let entries = self.ledger.files.lock().clone();
         let there = entries
             .iter()
             .filter(|(_, entry)| entry.state == FileState::There);
@@ -199,8 +202,7 @@ impl Load {
 
     /// Looks at every file of the ledger, and at the listing.
     pub async fn all_there(&self) -> Result<()> {
-        let entries: Vec<(String, Entry)> =
-            locked(&self.ledger.files).clone().into_iter().collect();
+        let entries: Vec<(String, Entry)> = self.ledger.files.lock().clone().into_iter().collect();
         let http = &self.http;
         futures::stream::iter(entries.iter().map(anyhow::Ok))
             .try_for_each_concurrent(8, |(name, entry)| async move {

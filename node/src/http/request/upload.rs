@@ -12,7 +12,7 @@ use axum::http::header::EXPECT;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use chord_api::problem::{Kind, Problem};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::{Instant, Sleep};
 
@@ -67,6 +67,7 @@ impl Upload {
             ended: self.ended.clone(),
             metrics,
         }
+        .map_err(files::Error::body)
         .boxed()
     }
 

@@ -75,7 +75,7 @@ impl HttpBody for Exact {
                 }
                 None => Err(Fault::Long),
             },
-            Some(Err(problem)) => Err(Fault::Problem(problem)),
+            Some(Err(failed)) => Err(Fault::Problem(failed.into())),
             None => Err(Fault::Short(this.left)),
         };
         Poll::Ready(Some(checked.map(Frame::data).map_err(|fault| {

@@ -59,20 +59,15 @@ pub(in crate::http) fn wrong_method(method: &Method, allow: &'static str) -> Res
 }
 
 /// The answer when a handler panicked. After a request that changes something
-/// nobody knows how far it came; for the others there is no kind to name.
+/// nobody knows how far it came.
 pub(in crate::http) fn panicked(method: &Method) -> Response<Body> {
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
     if !method.is_safe() {
         let detail = "the node failed while it worked on this; look whether the change was made, then try again";
-        return response(&Problem::new(Kind::OutcomeUnknown, detail).with_status(status));
+        let problem = Problem::new(Kind::OutcomeUnknown, detail);
+        return response(&problem.with_status(StatusCode::INTERNAL_SERVER_ERROR));
     }
-    let body = ProblemBody {
-        kind: "about:blank".into(),
-        title: "Internal Server Error".into(),
-        status: status.as_u16(),
-        detail: "the node failed while it worked on this; its log says why".into(),
-    };
-    with_body(status, &body)
+    let detail = "the node failed while it worked on this; its log says why";
+    response(&Problem::new(Kind::Internal, detail))
 }
 
 /// The answer to every request on a connection beyond the bound.

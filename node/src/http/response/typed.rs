@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderValue, Response};
 use chord_api::problem::{Kind, Problem};
 use serde::Serialize;
 
@@ -16,11 +16,8 @@ pub(in crate::http) fn json(value: &impl Serialize) -> Result<Response<Body>, Pr
 
 /// An answer that cannot be put into words.
 pub(in crate::http) fn unwritable(error: serde_json::Error) -> Problem {
-    Problem::new(
-        Kind::Overloaded,
-        format!("the answer cannot be written as JSON: {error}"),
-    )
-    .with_status(StatusCode::INTERNAL_SERVER_ERROR)
+    let detail = format!("the answer cannot be written as JSON: {error}");
+    Problem::new(Kind::Internal, detail)
 }
 
 /// An answer of a media type.

@@ -21,7 +21,7 @@ pub(super) async fn delete<F: Files, N: ThisNode>(
     let files = port.files.clone();
     let version = port
         .changes
-        .to_the_end(async move { files.delete(&name, condition).await })
+        .to_the_end(async move { Ok(files.delete(&name, condition).await?) })
         .await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

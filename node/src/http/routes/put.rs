@@ -45,7 +45,7 @@ pub(super) async fn put<F: Files, N: ThisNode>(
     let files = port.files.clone();
     let done = port
         .changes
-        .to_the_end(async move { files.put(put, body).await })
+        .to_the_end(async move { Ok(files.put(put, body).await?) })
         .await?;
     if !upload.ended() {
         return Err(unread());
@@ -85,7 +85,7 @@ pub(super) async fn drop_here<F: Files, N: ThisNode>(
     let body: files::Body = upload.take(checker, port.metrics.clone());
     let files = port.files.clone();
     port.changes
-        .to_the_end(async move { files.drop_here(put, body).await })
+        .to_the_end(async move { Ok(files.drop_here(put, body).await?) })
         .await?;
     if !upload.ended() {
         return Err(unread());

@@ -20,7 +20,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
-use crate::files::{Body, Files, ListQuery, Put, PutDone};
+use crate::files::error::Gap;
+use crate::files::{Body, Error, Files, ListQuery, Put, PutDone};
 use crate::http::this_node::ThisNode;
 use chord_register::condition::{Condition, Verdict};
 
@@ -96,22 +97,23 @@ impl Fake {
         }
     }
 
-    async fn collect(&self, mut body: Body, length: Option<u64>) -> Result<Bytes, Problem> {
+    async fn collect(&self, put: &Put, mut body: Body) -> Result<Bytes, Error> {
         let (fails, stops) = self.with(|state| (state.put_fails_after, state.put_stops_at_length));
         let mut all = Vec::new();
-        while !(stops && length == Some(all.len() as u64)) {
+        while !(stops && put.length == Some(all.len() as u64)) {
             let Some(piece) = body.next().await else {
                 break;
             };
             match piece {
                 Ok(bytes) => all.extend_from_slice(&bytes),
-                Err(problem) => {
-                    self.with(|state| state.refused.push(problem.to_string()));
-                    return Err(problem);
+                Err(error) => {
+                    self.with(|state| state.refused.push(error.to_string()));
+                    return Err(error);
                 }
             }
             if fails.is_some_and(|limit| all.len() >= limit) {
-                return Err(Problem::new(Kind::NoQuorum, "lost the others"));
+                let name = put.name.clone();
+                return Err(Error::NotBegun { name });
             }
         }
         Ok(all.into())
@@ -142,23 +144,22 @@ fn store(state: &mut State, put: &Put, bytes: Bytes) -> PutDone {
     }
 }
 
-fn check(state: &State, name: &FileName, condition: &Condition) -> Result<(), Problem> {
+fn check(state: &State, name: &FileName, condition: &Condition) -> Result<(), Error> {
     let current = state.files.get(name.as_str()).map(|(manifest, _)| manifest);
     match condition.evaluate(
         current.map(|m| (m.etag.as_str(), m.modified_ms / 1000)),
         false,
     ) {
         Verdict::Proceed => Ok(()),
-        _ => {
-            let mut problem = Problem::new(Kind::PreconditionFailed, "no");
-            problem.current = current.map(|m| (m.etag.clone(), m.version));
-            Err(problem)
-        }
+        _ => Err(Error::Precondition {
+            name: name.clone(),
+            current: current.map(|m| (m.etag.clone(), m.version)),
+        }),
     }
 }
 
 impl Files for Fake {
-    async fn stat(&self, name: &FileName) -> Result<Option<Manifest>, Problem> {
+    async fn stat(&self, name: &FileName) -> Result<Option<Manifest>, Error> {
         // Not under the lock, which the panic would poison.
         assert!(!self.with(|state| state.panics), "ordered by the test");
         Ok(self.with(|state| {
@@ -176,12 +177,12 @@ impl Files for Fake {
                 .slice(range.start as usize..range.end as usize);
             (bytes, state.read_fails_after, state.read_too_long)
         });
-        let mut pieces: Vec<Result<Bytes, Problem>> = Vec::new();
+        let mut pieces: Vec<Result<Bytes, Error>> = Vec::new();
         let good = fails.map_or(bytes.len(), |after| bytes.len().min(after as usize));
         let good = bytes.slice(..good);
         pieces.extend(good.chunks(100_000).map(|piece| Ok(good.slice_ref(piece))));
         if fails.is_some() {
-            pieces.push(Err(Problem::new(Kind::NoQuorum, "no copy is left")));
+            pieces.push(Err(Error::Uncovered(Gap::Silent)));
         }
         if long {
             pieces.push(Ok(Bytes::from_static(b"more")));
@@ -192,19 +193,20 @@ impl Files for Fake {
             .boxed()
     }
 
-    async fn admit(&self, put: &Put) -> Result<(), Problem> {
+    async fn admit(&self, put: &Put) -> Result<(), Error> {
         self.with(|state| {
             check(state, &put.name, &put.condition)?;
             if state.full {
-                Err(Problem::new(Kind::Full, "the disks are full"))
+                let name = put.name.clone();
+                Err(Error::NoSpace { name, left: 0 })
             } else {
                 Ok(())
             }
         })
     }
 
-    async fn put(&self, put: Put, body: Body) -> Result<PutDone, Problem> {
-        let bytes = self.collect(body, put.length).await?;
+    async fn put(&self, put: Put, body: Body) -> Result<PutDone, Error> {
+        let bytes = self.collect(&put, body).await?;
         self.gate().await;
         assert!(!self.with(|state| state.panics), "ordered by the test");
         self.with(|state| {
@@ -213,19 +215,19 @@ impl Files for Fake {
         })
     }
 
-    async fn delete(&self, name: &FileName, condition: Condition) -> Result<u64, Problem> {
+    async fn delete(&self, name: &FileName, condition: Condition) -> Result<u64, Error> {
         self.with(|state| {
             check(state, name, &condition)?;
             state
                 .files
                 .remove(name.as_str())
-                .ok_or_else(|| Problem::new(Kind::NotFound, "there is no such file"))?;
+                .ok_or_else(|| Error::NotFound { name: name.clone() })?;
             state.versions += 1;
             Ok(state.versions)
         })
     }
 
-    async fn list(&self, query: ListQuery) -> Result<FileList, Problem> {
+    async fn list(&self, query: ListQuery) -> Result<FileList, Error> {
         self.with(|state| {
             state.queries.push(query);
             let files = state.files.iter().map(|(name, (manifest, _))| FileEntry {
@@ -243,7 +245,7 @@ impl Files for Fake {
         })
     }
 
-    async fn verify(&self, name: &FileName) -> Result<Verification, Problem> {
+    async fn verify(&self, name: &FileName) -> Result<Verification, Error> {
         Ok(Verification {
             name: name.to_string(),
             version: 1,
@@ -253,8 +255,8 @@ impl Files for Fake {
         })
     }
 
-    async fn drop_here(&self, put: Put, body: Body) -> Result<(), Problem> {
-        let bytes = self.collect(body, put.length).await?;
+    async fn drop_here(&self, put: Put, body: Body) -> Result<(), Error> {
+        let bytes = self.collect(&put, body).await?;
         self.with(|state| state.dropped.insert(put.name.to_string(), bytes));
         Ok(())
     }

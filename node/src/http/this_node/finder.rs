@@ -13,10 +13,10 @@ use crate::view::{Identity, ViewKeeper};
 
 /// Finds places.
 pub struct Finder {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub ring: Arc<Ring>,
-    pub quorum: Arc<Quorum>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) quorum: Arc<Quorum>,
 }
 
 /// The ring's pointers as `GET /ring` shows them.
@@ -93,7 +93,7 @@ impl Finder {
     /// This node's pointers.
     pub fn pointers(&self) -> RingState {
         let epoch = self.view.current().map(|c| c.reference.epoch);
-        self.ring.look(|host| {
+        self.ring.read_host(|host| {
             pointers(host, self.me.ordinal, epoch, |ordinal| {
                 self.me.name_of(ordinal)
             })

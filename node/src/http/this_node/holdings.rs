@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chord_api::causes::words;
 use chord_api::problem::{Kind, Problem};
 use chord_register::Value;
 use chord_types::name::MAX_NAME_BYTES;
 use chord_types::{FileName, Id};
 
+use crate::http::failure::of_disk;
 use crate::notes::Garbage;
 use crate::store::{ReadTxn, Store, StoreError};
 use crate::view::{Interrupted, walk};
@@ -21,16 +23,18 @@ const DROPPED: usize = 256;
 
 /// Looks things up on this disk.
 pub struct Holdings {
-    pub store: Store,
-    pub garbage: Arc<Garbage>,
+    pub(crate) store: Store,
+    pub(crate) garbage: Arc<Garbage>,
 }
 
 fn failed(error: impl Into<Interrupted>) -> Problem {
     let error = error.into();
-    Problem::new(
-        Kind::Overloaded,
-        format!("this node cannot read its disk: {error}"),
-    )
+    let kind = match &error {
+        Interrupted::Disk(error) => of_disk(error),
+        Interrupted::ViewChanged => Kind::Overloaded,
+    };
+    let words = words(&error);
+    Problem::new(kind, format!("this node cannot read its disk: {words}"))
 }
 
 /// The longest file name that `text` begins with: no file's name that comes after
@@ -191,6 +195,15 @@ impl Holdings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_fails_is_the_nodes_own_fault_and_what_passes_is_not() {
+        let broken = StoreError::Io("reading a register".into());
+        assert_eq!(failed(broken).kind, Kind::Internal);
+        let scarce = StoreError::Overloaded("opening a chunk".into());
+        assert_eq!(failed(scarce).kind, Kind::Overloaded);
+        assert_eq!(failed(Interrupted::ViewChanged).kind, Kind::Overloaded);
+    }
 
     #[test]
     fn a_listing_goes_on_behind_what_is_too_long_for_a_name() {

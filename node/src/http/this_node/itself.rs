@@ -25,16 +25,16 @@ use crate::view::{Identity, ViewKeeper};
 /// The node as its client port asks it.
 #[derive(Clone)]
 pub struct NodeItself {
-    pub me: Arc<Identity>,
-    pub view: Arc<ViewKeeper>,
-    pub store: Store,
-    pub ring: Arc<Ring>,
-    pub progress: Arc<Progress>,
-    pub reporter: Arc<Reporter>,
-    pub board: Arc<StatusBoard>,
-    pub holdings: Arc<Holdings>,
-    pub finder: Arc<Finder>,
-    pub supervisor: Arc<Supervisor>,
+    pub(crate) me: Arc<Identity>,
+    pub(crate) view: Arc<ViewKeeper>,
+    pub(crate) store: Store,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) reporter: Arc<Reporter>,
+    pub(crate) board: Arc<StatusBoard>,
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) finder: Arc<Finder>,
+    pub(crate) supervisor: Arc<Supervisor>,
 }
 
 impl ThisNode for NodeItself {

@@ -34,7 +34,7 @@ pub struct Known<'a> {
     /// The cluster that this node belongs to.
     pub cluster: &'a ClusterUid,
     /// This node.
-    pub own: Ordinal,
+    pub me: Ordinal,
     /// The view that it is at.
     pub view: ViewRef,
     /// The members of that view.
@@ -123,7 +123,7 @@ fn sender(exchange: &RingExchange, direction: Direction, known: &Known) -> Resul
             format!("{} is no boot number", exchange.boot),
         );
     }
-    if from == known.own {
+    if from == known.me {
         return refuse(Reason::FromSelf, format!("this is node {from}"));
     }
     if let Direction::Response(asked) = direction
@@ -182,10 +182,10 @@ fn message(
             format!("node {sender} speaks for node {}", from.ordinal),
         );
     }
-    if to.ordinal != known.own {
+    if to.ordinal != known.me {
         return refuse(
             Reason::Misaddressed,
-            format!("it is for node {}, this is node {}", to.ordinal, known.own),
+            format!("it is for node {}, this is node {}", to.ordinal, known.me),
         );
     }
     let response = direction != Direction::Request;

@@ -101,7 +101,7 @@ impl World {
     pub fn known<'a>(&'a self, senders: &'a Senders) -> Known<'a> {
         Known {
             cluster: &self.cluster,
-            own: Ordinal(0),
+            me: Ordinal(0),
             view: self.reference,
             index: &self.index,
             senders,
@@ -329,7 +329,7 @@ fn bounded(world: &World, actions: &[HostAction]) -> Result<(), String> {
 /// What no other node can take from a host: who it is, and lists that are in
 /// order, of a bounded length, and of members.
 fn sound(host: &Host, world: &World) -> Result<(), String> {
-    let own: Vec<Id> = World::tokens(Ordinal(0)).iter().map(Token::id).collect();
+    let ours: Vec<Id> = World::tokens(Ordinal(0)).iter().map(Token::id).collect();
     let rules = Config::new(1, 1_000).rules;
     let mut ids = Vec::new();
     for vnode in host.vnodes() {
@@ -357,7 +357,7 @@ fn sound(host: &Host, world: &World) -> Result<(), String> {
             return Err(format!("{me:?} points at {stranger:?}, which is no member"));
         }
     }
-    if !ids.is_empty() && ids != own {
+    if !ids.is_empty() && ids != ours {
         return Err(format!("its virtual nodes are {ids:?}"));
     }
     Ok(())

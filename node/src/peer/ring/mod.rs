@@ -101,7 +101,7 @@ impl Admission {
     pub fn admit(
         &self,
         cluster: &ClusterUid,
-        own: Ordinal,
+        me: Ordinal,
         current: &Current,
         direction: Direction,
         exchange: RingExchange,
@@ -109,7 +109,7 @@ impl Admission {
         let mut senders = self.senders.lock();
         let known = Known {
             cluster,
-            own,
+            me,
             view: current.reference,
             index: &current.member_index,
             senders: &senders,

@@ -181,7 +181,7 @@ impl Refused {
             Reason::NoView | Reason::ConflictingView | Reason::Stranger | Reason::OtherDisk => {
                 Refusal::OtherView(ours)
             }
-            _ => Refusal::Failed(self.to_string()),
+            _ => Refusal::Failed(self.to_string().into()),
         }
     }
 }

@@ -10,7 +10,7 @@ use chord_ring::{Envelope, Message, Peer, RequestId, Route};
 const OWN: Ordinal = Ordinal(0);
 const THEM: Ordinal = Ordinal(1);
 
-fn say(message: Message) -> Envelope {
+fn envelope(message: Message) -> Envelope {
     Envelope {
         from: World::peer(THEM, 0),
         to: World::peer(OWN, 0),
@@ -35,7 +35,7 @@ fn judge(direction: Direction, change: impl FnOnce(&mut RingExchange)) -> Result
         },
     };
     let world = World::new();
-    let mut exchange = world.exchange(THEM, 1, vec![say(message)]);
+    let mut exchange = world.exchange(THEM, 1, vec![envelope(message)]);
     change(&mut exchange);
     judge_by(&Senders::default(), direction, exchange)
 }
@@ -134,7 +134,7 @@ fn a_message_that_its_sender_may_not_send_is_refused() {
     );
     let answer = |message: Message| {
         refused(Direction::Response(THEM), |e| {
-            e.messages = vec![say(message)]
+            e.messages = vec![envelope(message)]
         })
         .unwrap()
     };
@@ -161,7 +161,8 @@ fn a_message_that_its_sender_may_not_send_is_refused() {
         }),
         Reason::SpeaksForOther
     );
-    let many = |e: &mut RingExchange| e.messages = vec![say(Message::Notify); MAX_MESSAGES + 1];
+    let many =
+        |e: &mut RingExchange| e.messages = vec![envelope(Message::Notify); MAX_MESSAGES + 1];
     assert_eq!(
         refused(Direction::Request, many),
         Some(Reason::TooManyMessages)
@@ -174,7 +175,7 @@ fn an_id_that_nobody_has_can_be_asked_for_and_is_gone() {
     assert_eq!(refused(Direction::Request, lost), None);
     // And a reply from such an id says just that.
     let valid = judge(Direction::Response(THEM), |e| {
-        e.messages = vec![say(state(7, vec![World::peer(Ordinal(2), 0)]))];
+        e.messages = vec![envelope(state(7, vec![World::peer(Ordinal(2), 0)]))];
         e.messages[0].from.id = Id::hash(b"nowhere");
     });
     let request = RequestId(7);
@@ -193,7 +194,7 @@ fn a_list_ends_before_a_peer_that_the_view_does_not_know() {
     let (two, three) = (World::peer(Ordinal(2), 0), World::peer(Ordinal(3), 0));
     let after = |message: Message| {
         let valid = judge(Direction::Response(THEM), |e| {
-            e.messages = vec![say(message)]
+            e.messages = vec![envelope(message)]
         })
         .unwrap();
         (
@@ -273,7 +274,7 @@ fn an_earlier_start_is_refused_and_a_proof_undoes_a_claim() {
 fn a_request_is_taken_once() {
     let world = World::new();
     let mut senders = Senders::default();
-    let of = |number| world.exchange(THEM, number, vec![say(Message::Notify)]);
+    let of = |number| world.exchange(THEM, number, vec![envelope(Message::Notify)]);
     for number in [3, 1, 2] {
         assert_eq!(
             judge_by(&senders, Direction::Request, of(number)).err(),
@@ -296,7 +297,7 @@ fn a_request_is_taken_once() {
 
 #[test]
 fn bytes_are_read_whole_or_not_at_all() {
-    let exchange = World::new().exchange(THEM, 1, vec![say(Message::Notify)]);
+    let exchange = World::new().exchange(THEM, 1, vec![envelope(Message::Notify)]);
     let bytes = rmp_serde::to_vec_named(&exchange).unwrap();
     assert_eq!(decode(&bytes).unwrap(), exchange);
     let reason = |bytes: &[u8]| decode(bytes).unwrap_err().reason;
@@ -342,7 +343,7 @@ fn another_version_is_known_by_its_number_whatever_its_shape() {
         messages: &'a [Envelope],
     }
     let world = World::new();
-    let now = world.exchange(THEM, 0, vec![say(Message::Notify)]);
+    let now = world.exchange(THEM, 0, vec![envelope(Message::Notify)]);
     let bytes = rmp_serde::to_vec_named(&Earlier {
         cluster: &now.cluster,
         from: now.from,
@@ -364,7 +365,7 @@ fn what_is_refused_is_counted_by_reason_and_what_passed_is_remembered() {
     let admission = Admission::default();
     let admit =
         |exchange| admission.admit(&world.cluster, OWN, &current, Direction::Request, exchange);
-    let honest = world.exchange(THEM, 1, vec![say(Message::Notify)]);
+    let honest = world.exchange(THEM, 1, vec![envelope(Message::Notify)]);
     admit(honest.clone()).unwrap();
     for _ in 0..2 {
         let refused = admit(honest.clone()).unwrap_err();

@@ -28,10 +28,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::error::Cause;
-use crate::causes;
 use crate::clock::Clock;
 use crate::crd::ChordCluster;
 use crate::kube::names::{INSTANCE, WATCHED};
+use chord_api::causes;
 
 /// After this long, what was written counts as seen: an object that is missing
 /// then was deleted by somebody.

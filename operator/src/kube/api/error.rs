@@ -91,7 +91,7 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causes;
+    use chord_api::causes;
 
     #[test]
     fn a_refusal_is_shown_by_its_message_alone() {

@@ -9,7 +9,6 @@ use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::causes;
 use crate::crd::Quantity;
 use crate::crd::status::ConditionNow;
 use crate::kube::api::Error;
@@ -18,6 +17,7 @@ use crate::kube::build::claims::Step;
 use crate::kube::failure::Kind;
 use crate::kube::names::{Names, PROVEN_EMPTY, is_labelled};
 use crate::kube::observe::objects::Seen;
+use chord_api::causes;
 
 /// The first of the ordinals whose claim is there and somebody else's: a pod would
 /// mount it. What carries our labels is seen by the watch; the rest has to be asked

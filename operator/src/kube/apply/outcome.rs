@@ -2,9 +2,9 @@
 //! is kept.
 
 use super::Error;
-use crate::causes;
 use crate::crd::status::ConditionNow;
 use crate::kube::failure::Kind;
+use chord_api::causes;
 
 /// What became of the steps.
 #[derive(Debug, Default)]

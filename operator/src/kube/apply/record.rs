@@ -1,5 +1,6 @@
 //! The record is stored first, and only then the nodes get the view in it.
 
+use chord_api::causes::briefly;
 use chord_api::client::NodeClient;
 use chord_planner::plan::Stored;
 use chord_types::ClusterUid;
@@ -52,7 +53,7 @@ pub async fn give_view(
     }
     let (targets, reports) = (&observation.targets, &observation.reports);
     for (ordinal, e) in push_view(nodes, targets, reports, view).await {
-        let name = names.pod(ordinal);
-        tracing::warn!("{name} did not take view {}: {e}", view.epoch);
+        let (name, why) = (names.pod(ordinal), briefly(&e));
+        tracing::warn!("{name} did not take view {}: {why}", view.epoch);
     }
 }

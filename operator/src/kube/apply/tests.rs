@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use super::objects::{BroughtAbout, Inputs};
 use super::outcome::Outcome;
-use crate::causes;
 use crate::crd::parse_cluster_manifest;
 use crate::kube::api::cache::Caches;
 use crate::kube::api::writer::{Applied, Writer};
@@ -26,6 +25,7 @@ use crate::kube::observe::stateful_set::replicas_of;
 use crate::kube::validate::{Checked, validate};
 use crate::metrics::Metrics;
 use crate::nodes::Reports;
+use chord_api::causes;
 
 /// What was asked: method, path, body.
 type Asked = Arc<Mutex<Vec<(Method, String, Value)>>>;

@@ -128,34 +128,8 @@ fn template(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> PodTempla
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
-            security_context: Some(PodSecurityContext {
-                run_as_non_root: Some(true),
-                run_as_user: Some(USER),
-                run_as_group: Some(USER),
-                fs_group: Some(USER),
-                fs_group_change_policy: Some("OnRootMismatch".into()),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".into(),
-                    localhost_profile: None,
-                }),
-                ..Default::default()
-            }),
-            volumes: Some(vec![
-                Volume {
-                    name: "secret".into(),
-                    secret: Some(SecretVolumeSource {
-                        secret_name: Some(names.secret()),
-                        default_mode: Some(0o440),
-                        ..Default::default()
-                    }),
-                    ..Default::default()
-                },
-                Volume {
-                    name: "tmp".into(),
-                    empty_dir: Some(EmptyDirVolumeSource::default()),
-                    ..Default::default()
-                },
-            ]),
+            security_context: Some(rights()),
+            volumes: Some(volumes(names)),
             image_pull_secrets: non_empty(
                 cluster
                     .spec
@@ -174,6 +148,42 @@ fn template(cluster: &ChordCluster, wanted: &Wanted, names: &Names) -> PodTempla
             ..Default::default()
         }),
     }
+}
+
+/// No more than the process needs: a user of its own, to whom the volume belongs.
+fn rights() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        fs_group_change_policy: Some("OnRootMismatch".into()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".into(),
+            localhost_profile: None,
+        }),
+        ..Default::default()
+    }
+}
+
+/// The volumes beside the claim.
+fn volumes(names: &Names) -> Vec<Volume> {
+    vec![
+        Volume {
+            name: "secret".into(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(names.secret()),
+                default_mode: Some(0o440),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        Volume {
+            name: "tmp".into(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Default::default()
+        },
+    ]
 }
 
 /// Apart where possible; together rather than not at all.

@@ -13,9 +13,9 @@ use k8s_openapi::api::core::v1::{Node as KubeNode, Pod};
 use kube::{Api, Client, ResourceExt};
 use parking_lot::Mutex;
 
-use crate::causes;
 use crate::clock::Clock;
 use crate::kube::api::Cause;
+use chord_api::causes;
 
 /// The label that names a zone.
 const ZONE: &str = "topology.kubernetes.io/zone";

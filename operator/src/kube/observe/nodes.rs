@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chord_api::causes::briefly;
 use chord_api::client::{NodeClient, NodeError};
 use chord_planner::plan::{Node, Observed, Site, Stored, Trouble};
 use chord_types::Ordinal;
@@ -50,7 +51,7 @@ pub async fn observe(
             let why = format!("{} answers there", answer.name);
             *report = Err(NodeError::Unreadable {
                 url: format!("the node {ordinal}"),
-                why,
+                why: why.into(),
             });
         }
     }
@@ -106,7 +107,7 @@ fn node(
     let leaving = terminating && !meant_to_run;
     let (report, silence) = match report {
         Some(Ok(report)) if !leaving => (Some(report.clone()), None),
-        Some(Err(e)) => (None, Some(e.to_string())),
+        Some(Err(e)) => (None, Some(briefly(e))),
         _ => (None, None),
     };
     let silence = match (&report, pod) {

@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::causes;
 use crate::clock::Clock;
 use crate::kube::api::Cause;
+use chord_api::causes;
 
 /// Seconds after which a silent holder has lost it.
 const DURATION: u64 = 15;

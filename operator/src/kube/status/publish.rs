@@ -10,7 +10,6 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
-use crate::causes;
 use crate::clock::Clock;
 use crate::crd::status::ConditionNow;
 use crate::crd::{ChordCluster, ChordClusterStatus};
@@ -18,6 +17,7 @@ use crate::kube::api::{self, Cause};
 use crate::kube::failure::Kind;
 use crate::kube::names::MANAGER;
 use crate::metrics::Metrics;
+use chord_api::causes;
 
 /// How often figures alone may be written.
 const FIGURES_EVERY: Duration = Duration::from_secs(30);

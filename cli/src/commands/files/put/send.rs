@@ -1,6 +1,6 @@
 //! Streaming a source to the cluster, and noticing when nothing moves any more.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use chord_api::human;
 use chord_types::FileName;
 use futures::Stream;
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
@@ -29,6 +30,7 @@ pub async fn send<R: tokio::io::AsyncRead + Send + Unpin + 'static>(
     shown: &str,
     bar: ProgressBar,
 ) -> Result<(Stored, u64), Failure> {
+    // parking_lot's mutex, and not tokio's: nothing is awaited while it is held.
     let sent = Arc::new(Mutex::new(Sent::default()));
     let (moving, watched) = watch::channel(Moving::Network);
     let body = match options.length {
@@ -43,10 +45,10 @@ pub async fn send<R: tokio::io::AsyncRead + Send + Unpin + 'static>(
         )),
     };
     bar.finish_and_clear();
-    let sent = sent
-        .lock()
-        .map(|s| (s.bytes, s.error.clone()))
-        .unwrap_or_default();
+    let sent = {
+        let sent = sent.lock();
+        (sent.bytes, sent.error.clone())
+    };
     if let (_, Some(error)) = &sent {
         return Err(Failure::failed(format!(
             "cannot read {shown}: {error}; nothing was stored"
@@ -81,11 +83,9 @@ fn stream<R: tokio::io::AsyncRead + Send + Unpin + 'static>(
             let mut buffer = bytes::BytesMut::with_capacity(READ_BYTES);
             let read = source.read_buf(&mut buffer).await;
             moving.send_replace(Moving::Network);
-            if let Ok(mut sent) = sent.lock() {
-                match &read {
-                    Ok(n) => sent.bytes += *n as u64,
-                    Err(e) => sent.error = Some(e.to_string()),
-                }
+            match &read {
+                Ok(n) => sent.lock().bytes += *n as u64,
+                Err(e) => sent.lock().error = Some(e.to_string()),
             }
             let n = read?;
             bar.inc(n as u64);

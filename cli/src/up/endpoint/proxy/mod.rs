@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use chord_api::host::listen::Acceptor;
 use chord_api::host::{Descriptors, descriptors};
 use chord_api::problem::{Kind, Problem};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -68,6 +69,7 @@ impl Backends {
 /// The connections that are joined.
 struct Joins {
     permits: Arc<Semaphore>,
+    /// parking_lot's mutex: nothing is awaited while it is held.
     joined: Mutex<BTreeMap<u64, Arc<Join>>>,
     most: usize,
     count: AtomicU64,
@@ -107,20 +109,20 @@ impl Joins {
             active: AtomicU64::new(self.now()),
             leave: Notify::new(),
         });
-        let mut joined = self.joined.lock().unwrap_or_else(|p| p.into_inner());
+        let mut joined = self.joined.lock();
         joined.insert(number, Arc::clone(&join));
         (number, join)
     }
 
     fn leave(&self, number: u64) {
-        let mut joined = self.joined.lock().unwrap_or_else(|p| p.into_inner());
+        let mut joined = self.joined.lock();
         joined.remove(&number);
     }
 
     /// A permit for which the quietest connection makes room, if any is quiet.
     async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
         {
-            let mut joined = self.joined.lock().unwrap_or_else(|p| p.into_inner());
+            let mut joined = self.joined.lock();
             let state = |join: &Join| {
                 let spoke = join.spoke.load(Ordering::Relaxed);
                 (spoke, join.active.load(Ordering::Relaxed))

@@ -294,14 +294,7 @@ fn simulate(seed: u64) {
         if faulty {
             fault(&mut world, &mut rng, &history);
         } else if round == FAULTY_ROUNDS {
-            for sim in world.nodes.values_mut() {
-                sim.up = sim.wanted;
-            }
-            world.unheard.clear();
-            world.spec.paused = false;
-            world.spec.drained.retain(|o| o.0 == 0);
-            world.spec.replication = 3;
-            world.spec.nodes = 7;
+            quiet(&mut world);
         }
         // Somebody asks for another number: one that nobody remembers to have been
         // obeyed may be that of a time before.
@@ -331,67 +324,75 @@ fn simulate(seed: u64) {
         }
         world.last = Some(plan);
         world.now += 1_000;
-        // Nodes hear of views from the operator and from each other, and work.
-        let newest = world.newest();
-        let ordinals: Vec<Ordinal> = world.nodes.keys().copied().collect();
-        for ordinal in ordinals {
-            if let Stored::View(view) = &world.stored
-                && rng.random_bool(0.6)
-            {
-                let view = (**view).clone();
-                world.give(ordinal, &view);
-            }
-            if let Some(view) = &newest
-                && rng.random_bool(0.4)
-            {
-                world.give(ordinal, view);
-            }
-            if rng.random_bool(0.5) {
-                world.work_of(ordinal);
-            }
-        }
-        for _ in 0..3 {
-            world.write(rng.random_range(0..KEYS));
-        }
+        nodes_work(&mut world, &mut rng);
         check_data(&world, seed, round);
         if asked && at_rest(&world) {
             break;
         }
     }
-    let expected = expected(&world);
-    assert!(
-        world.view().stable().is_some(),
-        "seed {seed}: {:?}",
-        world.plan().status
-    );
-    assert_eq!(
-        world.members(),
-        expected,
-        "seed {seed}: {:?}",
-        world.plan().status
-    );
+    check_end(&mut world, seed);
+    check_rest(&mut world, seed);
+}
+
+/// All faults end, and what is wanted is so much that there is something to do.
+fn quiet(world: &mut World) {
+    for sim in world.nodes.values_mut() {
+        sim.up = sim.wanted;
+    }
+    world.unheard.clear();
+    world.spec.paused = false;
+    world.spec.drained.retain(|o| o.0 == 0);
+    world.spec.replication = 3;
+    world.spec.nodes = 7;
+}
+
+/// Nodes hear of views from the operator and from each other, and work; clients write.
+fn nodes_work(world: &mut World, rng: &mut StdRng) {
+    let newest = world.newest();
+    let ordinals: Vec<Ordinal> = world.nodes.keys().copied().collect();
+    for ordinal in ordinals {
+        if let Stored::View(view) = &world.stored
+            && rng.random_bool(0.6)
+        {
+            let view = (**view).clone();
+            world.give(ordinal, &view);
+        }
+        if let Some(view) = &newest
+            && rng.random_bool(0.4)
+        {
+            world.give(ordinal, view);
+        }
+        if rng.random_bool(0.5) {
+            world.work_of(ordinal);
+        }
+    }
+    for _ in 0..3 {
+        world.write(rng.random_range(0..KEYS));
+    }
+}
+
+/// What was wanted last is so, and nothing was lost on the way.
+fn check_end(world: &mut World, seed: u64) {
+    let status = world.plan().status.clone();
+    assert!(world.view().stable().is_some(), "seed {seed}: {status:?}");
+    assert_eq!(world.members(), expected(world), "seed {seed}: {status:?}");
     let running: BTreeSet<u32> = world
         .nodes
         .iter()
         .filter(|(_, p)| p.wanted)
         .map(|(o, _)| o.0)
         .collect();
-    assert_eq!(
-        running,
-        (0..world.spec.nodes).collect(),
-        "seed {seed}: {:?}",
-        world.plan().status
-    );
-    assert_eq!(
-        world.plan().status.phase,
-        Phase::Ready,
-        "seed {seed}: {:?}",
-        world.plan().status
-    );
+    let wanted: BTreeSet<u32> = (0..world.spec.nodes).collect();
+    assert_eq!(running, wanted, "seed {seed}: {status:?}");
+    assert_eq!(status.phase, Phase::Ready, "seed {seed}: {status:?}");
     for _ in 0..3 {
         world.work();
     }
     assert!(world.whole(), "seed {seed}");
+}
+
+/// A round in which nothing happens plans nothing and changes nothing.
+fn check_rest(world: &mut World, seed: u64) {
     world.round();
     world.round();
     let quiet = world.think();

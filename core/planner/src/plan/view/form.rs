@@ -18,49 +18,12 @@ pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String
     let mut ordinals: Vec<Ordinal> = (0..nodes).map(Ordinal).chain(existing).collect();
     ordinals.sort_unstable();
     ordinals.dedup();
-    let ordinals_known = ordinals.len();
     let silent: Vec<String> = ordinals
         .iter()
         .filter(|o| report_at(observed, **o).is_none())
         .map(|o| awaited(observed, *o))
         .collect();
-    let mut members: Vec<Member> = Vec::new();
-    let mut capacities: Vec<u64> = Vec::new();
-    for ordinal in ordinals {
-        let Some(report) = report_at(observed, ordinal) else {
-            continue;
-        };
-        let name = name_of(observed, ordinal);
-        if let Some(cluster) = report.cluster.as_ref().filter(|c| **c != spec.cluster) {
-            return Err(format!(
-                "the disk of {name} belongs to another cluster ({cluster}): a new cluster is formed of empty disks only; \
-                 take that disk away if its files are not needed"
-            ));
-        }
-        let inventory = report.inventory;
-        if report.view.is_some() || inventory.registers + inventory.hints + inventory.chunks > 0 {
-            return Err(format!(
-                "the disk of {name} is not empty: a new cluster is formed of empty disks only"
-            ));
-        }
-        if members.iter().any(|m| m.disk == report.disk) {
-            return Err(format!(
-                "the disk of {name} ({}) is the disk of another node too",
-                report.disk
-            ));
-        }
-        if ordinal.0 < nodes && !spec.drained.contains(&ordinal) {
-            capacities.push(report.space.capacity);
-            members.push(Member {
-                ordinal,
-                disk: report.disk,
-                tokens: Vec::new(),
-                zone: None,
-                machine: None,
-                out: false,
-            });
-        }
-    }
+    let (mut members, capacities) = members(spec, observed, &ordinals, nodes)?;
     if !silent.is_empty() {
         let shown = silent
             .iter()
@@ -71,7 +34,7 @@ pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String
         return Err(format!(
             "waiting for {} of {} nodes: {shown}",
             silent.len(),
-            ordinals_known
+            ordinals.len()
         ));
     }
     let ordinals: Vec<Ordinal> = members.iter().map(|m| m.ordinal).collect();
@@ -99,4 +62,51 @@ pub fn form(spec: &Spec, observed: &Observed, nodes: u32) -> Result<View, String
     };
     View::first(spec.cluster.clone(), table)
         .map_err(|e| format!("the first view cannot be made: {e}"))
+}
+
+/// The members of the first view, without tokens, and the bytes of each one's disk; an
+/// error where a disk is there that must not be one of them.
+fn members(
+    spec: &Spec,
+    observed: &Observed,
+    ordinals: &[Ordinal],
+    nodes: u32,
+) -> Result<(Vec<Member>, Vec<u64>), String> {
+    let (mut members, mut capacities) = (Vec::<Member>::new(), Vec::new());
+    for ordinal in ordinals {
+        let Some(report) = report_at(observed, *ordinal) else {
+            continue;
+        };
+        let name = name_of(observed, *ordinal);
+        if let Some(cluster) = report.cluster.as_ref().filter(|c| **c != spec.cluster) {
+            return Err(format!(
+                "the disk of {name} belongs to another cluster ({cluster}): a new cluster is formed of empty disks only; \
+                 take that disk away if its files are not needed"
+            ));
+        }
+        let inventory = report.inventory;
+        if report.view.is_some() || inventory.registers + inventory.hints + inventory.chunks > 0 {
+            return Err(format!(
+                "the disk of {name} is not empty: a new cluster is formed of empty disks only"
+            ));
+        }
+        if members.iter().any(|m| m.disk == report.disk) {
+            return Err(format!(
+                "the disk of {name} ({}) is the disk of another node too",
+                report.disk
+            ));
+        }
+        if ordinal.0 < nodes && !spec.drained.contains(ordinal) {
+            capacities.push(report.space.capacity);
+            members.push(Member {
+                ordinal: *ordinal,
+                disk: report.disk,
+                tokens: Vec::new(),
+                zone: None,
+                machine: None,
+                out: false,
+            });
+        }
+    }
+    Ok((members, capacities))
 }

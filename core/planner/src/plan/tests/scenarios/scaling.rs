@@ -1,5 +1,7 @@
 //! Nodes come and go, by hand: who joins, who leaves, and what becomes of disks.
 
+use chord_types::{Token, View};
+
 use super::*;
 use crate::plan::view::goal::joiners::WAIT_FOR_JOINERS_MS;
 
@@ -29,6 +31,47 @@ fn scaling_out_starts_nodes_and_joins_them_in_one_change() {
     world.settle(3);
     assert_eq!(world.plan().status.phase, Phase::Ready);
     assert_eq!(world.view().stable().unwrap().members.len(), 5);
+    assert!(world.whole());
+}
+
+/// Tokens are chosen once. What an operator of another version would choose today moves
+/// nothing that is on record.
+#[test]
+fn tokens_on_record_stay_whatever_would_be_chosen_now() {
+    let mut world = World::formed(spec(3, 3));
+    let mut table = world.view().stable().unwrap().clone();
+    for member in &mut table.members {
+        for token in &mut member.tokens {
+            token.0 = token.0.wrapping_add(0x0123_4567_89ab_cdef);
+        }
+        member.tokens.sort_unstable();
+    }
+    let cluster = world.view().cluster.clone();
+    let recorded = View::first(cluster, table.clone()).unwrap();
+    world.stored = Stored::View(Box::new(recorded.clone()));
+    for node in world.nodes.values_mut() {
+        let disk = node.disk.as_mut().unwrap();
+        (disk.view, disk.settled) = (Some(recorded.clone()), Some(recorded.reference()));
+    }
+    let tokens = |world: &World, n: usize| -> Vec<Vec<Token>> {
+        let members = world.view().new_table().members.iter().take(n);
+        members.map(|m| m.tokens.clone()).collect()
+    };
+    let before = tokens(&world, 3);
+    assert_eq!(
+        before,
+        table
+            .members
+            .iter()
+            .map(|m| m.tokens.clone())
+            .collect::<Vec<_>>()
+    );
+    for nodes in [5, 4, 6] {
+        world.spec.nodes = nodes;
+        world.settle(10);
+        assert_eq!(world.members().len(), nodes as usize);
+        assert_eq!(tokens(&world, 3), before, "{nodes} nodes");
+    }
     assert!(world.whole());
 }
 

@@ -1,6 +1,11 @@
-//! An error in words: what was being done and why it failed, each of it once.
+//! An error in words: what was being done and why it failed, each of it once. An error
+//! says only what it knows itself and keeps its cause as `source`; whoever shows it to
+//! people, in a log or in an answer, prints the chain from here.
 
 use std::error::Error;
+
+/// A cause of any kind.
+pub type Cause = Box<dyn Error + Send + Sync>;
 
 /// The error and its causes, the outermost first. A cause that was said already is
 /// left out: what others write often repeats what lies beneath it.
@@ -9,7 +14,7 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        if !words.ends_with(&next) {
+        if !words.contains(&next) {
             if !words.is_empty() {
                 words.push_str(": ");
             }
@@ -18,6 +23,24 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     words
+}
+
+/// The error and its innermost cause alone, where the layers between say no more than
+/// where: those of the HTTP client repeat the URL.
+pub fn briefly(error: &(dyn Error + 'static)) -> String {
+    match error.source() {
+        None => error.to_string(),
+        Some(cause) => format!("{error}: {}", innermost(cause)),
+    }
+}
+
+/// The innermost cause.
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(next) = innermost.source() {
+        innermost = next;
+    }
+    innermost.to_string()
 }
 
 #[cfg(test)]
@@ -46,5 +69,8 @@ mod tests {
         let repeated = layers(&["reading x: it is locked", "it is locked", "by somebody"]);
         assert_eq!(words(&repeated), "reading x: it is locked: by somebody");
         assert_eq!(words(&layers(&["alone"])), "alone");
+        let three = layers(&["reading x", "sending", "it is locked"]);
+        assert_eq!(briefly(&three), "reading x: it is locked");
+        assert_eq!(briefly(&layers(&["alone"])), "alone");
     }
 }
