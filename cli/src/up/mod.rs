@@ -58,7 +58,8 @@ pub async fn run(args: &UpArgs, out: Output) -> Result<(), Failure> {
     // Everything that may be wrong is looked at before anything is changed.
     let given = given_manifest(args)?;
     if !args.dir.join("cluster.yaml").exists() {
-        cluster_manifest::decide(given.as_ref(), None).map_err(|e| refused(args, &e))?;
+        let new = cluster_manifest::decide(given.as_ref(), None).map_err(|e| refused(args, &e))?;
+        folder::room_for_new(&args.dir, sizes::start_and_most(&new).0)?;
     }
     let programs = Programs::find()?;
     let listener = listen(args.port).await?;
@@ -227,6 +228,11 @@ impl Supervisor {
             self.nodes.cut_logs();
             self.operator.cut_log();
             self.tell_news(now);
+            if let Err(e) = self.folder.refill() {
+                self.messages.warning_once(&format!(
+                    "cannot set room aside for a full disk: {e}; it is tried again"
+                ));
+            }
         }
     }
 

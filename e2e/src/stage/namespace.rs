@@ -88,7 +88,6 @@ impl Namespace {
     }
 
     /// How a path within is called, from inside and from outside.
-    #[allow(dead_code, reason = "for suites about what a machine lacks")]
     pub fn path(&self, within: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.pid));
         root.join(within.strip_prefix("/").unwrap_or(within))

@@ -100,8 +100,8 @@ pub const ALL: &[Suite] = &[
         scarce,
         "scarce",
         &[Place::Local],
-        400,
-        "no file descriptors, no name server"
+        700,
+        "no file descriptors, no name server, no room"
     ),
     suite!(
         refused_manifests,

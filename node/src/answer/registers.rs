@@ -41,7 +41,7 @@ impl Responder {
         let view = current.clone();
         let promise = self
             .store
-            .transact(move |txn| {
+            .transact_essential(move |txn| {
                 same_view(txn.view(), &view)?;
                 let accepted = txn.register(&name)?;
                 let promised = txn.promise(&name)?;
@@ -78,7 +78,7 @@ impl Responder {
         let space = self.store.clone();
         let vote = self
             .store
-            .transact(move |txn| {
+            .transact_essential(move |txn| {
                 same_view(txn.view(), &view)?;
                 let held = txn.register(&name)?;
                 let accepted = held.as_ref().map(|(b, _)| *b);

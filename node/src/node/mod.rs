@@ -353,6 +353,7 @@ impl Base {
                 chunk_size: u64::from(args.chunk_size),
                 every: every(args.replicate_every_ms, SHORTEST_REAP_MS),
             }),
+            store: self.store.clone(),
             scrub: Arc::new(Scrub {
                 store: self.store.clone(),
                 debts: self.debts.clone(),

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chord_api::host::ballast::no_room;
 use chord_api::host::descriptors;
 use chord_types::ClusterUid;
 
@@ -211,7 +212,7 @@ pub enum ChunkError {
 /// What an error of the file system means: a full disk is not a broken one, nor is one
 /// for which there is no file descriptor.
 pub(in crate::store) fn failed(doing: &str, path: &Path, error: std::io::Error) -> StoreError {
-    let (full, overloaded) = (is_full(&error), descriptors::exhausted(&error));
+    let (full, overloaded) = (no_room(&error), descriptors::exhausted(&error));
     let why = Why::new(format!("{doing} {}", path.display()), error);
     if full {
         StoreError::Full(why)
@@ -220,14 +221,6 @@ pub(in crate::store) fn failed(doing: &str, path: &Path, error: std::io::Error) 
     } else {
         StoreError::Io(why)
     }
-}
-
-/// Whether an error says that there is no room.
-pub(in crate::store) fn is_full(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-    )
 }
 
 #[cfg(test)]

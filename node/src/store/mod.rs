@@ -6,7 +6,7 @@
 //! DIR/chunks/     one file per chunk
 //! DIR/dropped/    files kept by PUT /node/files
 //! DIR/tmp/        writes in flight; emptied at start
-//! DIR/ballast     room kept back, so that a full disk can still be opened
+//! DIR/ballast     room set aside for a full disk: see `engine/ballast.rs`
 //! ```
 //!
 //! All metadata changes go through [`Store::transact`], in groups, and are on

@@ -60,7 +60,7 @@ impl Leftovers {
         while self.view.holds(current) {
             let forgotten = self
                 .store
-                .transact_freeing(move |txn| txn.forget_promises(after.as_ref()));
+                .transact_essential(move |txn| txn.forget_promises(after.as_ref()));
             after = forgotten.await?;
             if after.is_none() {
                 break;

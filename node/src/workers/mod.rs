@@ -8,6 +8,7 @@ pub mod migrator;
 pub mod owners;
 pub mod payer;
 pub mod reaper;
+mod refill;
 pub mod repair;
 pub mod replicator;
 pub mod scrub;
@@ -21,6 +22,7 @@ use self::payer::Payer;
 use self::reaper::Reaper;
 use self::replicator::Replicator;
 use self::scrub::Scrub;
+use crate::store::Store;
 use crate::world::Tasks;
 
 /// Every worker of a node.
@@ -31,6 +33,7 @@ pub struct Workers {
     pub(crate) payer: Arc<Payer>,
     pub(crate) reaper: Arc<Reaper>,
     pub(crate) scrub: Arc<Scrub>,
+    pub(crate) store: Store,
 }
 
 impl Workers {
@@ -42,5 +45,6 @@ impl Workers {
         tasks.spawn(self.payer.clone().run());
         tasks.spawn(self.reaper.clone().run());
         tasks.spawn(self.scrub.clone().run());
+        tasks.spawn(refill::run(self.store.clone()));
     }
 }

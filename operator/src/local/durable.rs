@@ -1,10 +1,12 @@
 //! The operator's files on disk: replaced whole, the view only where it is still
-//! the one that was read, and all by one process.
+//! the one that was read, and all by one process. On a file system that is full they
+//! are replaced in the room of a ballast.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use chord_api::host::{Ballast, replace as whole};
 use chord_types::{Epoch, View};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -15,6 +17,11 @@ use chord_planner::plan::Stored;
 
 /// Past this size the older half of the events goes.
 const EVENTS_BYTES_AT_MOST: u64 = 256 * 1024;
+
+/// What the ballast holds: the largest of these files, and as much again.
+const BALLAST_BYTES: u64 = 512 * 1024;
+/// A reader may be any program of the user's.
+const MODE: u32 = 0o644;
 
 /// Why a file was not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -85,16 +92,26 @@ pub enum Error {
     },
 }
 
+/// The operator's ballast, made whole if there is room for it.
+pub fn ballast(paths: &Paths) -> Ballast {
+    let ballast = Ballast::new(paths.ballast(), BALLAST_BYTES);
+    refill(&ballast);
+    ballast
+}
+
+/// Takes back what was given of a ballast, where there is room for it.
+pub fn refill(ballast: &Ballast) {
+    if let Err(e) = ballast.fill() {
+        tracing::warn!("setting room aside for a full disk: {e}; it is tried again");
+    }
+}
+
 /// Reads a file; `None` where there is none.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Read {
-            path: path.to_path_buf(),
-            source,
-        }),
-    }
+    whole::read(path).map_err(|source| Error::Read {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// Reads a JSON file; `None` where there is none.
@@ -111,22 +128,8 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
 
 /// Replaces a file so that it is the old or the new one after a crash, unless it
 /// has this content already.
-pub fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    if read(path)?.as_deref() == Some(content) {
-        return Ok(());
-    }
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(".tmp");
-        let draft = folder.join(name);
-        let mut file = File::create(&draft)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|source| unwritten(path, source))
+pub fn replace(path: &Path, content: &[u8], ballast: &Ballast) -> Result<(), Error> {
+    whole::replace(path, content, MODE, ballast).map_err(|source| unwritten(path, source))
 }
 
 fn unwritten(path: &Path, source: std::io::Error) -> Error {
@@ -144,10 +147,10 @@ fn unencoded(path: &Path, source: serde_json::Error) -> Error {
 }
 
 /// Replaces a JSON file.
-pub fn replace_json(path: &Path, content: &impl Serialize) -> Result<(), Error> {
+pub fn replace_json(path: &Path, content: &impl Serialize, ballast: &Ballast) -> Result<(), Error> {
     let mut text = serde_json::to_vec(content).map_err(|e| unencoded(path, e))?;
     text.push(b'\n');
-    replace(path, &text)
+    replace(path, &text, ballast)
 }
 
 /// The right to be this folder's operator, for as long as it is held.
@@ -205,7 +208,7 @@ impl StoredView {
 
     /// Stores the next view, if what is stored is still what was read. What could
     /// not be read is kept beside it.
-    pub fn advance(&self, paths: &Paths, view: &View) -> Result<(), Error> {
+    pub fn advance(&self, paths: &Paths, view: &View, ballast: &Ballast) -> Result<(), Error> {
         let (path, epoch) = (paths.view(), view.epoch);
         if read(&path)? != self.bytes {
             return Err(Error::Overtaken { epoch, path });
@@ -223,16 +226,18 @@ impl StoredView {
                 replace(
                     &path.with_file_name(format!("view-unreadable-before-{epoch}.bin")),
                     bytes,
+                    ballast,
                 )?;
             }
             _ => {}
         }
-        replace(&path, &view.encode())
+        replace(&path, &view.encode(), ballast)
     }
 }
 
-/// Appends events, and drops the older half when there are too many.
-pub fn append_events(path: &Path, events: &[EventLine]) -> Result<(), Error> {
+/// Appends events, and drops the older half when there are too many. Where there is no
+/// room for more of them they are lost: the ballast is for what the cluster needs.
+pub fn append_events(path: &Path, events: &[EventLine], ballast: &Ballast) -> Result<(), Error> {
     if events.is_empty() {
         return Ok(());
     }
@@ -249,7 +254,7 @@ pub fn append_events(path: &Path, events: &[EventLine]) -> Result<(), Error> {
             .position(|b| *b == b'\n')
             .map_or(before.len(), |at| keep + at + 1);
         let kept = before.get(start..).unwrap_or_default();
-        return replace(path, &[kept, text.as_bytes()].concat());
+        return replace(path, &[kept, text.as_bytes()].concat(), ballast);
     }
     let append = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -272,6 +277,10 @@ mod tests {
         let paths = Paths::new(dir.path());
         std::fs::create_dir(paths.operator()).unwrap();
         (dir, paths)
+    }
+
+    fn none(paths: &Paths) -> Ballast {
+        Ballast::new(paths.ballast(), 0)
     }
 
     fn table() -> Table {
@@ -307,7 +316,7 @@ mod tests {
         std::fs::write(paths.slots(), b"{").unwrap();
         let misshapen = read_json::<Vec<u8>>(&paths.slots()).unwrap_err();
         let folder_read = read(dir.path()).unwrap_err();
-        let below_a_file = replace(&paths.slots().join("x"), b"x").unwrap_err();
+        let below_a_file = replace(&paths.slots().join("x"), b"x", &none(&paths)).unwrap_err();
         for (error, path) in [
             (misshapen, paths.slots()),
             (folder_read, dir.path().to_path_buf()),
@@ -329,18 +338,18 @@ mod tests {
         let first = View::first(ClusterUid("c".into()), table()).unwrap();
         let before = StoredView::read(&paths).unwrap();
         assert_eq!(before.parse(), Stored::Missing);
-        before.advance(&paths, &first).unwrap();
+        before.advance(&paths, &first, &none(&paths)).unwrap();
         let now = StoredView::read(&paths).unwrap();
         assert_eq!(now.parse(), Stored::View(Box::new(first.clone())));
         let second = first.change_to(table()).unwrap();
-        let overtaken = before.advance(&paths, &second).unwrap_err();
+        let overtaken = before.advance(&paths, &second, &none(&paths)).unwrap_err();
         assert!(
             matches!(overtaken, Error::Overtaken { .. }),
             "it is not missing any more: {overtaken}"
         );
-        now.advance(&paths, &second).unwrap();
+        now.advance(&paths, &second, &none(&paths)).unwrap();
         let newest = StoredView::read(&paths).unwrap();
-        let backwards = newest.advance(&paths, &first).unwrap_err();
+        let backwards = newest.advance(&paths, &first, &none(&paths)).unwrap_err();
         assert!(matches!(backwards, Error::Backwards { .. }), "{backwards}");
         assert_eq!(newest.parse(), Stored::View(Box::new(second)));
     }
@@ -352,7 +361,7 @@ mod tests {
         let damaged = StoredView::read(&paths).unwrap();
         assert!(matches!(damaged.parse(), Stored::Unreadable(_)));
         let first = View::first(ClusterUid("c".into()), table()).unwrap();
-        damaged.advance(&paths, &first).unwrap();
+        damaged.advance(&paths, &first, &none(&paths)).unwrap();
         let kept = paths.view().with_file_name("view-unreadable-before-1.bin");
         assert_eq!(std::fs::read(kept).unwrap(), b"\x09something");
     }
@@ -367,7 +376,7 @@ mod tests {
             message: format!("{n} {}", "x".repeat(4000)),
         };
         for n in 0..200 {
-            append_events(&paths.events(), &[event(n)]).unwrap();
+            append_events(&paths.events(), &[event(n)], &none(&paths)).unwrap();
         }
         let text = std::fs::read_to_string(paths.events()).unwrap();
         assert!(text.len() as u64 <= EVENTS_BYTES_AT_MOST);

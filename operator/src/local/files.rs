@@ -59,6 +59,10 @@ impl Paths {
     pub fn events(&self) -> PathBuf {
         self.operator().join("events.jsonl")
     }
+    /// Room for replacing these files on a full disk.
+    pub fn ballast(&self) -> PathBuf {
+        self.operator().join("ballast")
+    }
     /// Held, while it runs, by the one operator of this folder.
     pub fn lock(&self) -> PathBuf {
         self.operator().join("lock")

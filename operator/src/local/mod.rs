@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chord_api::client::{NodeClient, NodeError};
+use chord_api::host::Ballast;
 use chord_types::Ordinal;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
@@ -107,6 +108,7 @@ pub async fn run(dir: PathBuf, clock: Clock, shutdown: impl Future) -> Result<()
     let secret = std::fs::read_to_string(&path).map_err(|source| Error::Secret { path, source })?;
     let client = NodeClient::new(secret.trim(), ANSWER_WITHIN).map_err(Error::Client)?;
     let mut operator = Operator {
+        ballast: durable::ballast(&paths),
         paths,
         clock,
         client,
@@ -130,7 +132,7 @@ pub async fn run(dir: PathBuf, clock: Clock, shutdown: impl Future) -> Result<()
                     if told != why {
                         // Else it would stand in the log alone, which nobody reads.
                         let line = round::trouble(&why, operator.clock.now());
-                        if durable::append_events(&operator.paths.events(), &[line]).is_ok() {
+                        if durable::append_events(&operator.paths.events(), &[line], &operator.ballast).is_ok() {
                             told = why;
                         }
                     }
@@ -147,6 +149,7 @@ pub async fn run(dir: PathBuf, clock: Clock, shutdown: impl Future) -> Result<()
 
 struct Operator {
     paths: Paths,
+    ballast: Ballast,
     clock: Clock,
     client: NodeClient,
     /// The last manifest that was right, with its text.
@@ -176,7 +179,8 @@ impl Wanted {
 impl Operator {
     /// One round; returns after how many milliseconds to look again.
     async fn round(&mut self) -> Result<u64, Error> {
-        let paths = &self.paths;
+        let (paths, ballast) = (&self.paths, &self.ballast);
+        durable::refill(ballast);
         let (wanted, invalid) = read_cluster_manifest(paths, &mut self.wanted)?;
         let stored = StoredView::read(paths)?;
         let running: Nodes = read_json(&paths.nodes())?.unwrap_or_default();
@@ -195,7 +199,7 @@ impl Operator {
         let (plan, next) = plan::plan(&wanted.spec, &observed, &memory, now);
 
         if let Some(view) = &plan.view {
-            stored.advance(paths, view)?;
+            stored.advance(paths, view, ballast)?;
             tracing::info!("view {} ({}) is stored", view.epoch, view.state());
         }
         let in_force = match (&plan.view, &observed.stored) {
@@ -211,9 +215,10 @@ impl Operator {
                 tracing::warn!("node {ordinal} did not take view {}: {why}", view.epoch);
             }
         }
-        durable::replace_json(&paths.slots(), &round::merged(slots, &plan, &running))?;
+        let slots = round::merged(slots, &plan, &running);
+        durable::replace_json(&paths.slots(), &slots, ballast)?;
         if next != memory {
-            durable::replace_json(&paths.memory(), &next)?;
+            durable::replace_json(&paths.memory(), &next, ballast)?;
         }
         let extra = invalid.map(|message| ConditionNow {
             kind: "InvalidSpec".into(),
@@ -232,7 +237,7 @@ impl Operator {
             now,
         );
         if previous.as_ref() != Some(&status) {
-            durable::replace_json(&paths.status(), &status)?;
+            durable::replace_json(&paths.status(), &status, ballast)?;
         }
         for event in &plan.events {
             match event.warning {
@@ -242,7 +247,7 @@ impl Operator {
         }
         let lines = round::event_lines(&plan.events, now);
         // Nothing depends on them, and they are in the log.
-        if let Err(e) = durable::append_events(&paths.events(), &lines) {
+        if let Err(e) = durable::append_events(&paths.events(), &lines, ballast) {
             tracing::warn!("an event is told here alone: {}", causes::words(&e));
         }
         Ok(if plan.view.is_some() {

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chord_api::client::bearer;
+use chord_api::host::Ballast;
 use chord_types::report::{Copies, Inventory, NodeReport, Space, Sync};
 use chord_types::view::{ViewHash, ViewRef};
 use chord_types::{DiskId, Epoch, Ordinal, View};
@@ -25,6 +26,11 @@ use crate::clock::Clock;
 use chord_planner::plan::Stored;
 
 const SECRET: &str = "a secret of the cluster";
+
+/// `chord up` has a ballast of its own, which is not needed here.
+fn no_ballast() -> Ballast {
+    Ballast::new("none", 0)
+}
 
 /// What a node of the test holds: nothing but its disk's id and a view.
 #[derive(Clone)]
@@ -187,7 +193,7 @@ impl Supervisor {
                 }
             }
         }
-        durable::replace_json(&self.paths.nodes(), &self.nodes).unwrap();
+        durable::replace_json(&self.paths.nodes(), &self.nodes, &no_ballast()).unwrap();
     }
 
     /// Obeys until something holds.
@@ -204,7 +210,8 @@ impl Supervisor {
 
     /// Puts another manifest in its place, as `chord up` does.
     fn want(&self, cluster_manifest: &str) {
-        durable::replace(&self.paths.cluster_manifest(), cluster_manifest.as_bytes()).unwrap();
+        let (path, text) = (self.paths.cluster_manifest(), cluster_manifest.as_bytes());
+        durable::replace(&path, text, &no_ballast()).unwrap();
     }
 
     fn status(&self) -> StatusFile {

@@ -7,7 +7,7 @@
 //! secret            of this cluster, for its own processes
 //! nodes/N/          the disk of node N
 //! operator/         the view, the status, what the operator remembers
-//! run/              ports, and who runs
+//! run/              ports, and who runs; room for writing on a full disk
 //! logs/
 //! ```
 
@@ -17,10 +17,13 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chord_api::host::Ballast;
+use chord_api::host::ballast::{LEAVE, NEW_DISK, free};
+use chord_api::host::replace::replace;
+use chord_api::human;
 use chord_api::retry::{self, BackoffBuilder as _};
 use chord_operator::crd::{ChordCluster, parse_cluster_manifest};
 use chord_operator::local::files::StatusFile;
@@ -32,6 +35,12 @@ use crate::failure::{Code, Failure};
 /// How long processes of a supervisor that was killed may take to end.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(5);
 
+/// What our ballast holds, and the operator's of its own: the largest file that is
+/// replaced, and as much again.
+const BALLAST_BYTES: u64 = 512 * 1024;
+/// What a new folder takes, without its nodes' disks.
+const NEW_FOLDER: u64 = 2 * BALLAST_BYTES + LEAVE;
+
 /// What the lock of a folder of ours says.
 const MARK: &str = "chord up keeps a cluster in this folder\n";
 
@@ -40,6 +49,27 @@ const MARK: &str = "chord up keeps a cluster in this folder\n";
 pub struct Folder {
     path: PathBuf,
     lock: File,
+    ballast: Ballast,
+}
+
+/// Says that there is no room for a new folder with so many nodes, before anything of it
+/// is made.
+pub fn room_for_new(path: &Path, nodes: u32) -> Result<(), Failure> {
+    let there = path.ancestors().find(|folder| folder.exists());
+    // A relative folder of one part has an empty parent.
+    let there = there.filter(|folder| !folder.as_os_str().is_empty());
+    let there = there.unwrap_or(Path::new("."));
+    let free = free(there).map_err(|e| cannot_read(there, &e))?;
+    let needed = NEW_FOLDER + u64::from(nodes) * NEW_DISK;
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "cannot make the folder {}: {nodes} new nodes need {} there, and {} are free: make room, or choose another --dir",
+        path.display(),
+        human::size(needed),
+        human::size(free)
+    )))
 }
 
 impl Folder {
@@ -86,10 +116,18 @@ impl Folder {
                 Err(TryLockError::Error(e)) => return Err(cannot("lock", e)),
             }
         }
-        let folder = Folder { path, lock };
         for part in ["nodes", "operator", "run", "logs"] {
-            std::fs::create_dir_all(folder.at(part)).map_err(|e| cannot("make a part of", e))?;
+            std::fs::create_dir_all(path.join(part)).map_err(|e| cannot("make a part of", e))?;
         }
+        let ballast = Ballast::new(path.join("run/ballast"), BALLAST_BYTES);
+        let folder = Folder {
+            path,
+            lock,
+            ballast,
+        };
+        folder
+            .refill()
+            .map_err(|e| cannot("set room aside for a full disk in", e))?;
         folder.write(
             "run/supervisor.pid",
             format!("{}\n", std::process::id()).as_bytes(),
@@ -107,6 +145,16 @@ impl Folder {
                 std::io::Error::from(e)
             ))
         })
+    }
+
+    /// Does what needs some room, in that of the ballast where there is no other.
+    pub fn with_room<T>(&self, work: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+        self.ballast.with(1, work)
+    }
+
+    /// Takes back what was given of the ballast, where there is room for it.
+    pub fn refill(&self) -> std::io::Result<()> {
+        self.ballast.fill().map(|_| ())
     }
 
     /// A path in the folder.
@@ -218,7 +266,7 @@ impl Folder {
     /// Stores a file of the folder whole or not at all, for us alone to read.
     pub fn write(&self, part: &str, bytes: &[u8]) -> Result<(), Failure> {
         let path = self.at(part);
-        replace(&path, bytes)
+        replace(&path, bytes, 0o600, &self.ballast)
             .map_err(|e| Failure::failed(format!("cannot write {}: {e}", path.display())))
     }
 
@@ -310,24 +358,4 @@ fn runs(pid: &str) -> bool {
                 Err(rustix::io::Errno::SRCH)
             )
         })
-}
-
-/// Writes beside the place, syncs and renames.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let beside = folder.join(format!(
-        ".{}.new",
-        path.file_name().unwrap_or_default().to_string_lossy()
-    ));
-    let mut file = File::options()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    std::fs::rename(&beside, path)?;
-    File::open(folder)?.sync_all()
 }

@@ -114,3 +114,24 @@ async fn a_deleted_disk_is_gone_and_only_that_one() {
     assert_eq!(left, ["10"]);
     assert!(folder.disk(10).join("chunk").exists());
 }
+
+#[test]
+fn a_new_folder_is_refused_where_there_is_no_room_for_its_nodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a/b");
+    room_for_new(&path, 1).unwrap();
+    // No machine has room for so many.
+    let failure = room_for_new(&path, u32::MAX).unwrap_err().to_string();
+    for part in ["a/b", "24 PiB", "are free"] {
+        assert!(failure.contains(part), "{failure}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn room_is_set_aside_in_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Folder::take(dir.path()).await.unwrap());
+    let ballast = std::fs::metadata(dir.path().join("run/ballast")).unwrap();
+    assert_eq!(ballast.len(), BALLAST_BYTES);
+}

@@ -312,7 +312,8 @@ impl Nodes {
             args: self.args(ordinal, ports).map_err(|e| e.to_string())?,
             log: self.log(ordinal),
         };
-        Process::start(&recipe, now).map_err(|e| format!("{}: {e}", recipe.program.display()))
+        let started = self.folder.with_room(|| Process::start(&recipe, now));
+        started.map_err(|e| format!("{}: {e}", recipe.program.display()))
     }
 
     fn args(

@@ -15,6 +15,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The operator, running or about to.
 pub struct Operator {
+    folder: Arc<Folder>,
     recipe: Recipe,
     process: Option<Process>,
     not_before: Option<Instant>,
@@ -37,6 +38,7 @@ impl Operator {
             log: folder.at("logs/operator.log"),
         };
         Operator {
+            folder,
             recipe,
             process: None,
             not_before: None,
@@ -59,7 +61,8 @@ impl Operator {
         if self.not_before.is_some_and(|at| now < at) {
             return;
         }
-        match Process::start(&self.recipe, now) {
+        let started = self.folder.with_room(|| Process::start(&self.recipe, now));
+        match started {
             Ok(process) => {
                 self.messages
                     .detail(&format!("started the operator (process {})", process.pid()));

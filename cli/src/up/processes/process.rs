@@ -123,10 +123,15 @@ pub fn rotate(log: &Path) {
 /// Cuts a log that has become too long. Its process goes on writing to the same
 /// file, at its end, which is then its beginning.
 pub fn cut(log: &Path) {
-    if std::fs::metadata(log).is_ok_and(|m| m.len() > LOG_BYTES)
-        && std::fs::copy(log, aside(log)).is_ok()
-        && let Ok(file) = File::options().write(true).open(log)
-    {
+    if !std::fs::metadata(log).is_ok_and(|m| m.len() > LOG_BYTES) {
+        return;
+    }
+    if std::fs::copy(log, aside(log)).is_err() {
+        // A part of it takes room on what may be a full disk.
+        let _ = std::fs::remove_file(aside(log));
+        return;
+    }
+    if let Ok(file) = File::options().write(true).open(log) {
         let _ = file.set_len(0);
     }
 }

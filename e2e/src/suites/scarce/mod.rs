@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod names;
+mod room;
 
 use anyhow::Result;
 
@@ -18,8 +19,14 @@ pub async fn run(ctx: Ctx) -> Result<()> {
     // One that fails says nothing about the others.
     let mut all = vec![descriptors::run(&ctx, local).await];
     match namespace::impossible().await {
-        Some(why) => ctx.cases.skipped("no name server", &why),
-        None => all.push(names::run(&ctx, local).await),
+        Some(why) => {
+            ctx.cases.skipped("no name server", &why);
+            ctx.cases.skipped("a full file system", &why);
+        }
+        None => {
+            all.push(names::run(&ctx, local).await);
+            all.push(room::run(&ctx, local).await);
+        }
     }
     all.into_iter().collect()
 }

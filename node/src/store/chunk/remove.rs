@@ -19,7 +19,8 @@ impl Store {
             }
             let _turn = shared.turn(id);
             let file = remove(shared, &path(&shared.dir, id))?;
-            let index = store.submit_blocking(Manner::Frees, move |txn| txn.remove_chunk(id))?;
+            let index =
+                store.submit_blocking(Manner::Essential, move |txn| txn.remove_chunk(id))?;
             Ok(file || index)
         })
         .await

@@ -79,7 +79,7 @@ impl Store {
             },
         };
         tracing::error!("chunk {id} of {} counts as missing: {why}", entry.meta.name);
-        self.submit_blocking(Manner::Frees, move |txn| txn.lose_chunk(id))?;
+        self.submit_blocking(Manner::Essential, move |txn| txn.lose_chunk(id))?;
         if file.is_none() {
             shared.space.removed(entry.length);
             return Err(ChunkError::Missing);

@@ -66,7 +66,7 @@ impl Store {
     /// Notes the version of its name before a dropped file is offered to its
     /// owners; on the disk when this returns.
     pub async fn dropped_observe(&self, id: DroppedId, version: u64) -> Result<(), StoreError> {
-        self.submit(Manner::Frees, move |txn| {
+        self.submit(Manner::Essential, move |txn| {
             let key = id.0.to_be_bytes();
             let Some(mut dropped) = txn.record::<Dropped>(T::Dropped, &key)? else {
                 let why = format!("there is no dropped file {id}");
@@ -86,7 +86,8 @@ impl Store {
                 return Err(e);
             }
             let file = remove(store.shared(), &path(&store.shared().dir, id))?;
-            let index = store.submit_blocking(Manner::Frees, move |txn| txn.remove_dropped(id))?;
+            let index =
+                store.submit_blocking(Manner::Essential, move |txn| txn.remove_dropped(id))?;
             Ok(file || index)
         })
         .await

@@ -154,6 +154,13 @@ impl Store {
         self.shared().space.space()
     }
 
+    /// Takes back the room set aside for a full disk, where some of it was used and
+    /// there is room again; whether all of it is there.
+    pub async fn refill(&self) -> Result<bool, StoreError> {
+        let shared = self.shared().clone();
+        self.blocking(move || shared.space.refill()).await
+    }
+
     /// Whether so many bytes would fit now.
     pub fn admit(&self, bytes: u64, tier: Tier) -> Result<(), StoreError> {
         self.shared().space.admit(bytes, tier)
@@ -181,13 +188,14 @@ impl Store {
         self.submit(Manner::Alone, f).await
     }
 
-    /// The same for what gives room back, a little at a time: on a full disk too.
-    pub async fn transact_freeing<R, F>(&self, f: F) -> Result<R, StoreError>
+    /// The same for what has to be done on a full disk too, a little at a time: votes,
+    /// deletes, and what gives room back.
+    pub async fn transact_essential<R, F>(&self, f: F) -> Result<R, StoreError>
     where
         F: FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
         R: Send + 'static,
     {
-        self.submit(Manner::Frees, f).await
+        self.submit(Manner::Essential, f).await
     }
 
     pub(in crate::store) async fn submit<R, F>(&self, manner: Manner, f: F) -> Result<R, StoreError>

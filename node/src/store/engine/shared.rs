@@ -136,11 +136,6 @@ impl Shared {
         Ok(ReadTxn::new(rtx, published.view.clone()))
     }
 
-    /// What the file system has left; a great deal if it does not say.
-    pub(in crate::store) fn room(&self) -> u64 {
-        self.space.device_free().unwrap_or(u64::MAX)
-    }
-
     /// The turn to place or remove a chunk.
     pub(in crate::store) fn turn(&self, id: ChunkId) -> MutexGuard<'_, ()> {
         let at = usize::from(id.upload.as_bytes()[15]) + id.part as usize;

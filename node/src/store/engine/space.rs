@@ -3,13 +3,20 @@
 //! `used` is what our own files have allocated, counted as they come and go and
 //! counted anew at every start. Reserves keep clients from filling a disk so far
 //! that copies can no longer move, and moves so far that nothing can be deleted.
+//!
+//! Somebody else may fill the file system all the same. For that there is the
+//! [`ballast`]: in these figures it is as good as free, and lies within the reserves.
+//! While it is not whole there is no room for anything new, whatever the file system
+//! says of itself: it may not speak of a quota.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chord_api::host::Ballast;
 use chord_types::report::Space;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::ballast;
 use crate::store::error::{StoreError, failed};
 use crate::store::platform::{FileSystem, Room};
 use crate::store::types::Tier;
@@ -22,14 +29,6 @@ const RESERVE_PERCENT: u64 = 5;
 const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 /// ...but never more than this share in percent, so that a small disk is of use.
 const RESERVE_AT_MOST_PERCENT: u64 = 10;
-
-/// Room that is kept back for opening a disk that is full.
-pub(in crate::store) const BALLAST: u64 = 1024 * 1024;
-
-/// The file that takes the room that is kept back.
-pub(in crate::store) fn ballast_path(dir: &Path) -> PathBuf {
-    dir.join("ballast")
-}
 
 /// What a tier must leave free on a disk of this capacity.
 pub(in crate::store) fn reserve(capacity: u64, tier: Tier) -> u64 {
@@ -46,6 +45,11 @@ pub(in crate::store) fn reserve(capacity: u64, tier: Tier) -> u64 {
 /// What a file of so many bytes takes.
 pub(in crate::store) fn allocated(length: u64) -> u64 {
     length.div_ceil(UNIT) * UNIT
+}
+
+/// What of a file system is ours to use.
+pub(in crate::store) fn capacity(limit: Option<u64>, device: Room) -> u64 {
+    limit.unwrap_or(u64::MAX).min(device.total)
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +70,7 @@ pub(in crate::store) struct SpaceBook {
     limit: Option<u64>,
     device: String,
     files: Arc<dyn FileSystem>,
+    ballast: Arc<Ballast>,
     /// Not tokio's lock: nothing is awaited while it is held. It is held across the
     /// question how much room there is, so that two writers do not both get the last.
     book: Mutex<Book>,
@@ -79,6 +84,7 @@ impl SpaceBook {
         meta: &Path,
         limit: Option<u64>,
         files: u64,
+        ballast: Arc<Ballast>,
     ) -> std::io::Result<SpaceBook> {
         let book = SpaceBook {
             dir: dir.to_path_buf(),
@@ -86,6 +92,7 @@ impl SpaceBook {
             limit,
             device: on.device(dir)?,
             files: on,
+            ballast,
             book: Mutex::new(Book {
                 files,
                 ..Book::default()
@@ -99,26 +106,60 @@ impl SpaceBook {
         self.files.room(&self.dir)
     }
 
-    /// What the file system has left, whoever fills it.
-    pub(in crate::store) fn device_free(&self) -> std::io::Result<u64> {
-        Ok(self.device()?.free)
+    /// What the file system has left, a great deal if it does not say; nothing while
+    /// the ballast is not whole.
+    pub(super) fn free(&self) -> u64 {
+        match self.refill() {
+            Ok(true) => self.device().map_or(u64::MAX, |device| device.free),
+            _ => 0,
+        }
+    }
+
+    /// What a commit that begins now may write, and from now on may use of the ballast:
+    /// an essential one all but the part that is for starts.
+    pub(super) fn room_for_commit(&self, essential: bool) -> u64 {
+        ballast::keep(&self.ballast, essential);
+        let free = self.free();
+        let held = self.ballast.held();
+        match essential {
+            true => free.saturating_add(held.saturating_sub(ballast::for_starts(&self.ballast))),
+            false => free,
+        }
+    }
+
+    /// Lets the last commit use all of the ballast: a disk that was not closed properly
+    /// may be worth less than one without a ballast.
+    pub(super) fn room_for_close(&self) {
+        self.ballast.keep(0);
+    }
+
+    /// Takes back what of the ballast was given, where there is room for it again;
+    /// whether it is whole.
+    pub(in crate::store) fn refill(&self) -> Result<bool, StoreError> {
+        if self.ballast.is_whole() {
+            return Ok(true);
+        }
+        let filled = self.ballast.fill();
+        filled.map_err(|e| failed("filling", &ballast::path(&self.dir), e))
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock()
     }
 
-    /// What meta.redb and the ballast have allocated; the length of the database
-    /// says more than it takes.
+    /// What meta.redb has allocated; its length says more than it takes.
     fn meta_bytes(&self) -> u64 {
-        let taken = |path: &Path| self.files.stat(path).map_or(0, |found| found.allocated);
-        taken(&self.meta) + taken(&ballast_path(&self.dir))
+        let found = self.files.stat(&self.meta);
+        found.map_or(0, |found| found.allocated)
     }
 
     fn room(&self, book: &Book, device: Room, tier: Tier) -> u64 {
         let capacity = self.capacity(device);
         let used = book.files + book.reserved + self.meta_bytes();
-        let free = device.free.saturating_sub(book.pending);
+        let free = match self.ballast.is_whole() {
+            true => (device.free + self.ballast.size()).saturating_sub(book.pending),
+            false => 0,
+        };
         capacity
             .saturating_sub(used)
             .min(free)
@@ -126,7 +167,7 @@ impl SpaceBook {
     }
 
     fn capacity(&self, device: Room) -> u64 {
-        self.limit.unwrap_or(u64::MAX).min(device.total)
+        capacity(self.limit, device)
     }
 
     /// For reports. A file system that does not answer has no room.
@@ -145,6 +186,7 @@ impl SpaceBook {
         if tier == Tier::Internal {
             return Ok(());
         }
+        self.refill()?;
         let device = self
             .device()
             .map_err(|e| failed("asking for the space of", &self.dir, e))?;
@@ -260,8 +302,12 @@ mod tests {
     fn tiers_stop_one_after_the_other_and_give_back_what_they_drop() {
         let dir = tempfile::tempdir().unwrap();
         let meta = dir.path().join("none");
-        let files = Arc::new(crate::store::platform::RealFiles);
-        let book = Arc::new(SpaceBook::new(files, dir.path(), &meta, Some(64 * MIB), 0).unwrap());
+        let files: Arc<dyn FileSystem> = Arc::new(crate::store::platform::RealFiles);
+        let ballast = Arc::new(ballast::open(&files, dir.path(), 64 * MIB));
+        let book = SpaceBook::new(files, dir.path(), &meta, Some(64 * MIB), 0, ballast);
+        let book = Arc::new(book.unwrap());
+        assert_eq!(book.space().available, 0, "the ballast is not there yet");
+        assert!(book.refill().unwrap());
         let clients = book.space().available;
         assert_eq!(clients, 64 * MIB - reserve(64 * MIB, Tier::Clients));
         let held = book.reserve(clients / 4096 * 4096, Tier::Clients).unwrap();

@@ -27,7 +27,7 @@ pub(super) const QUEUE: usize = 1024;
 const RELAXED_GROUPS: u32 = 64;
 /// With less than this left on the file system closures run one by one, so that
 /// one that needs much takes no other with it.
-const LOW: u64 = 16 * 1024 * 1024;
+const LOW: u64 = 32 * 1024 * 1024;
 /// What must be left beside what a group writes, since a write that fails within
 /// the database ends the process.
 const FLOOR: u64 = 128 * 1024;
@@ -50,8 +50,9 @@ pub(in crate::store) enum Manner {
     Grouped,
     /// In a transaction of its own.
     Alone,
-    /// Gives back more than it takes, so it runs on a full disk too.
-    Frees,
+    /// What a full disk has to do too: votes, deletes, and what gives room back. It
+    /// may use the ballast.
+    Essential,
 }
 
 /// A closure, and somebody who waits for its answer.
@@ -190,7 +191,7 @@ impl Writer {
         let mut group = vec![(job, manner)];
         let most = match manner {
             Manner::Alone => 1,
-            _ if self.shared.room() < LOW => 1,
+            _ if self.shared.space.free() < LOW => 1,
             _ => GROUP,
         };
         while group.len() < most {
@@ -220,10 +221,9 @@ impl Writer {
 
     fn group(&mut self, jobs: Vec<(Box<dyn Job>, Manner)>) {
         let alone = jobs.iter().any(|(_, manner)| *manner == Manner::Alone);
-        let mut frees = false;
+        let essential = jobs.iter().all(|(_, manner)| *manner == Manner::Essential);
         let mut run = Vec::with_capacity(jobs.len());
-        for (job, manner) in jobs {
-            frees |= manner == Manner::Frees;
+        for (job, _) in jobs {
             match self.shared.failure() {
                 Some(e) => job.answer(Err(e)),
                 None => run.push(job),
@@ -232,7 +232,7 @@ impl Writer {
         if run.is_empty() {
             return;
         }
-        let outcome = match self.commit_group(&mut run, alone, frees) {
+        let outcome = match self.commit_group(&mut run, alone, essential) {
             Ok(()) => Ok(()),
             Err(Failure::Group(e)) => Err(e),
             Err(Failure::Fatal(e)) => {
@@ -263,11 +263,11 @@ impl Writer {
         &mut self,
         jobs: &mut [Box<dyn Job>],
         alone: bool,
-        frees: bool,
+        essential: bool,
     ) -> Result<(), Failure> {
         let wtx = self.begin()?;
         let before = self.shared.cached();
-        let room = self.shared.room();
+        let room = self.shared.space.room_for_commit(essential);
         let ran = catch_unwind(AssertUnwindSafe(|| {
             run_jobs(&wtx, jobs, before.clone(), alone, room)
         }));
@@ -283,11 +283,10 @@ impl Writer {
                 return Err(Failure::Group(StoreError::Internal(why.into())));
             }
         };
-        let full = written > 0 && !frees && room < written + FLOOR;
+        let full = written > 0 && room < written + FLOOR;
         if written == 0 || full {
             wtx.abort().map_err(|e| Failure::Fatal(storage(e)))?;
-            let why =
-                format!("{written} bytes are to be written, {room} are left on the file system");
+            let why = format!("{written} bytes are to be written, {room} may be written");
             return if full {
                 Err(Failure::Group(StoreError::Full(why.into())))
             } else {
@@ -356,6 +355,7 @@ impl Writer {
             let synced = self.shared.platform.files.sync_all(dir);
             synced.map_err(|e| failed("syncing the file system of", dir, e))?;
         }
+        self.shared.space.room_for_close();
         let wtx = match self.begin() {
             Ok(wtx) => wtx,
             Err(Failure::Group(e) | Failure::Fatal(e)) => return Err(e),

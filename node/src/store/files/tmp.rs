@@ -51,7 +51,7 @@ impl TmpFile {
         if bytes == 0 {
             return Ok(());
         }
-        match self.file.allocate(bytes) {
+        match self.file.allocate(0, bytes) {
             Ok(()) => self.room.given(bytes),
             Err(e) if e.kind() == ErrorKind::Unsupported => {}
             Err(e) => return Err(failed("allocating", &self.path, e)),

@@ -8,12 +8,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use chord_api::host::Ballast;
+use chord_api::human;
 use redb::Database;
 
 use self::identity::{Identified, identify};
+use super::engine::ballast;
 use super::engine::handle::Store;
 use super::engine::shared::{Fatal, Opened, Shared};
-use super::engine::space::{BALLAST, SpaceBook, ballast_path};
+use super::engine::space::{SpaceBook, capacity};
 use super::error::{OpenError, StoreError, Why, failed};
 use super::meta::database::{open_database, storage};
 use super::platform::{FileSystem, How, OpenFile, Platform};
@@ -65,10 +68,22 @@ fn open(platform: &Platform, options: &Options) -> Result<Opened, OpenError> {
     let dir = options.dir.as_path();
     let files = &platform.files;
     let at_open = |e: StoreError| OpenError::of(dir, e);
-    let lock = prepare(&**files, dir)?;
     let meta = dir.join("meta.redb");
-    let mut db = database(&**files, dir, &meta)?;
-    compact(&**files, &mut db, &meta).map_err(at_open)?;
+    let new = is_new(&**files, dir, &meta)?;
+    let capacity = room_for_new(&**files, options, new)?;
+    let lock = prepare(&**files, dir)?;
+    let ballast = Arc::new(ballast::open(files, dir, capacity));
+    if let Err(e) = ballast.fill() {
+        return Err(at_open(failed("filling", &ballast::path(dir), e)));
+    }
+    if new {
+        create(&**files, dir, &meta, &ballast)?;
+    }
+    let mut db = database(&**files, dir, &meta, &ballast)?;
+    // To make it smaller takes some room for a while, and is not worth the ballast's.
+    if ballast.is_whole() {
+        compact(&**files, &mut db, &meta).map_err(at_open)?;
+    }
     let Identified {
         disk,
         boot,
@@ -83,7 +98,8 @@ fn open(platform: &Platform, options: &Options) -> Result<Opened, OpenError> {
         let synced = files.sync_folder(folder);
         synced.map_err(|e| at_open(failed("syncing", folder, e)))?;
     }
-    let space = SpaceBook::new(files.clone(), dir, &meta, options.capacity, bytes)
+    let limit = options.capacity;
+    let space = SpaceBook::new(files.clone(), dir, &meta, limit, bytes, ballast)
         .map_err(|e| at_open(failed("asking for the space of", dir, e)))?;
     Ok(Opened {
         lock,
@@ -95,10 +111,72 @@ fn open(platform: &Platform, options: &Options) -> Result<Opened, OpenError> {
     })
 }
 
+/// Whether there is no database yet. That it cannot be told is not that there is none.
+fn is_new(files: &dyn FileSystem, dir: &Path, meta: &Path) -> Result<bool, OpenError> {
+    match files.stat(meta) {
+        Ok(_) => Ok(false),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(OpenError::of(dir, failed("looking at", meta, e))),
+    }
+}
+
+/// The capacity of the disk. Where it is a new one and there is no room for it, that is
+/// said before anything is made.
+fn room_for_new(files: &dyn FileSystem, options: &Options, new: bool) -> Result<u64, OpenError> {
+    let dir = options.dir.as_path();
+    let there = dir.ancestors().find(|folder| files.stat(folder).is_ok());
+    // A relative folder of one part has an empty parent.
+    let there = there.filter(|folder| !folder.as_os_str().is_empty());
+    let there = there.unwrap_or(Path::new("."));
+    let room = files.room(there).map_err(|e| {
+        let error = failed("asking for the space of", there, e);
+        OpenError::of(dir, error)
+    })?;
+    let capacity = capacity(options.capacity, room);
+    let needed = ballast::new_disk(capacity);
+    if new && room.free < needed {
+        let why = format!(
+            "a new disk needs {} there, and {} are free",
+            human::size(needed),
+            human::size(room.free)
+        );
+        return Err(OpenError::Full {
+            dir: dir.to_path_buf(),
+            why: why.into(),
+        });
+    }
+    Ok(capacity)
+}
+
+/// Makes the database whole or not at all: one whose making was cut short could not be
+/// told from a damaged one.
+fn create(
+    files: &dyn FileSystem,
+    dir: &Path,
+    meta: &Path,
+    ballast: &Arc<Ballast>,
+) -> Result<(), OpenError> {
+    let draft = dir.join("tmp").join("meta.redb");
+    let at_open = |doing: &str, e| OpenError::of(dir, failed(doing, &draft, e));
+    match files.remove(&draft) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(at_open("deleting", e)),
+        _ => {}
+    }
+    drop(database(files, dir, &draft, ballast)?);
+    files
+        .rename(&draft, meta)
+        .map_err(|e| at_open("renaming", e))
+}
+
 /// Opens the database; redb may panic on one that it cannot understand.
-fn database(files: &dyn FileSystem, dir: &Path, meta: &Path) -> Result<Database, OpenError> {
+fn database(
+    files: &dyn FileSystem,
+    dir: &Path,
+    meta: &Path,
+    ballast: &Arc<Ballast>,
+) -> Result<Database, OpenError> {
     use redb::{DatabaseError, StorageError};
-    let opened = catch_unwind(AssertUnwindSafe(|| open_database(files, meta)));
+    let opened = catch_unwind(AssertUnwindSafe(|| open_database(files, meta, ballast)));
     let damaged = |why: Why| OpenError::Damaged {
         dir: dir.to_path_buf(),
         why,
@@ -141,30 +219,7 @@ fn prepare(files: &dyn FileSystem, dir: &Path) -> Result<Box<dyn OpenFile>, Open
             .make_folder(&folder)
             .map_err(|e| io("making the folder", &folder, e))?;
     }
-    ballast(files, dir).map_err(|e| io("keeping room in", dir, e))?;
     Ok(lock)
-}
-
-/// Keeps a little room back while there is plenty, and gives it up when a disk is
-/// full, whoever filled it: even to be opened the database has to write, and a
-/// full disk should at least be read from and deleted from.
-fn ballast(files: &dyn FileSystem, dir: &Path) -> std::io::Result<()> {
-    let path = ballast_path(dir);
-    let free = files.room(dir)?.free;
-    if free < BALLAST {
-        return match files.remove(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        };
-    }
-    if free >= 4 * BALLAST && files.stat(&path).is_err() {
-        let file = files.open(&path, How::Write)?;
-        // Where room cannot be taken like this there is none kept back.
-        if file.allocate(BALLAST).is_ok() {
-            file.set_len(BALLAST)?;
-        }
-    }
-    Ok(())
 }
 
 /// Gives room back where most of the database is empty.

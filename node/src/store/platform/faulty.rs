@@ -19,6 +19,7 @@ pub(crate) struct Faults(Arc<Mutex<State>>);
 struct State {
     free: Option<u64>,
     unreadable: Option<String>,
+    unseen: Option<String>,
     syncs_fail: bool,
     syncs: usize,
 }
@@ -42,6 +43,11 @@ impl Faults {
         self.0.lock().unreadable = name;
     }
 
+    /// Whether a file of this name is there cannot be told.
+    pub(in crate::store) fn set_unseen(&self, name: Option<String>) {
+        self.0.lock().unseen = name;
+    }
+
     /// Syncs of files fail.
     pub(in crate::store) fn set_syncs_fail(&self, fail: bool) {
         self.0.lock().syncs_fail = fail;
@@ -53,11 +59,16 @@ impl Faults {
     }
 
     fn readable(&self, path: &Path) -> Result<()> {
-        let name = path.file_name().map(|name| name.to_string_lossy());
-        match (&self.0.lock().unreadable, name) {
-            (Some(bad), Some(name)) if *bad == *name => Err(rustix::io::Errno::IO.into()),
-            _ => Ok(()),
-        }
+        unless_named(path, &self.0.lock().unreadable)
+    }
+}
+
+/// An error of the disk for a file of this name.
+fn unless_named(path: &Path, bad: &Option<String>) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    match (bad, name) {
+        (Some(bad), Some(name)) if *bad == *name => Err(rustix::io::Errno::IO.into()),
+        _ => Ok(()),
     }
 }
 
@@ -82,6 +93,7 @@ impl FileSystem for FaultyFiles {
     }
 
     fn stat(&self, path: &Path) -> Result<Stat> {
+        unless_named(path, &self.0.0.lock().unseen)?;
         RealFiles.stat(path)
     }
 
@@ -141,8 +153,8 @@ impl OpenFile for FaultyFile {
         self.file.set_len(length)
     }
 
-    fn allocate(&self, bytes: u64) -> Result<()> {
-        self.file.allocate(bytes)
+    fn allocate(&self, from: u64, upto: u64) -> Result<()> {
+        self.file.allocate(from, upto)
     }
 
     fn sync_data(&self) -> Result<()> {

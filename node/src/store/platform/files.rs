@@ -103,9 +103,9 @@ pub trait OpenFile: Debug + Send + Sync {
     /// Cuts the file, or lengthens it by a hole. Room beyond the end is given back.
     fn set_len(&self, length: u64) -> Result<()>;
 
-    /// Takes the room for the first so many bytes from the file system now, and
+    /// Takes the room for the bytes from `from` to `upto` from the file system now, and
     /// leaves the length as it is. `Unsupported` where that cannot be done.
-    fn allocate(&self, bytes: u64) -> Result<()>;
+    fn allocate(&self, from: u64, upto: u64) -> Result<()>;
 
     /// Makes the bytes durable, and the length with them.
     fn sync_data(&self) -> Result<()>;

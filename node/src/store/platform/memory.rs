@@ -1,8 +1,9 @@
 //! A file system in memory that keeps account of what is done to it.
 //!
 //! Names and files are apart, as in Unix: a file that was renamed or removed lives
-//! on for whoever has it open. What would be left after a crash is not modelled, but
-//! the account has all that such a model needs.
+//! on for whoever has it open. Room is given out by units, and files have holes. What
+//! would be left after a crash is not modelled, but the account has all that such a
+//! model needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind, Result};
@@ -24,7 +25,7 @@ pub(in crate::store) enum Change {
     Create(PathBuf),
     Write(PathBuf, u64, Vec<u8>),
     SetLen(PathBuf, u64),
-    Allocate(PathBuf, u64),
+    Allocate(PathBuf, u64, u64),
     SyncData(PathBuf),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
@@ -37,29 +38,43 @@ pub(in crate::store) enum Change {
 #[derive(Clone, Debug)]
 pub(in crate::store) struct MemoryFiles(Arc<Mutex<State>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct State {
     files: BTreeMap<PathBuf, Arc<Mutex<Inode>>>,
     folders: BTreeSet<PathBuf>,
     total: u64,
+    /// What others have taken.
+    others: u64,
+    /// Room that is not there and not told of: others' quota is not ours to see.
+    untold: u64,
+    /// How often others are faster with room that a file gives back.
+    greedy: u32,
     /// Identities given out.
     disks: u128,
     changes: Vec<Change>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     bytes: Vec<u8>,
-    /// Room taken beyond what the bytes need.
-    ahead: u64,
+    /// The units that it has been given; the others are holes.
+    taken: BTreeSet<u64>,
     locked: bool,
 }
 
 impl Inode {
     fn allocated(&self) -> u64 {
-        (self.bytes.len() as u64)
-            .next_multiple_of(UNIT)
-            .max(self.ahead)
+        self.taken.len() as u64 * UNIT
+    }
+
+    /// The units between two places.
+    fn units(from: u64, upto: u64) -> std::ops::Range<u64> {
+        from / UNIT..upto.div_ceil(UNIT)
+    }
+
+    /// Room that it needs to have all of these.
+    fn lacks(&self, units: std::ops::Range<u64>) -> u64 {
+        units.filter(|unit| !self.taken.contains(unit)).count() as u64 * UNIT
     }
 
     fn stat(&self) -> Stat {
@@ -74,7 +89,8 @@ impl Inode {
 impl State {
     fn free(&self) -> u64 {
         let files = self.files.values().map(|file| file.lock().allocated());
-        self.total.saturating_sub(files.sum())
+        let files: u64 = files.sum();
+        self.total.saturating_sub(files + self.others)
     }
 
     fn file(&self, path: &Path) -> Result<&Arc<Mutex<Inode>>> {
@@ -98,6 +114,9 @@ impl MemoryFiles {
             files: BTreeMap::new(),
             folders: BTreeSet::from([PathBuf::from("/")]),
             total,
+            others: 0,
+            untold: 0,
+            greedy: 0,
             disks: 0,
             changes: Vec::new(),
         })))
@@ -109,6 +128,41 @@ impl MemoryFiles {
             files: Arc::new(self.clone()),
             threads: Arc::new(NoThreads),
         }
+    }
+
+    /// Others take all but so many bytes of what is free.
+    pub(in crate::store) fn others_leave(&self, bytes: u64) {
+        let mut state = self.0.lock();
+        let free = state.free();
+        state.others += free.saturating_sub(bytes);
+    }
+
+    /// Others give back all that they have.
+    pub(in crate::store) fn others_go(&self) {
+        let mut state = self.0.lock();
+        (state.others, state.untold) = (0, 0);
+    }
+
+    /// A quota leaves so many bytes, whatever the file system says to be free.
+    pub(in crate::store) fn set_quota(&self, leaves: u64) {
+        let mut state = self.0.lock();
+        state.untold = state.free().saturating_sub(leaves);
+    }
+
+    /// So often others are faster with room that a file gives back.
+    pub(in crate::store) fn set_greedy(&self, times: u32) {
+        self.0.lock().greedy = times;
+    }
+
+    /// The file system as it is, with nothing of it open.
+    pub(in crate::store) fn copy(&self) -> MemoryFiles {
+        let mut state = self.0.lock().clone();
+        for file in state.files.values_mut() {
+            let mut inode = file.lock().clone();
+            inode.locked = false;
+            *file = Arc::new(Mutex::new(inode));
+        }
+        MemoryFiles(Arc::new(Mutex::new(state)))
     }
 
     /// What was done since this was last asked.
@@ -244,15 +298,26 @@ impl MemoryFile {
         let mut state = self.files.0.lock();
         let free = state.free();
         let mut inode = self.inode.lock();
-        let needed = match &change {
-            Change::Write(_, at, bytes) => at + bytes.len() as u64,
-            Change::Allocate(_, bytes) => *bytes,
-            _ => 0,
+        let units = match &change {
+            Change::Write(_, at, bytes) => Inode::units(*at, at + bytes.len() as u64),
+            Change::Allocate(_, from, upto) => Inode::units(*from, *upto),
+            _ => 0..0,
         };
-        if needed.saturating_sub(inode.allocated()) > free {
+        let needed = inode.lacks(units.clone());
+        if needed > free {
             return Err(ErrorKind::StorageFull.into());
         }
+        if needed > free.saturating_sub(state.untold) {
+            return Err(ErrorKind::QuotaExceeded.into());
+        }
+        let before = inode.allocated();
         make(&mut inode);
+        inode.taken.extend(units);
+        let given = before.saturating_sub(inode.allocated());
+        if given > 0 && state.greedy > 0 {
+            state.greedy -= 1;
+            state.others += given;
+        }
         state.changes.push(change);
         Ok(())
     }
@@ -284,14 +349,12 @@ impl OpenFile for MemoryFile {
     fn set_len(&self, length: u64) -> Result<()> {
         self.change(Change::SetLen(self.path.clone(), length), |inode| {
             inode.bytes.resize(length as usize, 0);
-            inode.ahead = 0;
+            drop(inode.taken.split_off(&length.div_ceil(UNIT)));
         })
     }
 
-    fn allocate(&self, bytes: u64) -> Result<()> {
-        self.change(Change::Allocate(self.path.clone(), bytes), |inode| {
-            inode.ahead = inode.ahead.max(bytes.next_multiple_of(UNIT));
-        })
+    fn allocate(&self, from: u64, upto: u64) -> Result<()> {
+        self.change(Change::Allocate(self.path.clone(), from, upto), |_| {})
     }
 
     fn sync_data(&self) -> Result<()> {

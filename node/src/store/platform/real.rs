@@ -120,9 +120,10 @@ impl OpenFile for File {
         File::set_len(self, length)
     }
 
-    fn allocate(&self, bytes: u64) -> Result<()> {
+    fn allocate(&self, from: u64, upto: u64) -> Result<()> {
         use rustix::io::Errno;
-        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
+        let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(self, keep, from, upto.saturating_sub(from)) {
             Ok(()) => Ok(()),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(std::io::ErrorKind::Unsupported.into()),
             Err(error) => Err(error.into()),

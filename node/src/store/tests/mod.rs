@@ -8,6 +8,7 @@ mod index;
 mod memory;
 mod pages;
 mod registers;
+mod room;
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -264,7 +264,7 @@ async fn promises_of_earlier_views_go_and_those_of_this_one_stay() {
     let mut after: Option<FileName> = None;
     for _ in 0..100 {
         let from = after.take();
-        let step = store.transact_freeing(move |txn| txn.forget_promises(from.as_ref()));
+        let step = store.transact_essential(move |txn| txn.forget_promises(from.as_ref()));
         after = step.await.unwrap();
         if after.is_none() {
             break;
