@@ -64,15 +64,20 @@ fn two_runs_of_a_seed_are_the_same_run() {
 }
 
 /// The rate is the paper's highest, for the size: 0.05 of 40 hosts is three times
-/// 0.4 of 1000.
+/// 0.4 of 1000. At most one look-up in 100 fails, over all seeds: a single run in which a
+/// fourth of the hosts happens to crash has more.
 #[test]
 fn the_ring_stays_one_while_hosts_come_and_go() {
-    for seed in seeds(2) {
+    let (mut failed, mut lookups) = (0, 0);
+    for seed in seeds(20) {
         let figures = churn(&small_churn(seed));
         assert_eq!(figures.lookups, 150, "seed {seed}: {figures:?}");
         assert_eq!(figures.whole, figures.looked_at, "seed {seed}: {figures:?}");
-        assert!(figures.failed <= 3, "seed {seed}: {figures:?}");
+        failed += figures.failed;
+        lookups += figures.lookups;
     }
+    println!("{failed} of {lookups} look-ups failed");
+    assert!(failed * 100 <= lookups, "{failed} of {lookups} failed");
 }
 
 #[test]
