@@ -190,7 +190,8 @@ impl<'s> Search<'s> {
         (way, after - before)
     }
 
-    /// The best place in some gaps, that before the token at index `known` among them.
+    /// The best place for a token in some gaps; the gap before the token at index `known`
+    /// is one of them.
     fn best(&mut self, known: Option<usize>) -> u64 {
         let gaps = self.ring.gaps();
         let mut best: Option<(f64, u64)> = None;
@@ -234,8 +235,8 @@ impl<'s> Search<'s> {
         self.shift(-1.0, point);
     }
 
-    /// Finds out where somebody holds too much that nobody has looked at so far.
-    fn look(&mut self) {
+    /// Counts, from now on, the scenarios in which somebody holds too much.
+    fn count_overfull(&mut self) {
         for outlook in self.outlooks.iter_mut().filter(|o| !o.counts) {
             outlook.shares = self.ring.shares(outlook.scenario);
             outlook.counts = outlook.fullest() > 1.0;
@@ -248,7 +249,7 @@ impl<'s> Search<'s> {
 
     /// The tokens, and how far above its limit the fullest is with them.
     fn tokens(mut self, count: u32) -> (Vec<Token>, f64) {
-        self.look();
+        self.count_overfull();
         let start: Vec<Vec<f64>> = self.outlooks.iter().map(|o| o.shares.clone()).collect();
         let mut mine: Vec<u64> = Vec::with_capacity(count as usize);
         for placed in 1..=count {
@@ -264,7 +265,7 @@ impl<'s> Search<'s> {
         }
         let mut cost = f64::INFINITY;
         for _ in 0..PASSES {
-            self.look();
+            self.count_overfull();
             let now = self.cost();
             if now == 0.0 || now > cost * (1.0 - GAIN) {
                 break;
@@ -276,7 +277,7 @@ impl<'s> Search<'s> {
                 self.put(*token);
             }
         }
-        self.look();
+        self.count_overfull();
         mine.sort_unstable();
         let fullest = self.outlooks.iter().map(Outlook::fullest);
         let fullest = fullest.fold(0.0, f64::max);
