@@ -142,7 +142,7 @@ mod tests {
         let (bytes, manifest) = read(INLINE_0_1_0);
         assert_eq!(manifest.version, 3);
         assert_eq!(manifest.body, Body::Inline(Bytes::from_static(b"hello")));
-        let own: Vec<_> = manifest.meta.own().collect();
+        let own: Vec<_> = manifest.meta.custom().collect();
         assert_eq!(own, [("colour", "sea green"), ("n", "1"), ("n", "2")]);
         assert_eq!(manifest.meta.header(KeptHeader::CacheControl), None);
         assert_eq!(rmp_serde::to_vec_named(&manifest).unwrap(), bytes);

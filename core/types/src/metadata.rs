@@ -75,8 +75,8 @@ impl Metadata {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The names and values of the client's own, in their order.
-    pub fn own(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The names and values that are no standard headers, in their order.
+    pub fn custom(&self) -> impl Iterator<Item = (&str, &str)> {
         let own = self.0.iter().filter(|(name, _)| !name.starts_with(MARK));
         own.map(|(name, value)| (name.as_str(), value.as_str()))
     }

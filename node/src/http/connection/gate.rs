@@ -86,7 +86,7 @@ const UPGRADE: &str = "upgrade";
 const NO_UPGRADE: &[u8; UPGRADE.len()] = b"ignored";
 
 /// What a head says of itself.
-enum Look {
+enum Head {
     /// Not whole yet.
     Partial,
     Whole(Whole),
@@ -104,42 +104,42 @@ struct Whole {
 }
 
 /// Looks at a head as the library will.
-fn look(bytes: &[u8]) -> Look {
+fn parse_head(bytes: &[u8]) -> Head {
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     let parsed = request.parse_with_uninit_headers(bytes, &mut headers);
     let length = match parsed {
         Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES => length,
-        Ok(httparse::Status::Partial) if bytes.len() <= HEAD_BYTES => return Look::Partial,
+        Ok(httparse::Status::Partial) if bytes.len() <= HEAD_BYTES => return Head::Partial,
         Ok(_) | Err(httparse::Error::TooManyHeaders) => {
             let detail = format!(
                 "the head of the request has more than {HEAD_BYTES} bytes or {MAX_HEADERS} header lines"
             );
-            return Look::Bad(
+            return Head::Bad(
                 Problem::new(Kind::TooLarge, detail)
                     .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             );
         }
-        Err(error) => return Look::Bad(invalid(format!("this is no HTTP/1.1 request: {error}"))),
+        Err(error) => return Head::Bad(invalid(format!("this is no HTTP/1.1 request: {error}"))),
     };
     if request.method == Some("CONNECT") {
         let detail = "CONNECT is not possible: this is no proxy";
-        return Look::Bad(invalid(detail).with_status(StatusCode::NOT_IMPLEMENTED));
+        return Head::Bad(invalid(detail).with_status(StatusCode::NOT_IMPLEMENTED));
     }
     let target = request.path.unwrap_or_default();
     if target.len() > TARGET_BYTES {
         let detail = format!("the target of the request has more than {TARGET_BYTES} bytes");
-        return Look::Bad(
+        return Head::Bad(
             Problem::new(Kind::TooLarge, detail).with_status(StatusCode::URI_TOO_LONG),
         );
     }
     if target.contains('#') {
-        return Look::Bad(invalid(
+        return Head::Bad(invalid(
             "the target of the request has a # in it, which no target may have: write it as %23",
         ));
     }
     if Uri::try_from(target).is_err() {
-        return Look::Bad(invalid("the target of the request cannot be read"));
+        return Head::Bad(invalid("the target of the request cannot be read"));
     }
     let upgrades = request.headers.iter().map(|header| header.name);
     let upgrades = upgrades
@@ -147,12 +147,12 @@ fn look(bytes: &[u8]) -> Look {
         .map(|name| name.as_ptr().addr() - bytes.as_ptr().addr())
         .collect();
     match framing(request.headers, request.version == Some(1)) {
-        Ok(next) => Look::Whole(Whole {
+        Ok(next) => Head::Whole(Whole {
             length,
             next,
             upgrades,
         }),
-        Err(why) => Look::Bad(invalid(why)),
+        Err(why) => Head::Bad(invalid(why)),
     }
 }
 
@@ -236,9 +236,9 @@ impl<S> Gate<S> {
                 if before > 0 && !over && !may_end(&self.ahead, before) {
                     return;
                 }
-                match look(&self.ahead) {
-                    Look::Partial => {}
-                    Look::Whole(whole) => {
+                match parse_head(&self.ahead) {
+                    Head::Partial => {}
+                    Head::Whole(whole) => {
                         self.heads += 1;
                         let mut head = self.ahead.split_to(whole.length);
                         for at in whole.upgrades {
@@ -247,7 +247,7 @@ impl<S> Gate<S> {
                         self.through = head.freeze();
                         self.at = whole.next;
                     }
-                    Look::Bad(problem) => self.refuse(problem),
+                    Head::Bad(problem) => self.refuse(problem),
                 }
             }
             At::Length(left) => {
@@ -406,7 +406,7 @@ mod tests {
 
         #[test]
         fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = look(&bytes);
+            let _ = parse_head(&bytes);
         }
     }
 }

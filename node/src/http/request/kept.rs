@@ -244,7 +244,7 @@ pub(in crate::http) fn write(meta: &Metadata, headers: &mut HeaderMap) {
             insert(meta, header, headers);
         }
     }
-    for (name, value) in meta.own() {
+    for (name, value) in meta.custom() {
         let name = HeaderName::try_from(format!("{PREFIX}{name}"));
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
             headers.append(name, value);
@@ -317,7 +317,7 @@ mod tests {
             ("x-chord-meta-e", b""),
         ]);
         let meta = parse(&map).unwrap();
-        let own: Vec<_> = meta.own().collect();
+        let own: Vec<_> = meta.custom().collect();
         assert_eq!(own, [("colour", "sea green"), ("e", "")]);
         // A node of 0.1.0 gives all metadata out as headers; these cannot be header names.
         assert!(HeaderName::try_from(format!("{PREFIX}:expires")).is_err());
@@ -388,9 +388,9 @@ mod tests {
             let mut map = HeaderMap::new();
             write(&meta, &mut map);
             let back = parse(&map).unwrap();
-            let mut back: Vec<_> = back.own().collect();
+            let mut back: Vec<_> = back.custom().collect();
             back.sort_by(|a, b| a.0.cmp(b.0));
-            prop_assert_eq!(back, meta.own().collect::<Vec<_>>());
+            prop_assert_eq!(back, meta.custom().collect::<Vec<_>>());
         }
 
         #[test]

@@ -119,7 +119,7 @@ async fn the_longest_name_and_all_its_metadata_pass() {
     let mut raw = server.raw().await;
     assert_eq!(raw.ask(&format!("{head}\r\nx")).await.status, 201);
     let meta = server.fake.with(|state| state.files[&name].0.meta.clone());
-    assert_eq!(meta.own().count(), 512);
+    assert_eq!(meta.custom().count(), 512);
     let get = raw
         .ask(&format!("GET /files/{path} HTTP/1.1\r\nhost: x\r\n\r\n"))
         .await;

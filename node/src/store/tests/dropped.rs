@@ -47,7 +47,7 @@ async fn dropped_files_keep_their_order_over_restarts_and_go_when_removed() {
         (info.size, info.content_type.as_deref()),
         (3_000_000, Some("x/y"))
     );
-    assert_eq!(info.meta.own().collect::<Vec<_>>(), [("k", "v")]);
+    assert_eq!(info.meta.custom().collect::<Vec<_>>(), [("k", "v")]);
     assert_eq!(bytes(&store, first).await.unwrap(), big);
     assert_eq!(bytes(&store, second).await.unwrap(), b"newer");
     assert_eq!(bytes(&store, third).await.unwrap(), b"");
