@@ -1,5 +1,9 @@
 //! Files that are replaced whole: whoever reads one sees what was there before or
 //! what is there now, after a crash too.
+//!
+//! Where there is room the new content goes into a new file. The version before stays
+//! beside it as room for the time when there is none: then it is written over, and
+//! whoever has had it open since before the last replacement may read some of both.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -10,6 +14,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::Ballast;
+use super::ballast::no_room;
 
 /// Reads a file; `None` where there is none.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -20,30 +25,51 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Puts `content` in the place of the file `path`, with these permissions; durable
-/// when it returns. A file that has this content already is left alone. Where the
-/// file system has no room `ballast` gives some, and takes it again afterwards.
-///
-/// What stood there before stays beside it, as the draft of the next time: so that one
-/// takes no room, which somebody else may have taken by then.
+/// Puts `content` in the place of the file `path`, with the permissions `mode`; durable
+/// when it returns. Where the file system has no room `ballast` gives some, and takes it
+/// again afterwards.
 pub fn replace(path: &Path, content: &[u8], mode: u32, ballast: &Ballast) -> io::Result<()> {
+    // Opened before anything changes, since it may be what fails.
+    let folder = File::open(folder(path))?;
+    // A replacement that was cut short may be there and not be durable. Until it is, the
+    // draft may still be the file.
+    folder.sync_all()?;
     if read(path)?.as_deref() == Some(content) {
         return Ok(());
     }
-    // Opened before anything changes, since it may be what fails.
-    let folder = File::open(folder(path))?;
-    let draft = draft(path);
-    // An exchange that was cut short may not be durable: until it is, what is about to
-    // be written over may still be the file.
-    folder.sync_all()?;
-    ballast.with(content.len() as u64, || {
-        write(&draft, content, mode)?;
-        exchange(&draft, path)
-    })?;
+    let fresh = beside(path, ".fresh");
+    match write_new(&fresh, content, mode).and_then(|()| exchange(&fresh, path)) {
+        Ok(()) => keep(&fresh, &draft(path))?,
+        Err(e) => {
+            let _ = std::fs::remove_file(&fresh);
+            if !no_room(&e) {
+                return Err(e);
+            }
+            write_over(path, content, mode, ballast)?;
+        }
+    }
     folder.sync_all()?;
     // That it cannot be filled now is no failure.
     let _ = ballast.fill();
     Ok(())
+}
+
+/// Writes the content over the version before, and gives it the name of the file. That
+/// takes no room, which somebody else may have taken by then.
+fn write_over(path: &Path, content: &[u8], mode: u32, ballast: &Ballast) -> io::Result<()> {
+    let draft = draft(path);
+    ballast.with(content.len() as u64, || {
+        write(&draft, content, mode)?;
+        exchange(&draft, path)
+    })
+}
+
+/// Keeps what was the file until now, if there was one, as the next draft.
+fn keep(former: &Path, draft: &Path) -> io::Result<()> {
+    match std::fs::rename(former, draft) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// Gives a draft the name of the file, and the other way round where there is one.
@@ -66,10 +92,23 @@ fn folder(path: &Path) -> &Path {
 }
 
 fn draft(path: &Path) -> PathBuf {
+    beside(path, ".new")
+}
+
+/// A hidden name beside a file.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(".new");
+    name.push(suffix);
     path.with_file_name(name)
+}
+
+fn write_new(fresh: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    // Left by one that was cut short, perhaps with other permissions.
+    match std::fs::remove_file(fresh) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => write(fresh, content, mode),
+    }
 }
 
 fn write(draft: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -89,6 +128,7 @@ fn write(draft: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 mod tests {
     use super::super::ballast::STEP;
     use super::*;
+    use std::io::Read;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
@@ -102,17 +142,33 @@ mod tests {
         assert_eq!(first.permissions().mode() & 0o777, 0o600);
         replace(&path, b"one", 0o600, &ballast).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().ino(), first.ino());
+        let mut reader = File::open(&path).unwrap();
         replace(&path, b"another", 0o600, &ballast).unwrap();
         assert_eq!(read(&path).unwrap().unwrap(), b"another");
-        // The next one is written where the first one was.
         replace(&path, b"two", 0o600, &ballast).unwrap();
         assert_eq!(read(&path).unwrap().unwrap(), b"two");
-        assert_eq!(std::fs::metadata(&path).unwrap().ino(), first.ino());
+        let mut seen = Vec::new();
+        reader.read_to_end(&mut seen).unwrap();
+        assert_eq!(seen, b"one", "who has it open reads one version");
         let mut names: Vec<_> = std::fs::read_dir(dir.path())
             .unwrap()
             .map(|e| e.unwrap().file_name())
             .collect();
         names.sort();
         assert_eq!(names, [".state.json.new", "ballast", "state.json"]);
+    }
+
+    #[test]
+    fn without_room_the_version_before_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let ballast = Ballast::new(dir.path().join("ballast"), STEP);
+        let path = dir.path().join("state.json");
+        replace(&path, b"one", 0o600, &ballast).unwrap();
+        let first = std::fs::metadata(&path).unwrap();
+        replace(&path, b"another", 0o600, &ballast).unwrap();
+        write_over(&path, b"2", 0o600, &ballast).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap(), b"2");
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), first.ino());
+        assert_eq!(read(&draft(&path)).unwrap().unwrap(), b"another");
     }
 }

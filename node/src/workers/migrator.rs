@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chord_api::causes::words;
 use chord_types::FileName;
 use chord_types::manifest::PlacedChunk;
 use futures::StreamExt;
@@ -167,7 +168,7 @@ impl Migrator {
             for result in results {
                 match result {
                     Ok(_) => done += 1,
-                    Err(why) => left.add(why.to_string()),
+                    Err(why) => left.add(words(&why)),
                 }
             }
             left.take_in(self.settle_manifests(current, &page).await);

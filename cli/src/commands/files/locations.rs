@@ -1,5 +1,6 @@
 //! Where the parts of a file are, for `-v`.
 
+use chord_api::causes::briefly;
 use chord_api::files::FilesClient;
 use chord_api::http::Where;
 use chord_api::human;
@@ -32,6 +33,6 @@ pub async fn look_up(files: &FilesClient, name: &FileName, out: Output) -> Optio
     files
         .where_is(name)
         .await
-        .inspect_err(|e| out.warn(&e.to_string()))
+        .inspect_err(|e| out.warn(&briefly(e)))
         .ok()
 }

@@ -66,6 +66,43 @@ pub fn assign(replication: u8, seats: &[Seat]) -> Vec<Vec<Token>> {
     tokens
 }
 
+/// Tokens already worked out for one node beside others: a plan asks for them again in
+/// each round until its view is written.
+struct Choice {
+    replication: u8,
+    before: Vec<Seated>,
+    seat: Seat,
+    tokens: Vec<Token>,
+}
+
+static CHOICES: Mutex<Vec<Choice>> = Mutex::new(Vec::new());
+
+/// How many of them are kept: two for each node that joins at once.
+const CHOICES_AT_MOST: usize = 64;
+
+/// The tokens of a node beside these; what was worked out once is remembered.
+fn beside(before: Vec<Seated>, seat: &Seat, replication: u8) -> Vec<Token> {
+    let mut choices = CHOICES
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let alike = |c: &&Choice| c.replication == replication && c.seat == *seat && c.before == before;
+    if let Some(known) = choices.iter().find(alike) {
+        return known.tokens.clone();
+    }
+    let tokens = next_node(&before, seat, replication);
+    choices.insert(
+        0,
+        Choice {
+            replication,
+            before,
+            seat: seat.clone(),
+            tokens: tokens.clone(),
+        },
+    );
+    choices.truncate(CHOICES_AT_MOST);
+    tokens
+}
+
 fn seated(members: impl Iterator<Item = Member>) -> Vec<Seated> {
     members.map(|m| (Seat::of(&m), m.tokens)).collect()
 }
@@ -86,11 +123,12 @@ pub fn for_joiner(table: &Table, ordinal: Ordinal, seat: &Seat, replication: u8)
     };
     let below = seated(members().filter(|m| m.ordinal < ordinal));
     let all = seated(members());
-    let first = next_node(&below, seat, replication);
-    if below.len() == all.len() {
+    let alone = below.len() == all.len();
+    let first = beside(below, seat, replication);
+    if alone {
         return first;
     }
-    let beside = |tokens: &[Token]| {
+    let fullest = |tokens: &[Token]| {
         let mut nodes = all.clone();
         nodes.push((seat.clone(), tokens.to_vec()));
         figures::fullest_over_fair(&nodes, replication)
@@ -98,11 +136,11 @@ pub fn for_joiner(table: &Table, ordinal: Ordinal, seat: &Seat, replication: u8)
     let taken = all
         .iter()
         .any(|(_, tokens)| tokens.iter().any(|t| first.contains(t)));
-    if !taken && beside(&first) <= EVEN {
+    if !taken && fullest(&first) <= EVEN {
         return first;
     }
-    let best = next_node(&all, seat, replication);
-    match !taken && beside(&first) <= beside(&best) {
+    let best = beside(all.clone(), seat, replication);
+    match !taken && fullest(&first) <= fullest(&best) {
         true => first,
         false => best,
     }

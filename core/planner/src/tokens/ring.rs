@@ -1,9 +1,9 @@
 //! The tokens of members on the circle, what each member holds with them, and what one
 //! token more would change.
 //!
-//! A token changes the owners only of the few ranges before it, so what it does is
-//! found in time that does not grow with the ring. The owners are found by the very
-//! rule of the placement.
+//! A token changes the owners only of the ranges before it, as far back as its member is
+//! met among the first: a few, or more where a zone is rare. The owners are found by the
+//! very rule of the placement.
 
 use chord_placement::spread::Walk;
 use chord_types::Token;

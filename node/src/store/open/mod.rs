@@ -72,6 +72,8 @@ fn open(platform: &Platform, options: &Options) -> Result<Opened, OpenError> {
     let new = is_new(&**files, dir, &meta)?;
     let capacity = room_for_new(&**files, options, new)?;
     let lock = prepare(&**files, dir)?;
+    // Who had the lock before may have made it since.
+    let new = new && is_new(&**files, dir, &meta)?;
     let ballast = Arc::new(ballast::open(files, dir, capacity));
     if let Err(e) = ballast.fill() {
         return Err(at_open(failed("filling", &ballast::path(dir), e)));

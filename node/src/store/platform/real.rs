@@ -125,7 +125,9 @@ impl OpenFile for File {
         let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(self, keep, from, upto.saturating_sub(from)) {
             Ok(()) => Ok(()),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(std::io::ErrorKind::Unsupported.into()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                Err(std::io::ErrorKind::Unsupported.into())
+            }
             Err(error) => Err(error.into()),
         }
     }
