@@ -1,4 +1,4 @@
-//! What the autoscaler decides: hold, more nodes, or one node fewer.
+//! What the autoscaler decides: hold, more nodes and how many, or one node fewer.
 
 use chord_types::{Ordinal, Table};
 
@@ -6,6 +6,9 @@ use super::scaler::{Fullest, Scaler, clamp};
 use crate::plan::fit;
 use crate::plan::input::Select;
 use crate::plan::output::Decision;
+
+/// Aim a little below the threshold, so that one step is enough.
+const AIM: f64 = 0.95;
 
 /// A decision, why, and what is in the way.
 pub type Decided = (Decision, String, Option<String>);
@@ -76,6 +79,20 @@ impl Scaler<'_, '_> {
             format!("{figures}; {nodes} shall {what}"),
             self.cannot_start(target),
         )
+    }
+
+    /// How many members the usage asks for.
+    fn wanted(&self, members: u32, percent: f64, settled: bool) -> u32 {
+        let (out, low) = (self.out_above(), self.in_below());
+        let needed = |limit: f64| (f64::from(members) * percent / limit).ceil().max(1.0) as u32;
+        if percent > out {
+            return needed(out * AIM).max(members + 1);
+        }
+        if percent < low && settled {
+            // Well below the threshold after it, or it would come right back.
+            return needed((out + low) / 2.0).min(members);
+        }
+        members
     }
 
     /// The next step, by how full the fullest member is.

@@ -5,8 +5,8 @@
 //! it leaves as it is.
 
 mod decide;
+mod hand_or_autoscaler;
 mod rates;
 mod scaler;
-mod target;
 
-pub use target::{at_forming, target};
+pub use hand_or_autoscaler::{at_forming, target};

@@ -8,9 +8,6 @@ use crate::plan::fit;
 use crate::plan::input::{Autoscaling, Millis, Trouble};
 use crate::plan::memory::Memory;
 
-/// Aim a little below the threshold, so that one step is enough.
-const AIM: f64 = 0.95;
-
 /// Redundant copies that are still there after this long are no reason to wait.
 pub const SETTLE_AT_MOST_MS: u64 = 30 * 60 * 1000;
 
@@ -66,20 +63,6 @@ impl Scaler<'_, '_> {
             .map(|o| cluster::awaited(observed, o))
             .collect();
         (!words.is_empty()).then(|| format!("not started: {}", words.join("; ")))
-    }
-
-    /// How many members the usage asks for.
-    pub fn wanted(&self, members: u32, percent: f64, settled: bool) -> u32 {
-        let (out, low) = (self.out_above(), self.in_below());
-        let needed = |limit: f64| (f64::from(members) * percent / limit).ceil().max(1.0) as u32;
-        if percent > out {
-            return needed(out * AIM).max(members + 1);
-        }
-        if percent < low && settled {
-            // Well below the threshold after it, or it would come right back.
-            return needed((out + low) / 2.0).min(members);
-        }
-        members
     }
 
     /// Nodes behind the members that shall own nothing and are there all the same:
