@@ -1,5 +1,5 @@
-//! Trying again: how often and with which pauses, for everything but the protocol
-//! between nodes, whose timing is its own.
+//! Trying again: how often and with which pauses, for requests of clients and programs.
+//! What has a timing of its own is listed in docs/architecture.md, "Where things are".
 //!
 //! A policy says how long to wait between tries; where more than one future is tried
 //! again its pauses are drawn one by one ([`BackoffBuilder::build`]). What may be tried again is said
