@@ -22,8 +22,7 @@ const UNIT: u64 = 4096;
 /// A ballast takes no room unless so much more is free: who has just been given some
 /// is still to use it.
 pub const LEAVE: u64 = 1024 * 1024;
-/// What a new disk of a node takes at the most, its ballast and what that leaves
-/// included.
+/// The most bytes that a new disk of a node needs: its files, its ballast, and [`LEAVE`].
 pub const NEW_DISK: u64 = 6 * 1024 * 1024;
 
 /// Whether an error says that there is no room, or none for this user.
@@ -45,7 +44,7 @@ pub trait Place: Debug + Send + Sync {
     /// What its file system has left for an ordinary user, in bytes.
     fn free(&self) -> io::Result<u64>;
 
-    /// Opens the file; makes it where it is not there, if `create`.
+    /// Opens the file. Where there is none it is made if `create` says so.
     fn open(&self, create: bool) -> io::Result<Box<dyn Hold>>;
 }
 

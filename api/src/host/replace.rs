@@ -26,29 +26,24 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Puts `content` in the place of the file `path`, with the permissions `mode`; durable
-/// when it returns. Where the file system has no room `ballast` gives some, and takes it
-/// again afterwards.
+/// when it returns. A file that has this content already is left alone. Where the file
+/// system has no room `ballast` gives some, and takes it again afterwards.
 pub fn replace(path: &Path, content: &[u8], mode: u32, ballast: &Ballast) -> io::Result<()> {
     // Opened before anything changes, since it may be what fails.
     let folder = File::open(folder(path))?;
-    // A replacement that was cut short may be there and not be durable. Until it is, the
-    // draft may still be the file.
-    folder.sync_all()?;
+    let (fresh, draft) = (beside(path, ".fresh"), beside(path, ".new"));
+    // While there is a fresh file a replacement is not known to be durable.
+    if fresh.try_exists()? {
+        finish(&folder, &fresh, &draft)?;
+    }
     if read(path)?.as_deref() == Some(content) {
         return Ok(());
     }
-    let fresh = beside(path, ".fresh");
     match write_new(&fresh, content, mode).and_then(|()| exchange(&fresh, path)) {
-        Ok(()) => keep(&fresh, &draft(path))?,
-        Err(e) => {
-            let _ = std::fs::remove_file(&fresh);
-            if !no_room(&e) {
-                return Err(e);
-            }
-            write_over(path, content, mode, ballast)?;
-        }
+        Err(e) if no_room(&e) => write_over(path, content, mode, ballast)?,
+        done => done?,
     }
-    folder.sync_all()?;
+    finish(&folder, &fresh, &draft)?;
     // That it cannot be filled now is no failure.
     let _ = ballast.fill();
     Ok(())
@@ -57,16 +52,25 @@ pub fn replace(path: &Path, content: &[u8], mode: u32, ballast: &Ballast) -> io:
 /// Writes the content over the version before, and gives it the name of the file. That
 /// takes no room, which somebody else may have taken by then.
 fn write_over(path: &Path, content: &[u8], mode: u32, ballast: &Ballast) -> io::Result<()> {
-    let draft = draft(path);
+    let (fresh, draft) = (beside(path, ".fresh"), beside(path, ".new"));
+    // A part of the new content, for which there was no room.
+    missing_is_fine(std::fs::remove_file(&fresh))?;
+    missing_is_fine(std::fs::rename(&draft, &fresh))?;
     ballast.with(content.len() as u64, || {
-        write(&draft, content, mode)?;
-        exchange(&draft, path)
+        write(&fresh, content, mode)?;
+        exchange(&fresh, path)
     })
 }
 
-/// Keeps what was the file until now, if there was one, as the next draft.
-fn keep(former: &Path, draft: &Path) -> io::Result<()> {
-    match std::fs::rename(former, draft) {
+/// Makes a replacement durable, and then keeps what was the file before as the next
+/// draft: not earlier, since a draft may be written over.
+fn finish(folder: &File, fresh: &Path, draft: &Path) -> io::Result<()> {
+    folder.sync_all()?;
+    missing_is_fine(std::fs::rename(fresh, draft))
+}
+
+fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }
@@ -91,10 +95,6 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-fn draft(path: &Path) -> PathBuf {
-    beside(path, ".new")
-}
-
 /// A hidden name beside a file.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
@@ -105,10 +105,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn write_new(fresh: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // Left by one that was cut short, perhaps with other permissions.
-    match std::fs::remove_file(fresh) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-        _ => write(fresh, content, mode),
-    }
+    missing_is_fine(std::fs::remove_file(fresh))?;
+    write(fresh, content, mode)
 }
 
 fn write(draft: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -169,6 +167,29 @@ mod tests {
         write_over(&path, b"2", 0o600, &ballast).unwrap();
         assert_eq!(read(&path).unwrap().unwrap(), b"2");
         assert_eq!(std::fs::metadata(&path).unwrap().ino(), first.ino());
-        assert_eq!(read(&draft(&path)).unwrap().unwrap(), b"another");
+        let former = beside(&path, ".fresh");
+        assert_eq!(read(&former).unwrap().unwrap(), b"another");
+    }
+
+    #[test]
+    fn one_that_was_cut_short_is_finished_before_its_content_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ballast = Ballast::new(dir.path().join("ballast"), STEP);
+        let path = dir.path().join("view.bin");
+        let (fresh, draft) = (beside(&path, ".fresh"), beside(&path, ".new"));
+        replace(&path, b"one", 0o600, &ballast).unwrap();
+        // The exchange has happened; whether it is durable nobody knows.
+        write_new(&fresh, b"two", 0o600).unwrap();
+        exchange(&fresh, &path).unwrap();
+        replace(&path, b"two", 0o600, &ballast).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap(), b"two");
+        assert_eq!(read(&draft).unwrap().unwrap(), b"one");
+        assert!(!fresh.exists(), "it is known to be durable now");
+        // The end came before the exchange.
+        write_new(&fresh, b"thr", 0o600).unwrap();
+        replace(&path, b"three", 0o600, &ballast).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap(), b"three");
+        assert_eq!(read(&draft).unwrap().unwrap(), b"two");
+        assert!(!fresh.exists());
     }
 }

@@ -1,5 +1,5 @@
-//! Room that was set aside for a full disk, and was used, is set aside again as soon as
-//! there is some: on a node that nobody asks anything, too.
+//! Fills the ballast again. A full disk uses it up; this worker looks every second whether
+//! there is room for it, also on a node that gets no requests.
 
 use std::time::Duration;
 

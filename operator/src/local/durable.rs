@@ -99,7 +99,7 @@ pub fn ballast(paths: &Paths) -> Ballast {
     ballast
 }
 
-/// Takes back what was given of a ballast, where there is room for it.
+/// Fills the ballast again, as far as there is room.
 pub fn refill(ballast: &Ballast) {
     if let Err(e) = ballast.fill() {
         tracing::warn!("setting room aside for a full disk: {e}; it is tried again");

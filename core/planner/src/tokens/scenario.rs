@@ -2,13 +2,12 @@
 //! and as it may be when more have come.
 //!
 //! Tokens stay once they are chosen, so they decide how even later rings can be. A node
-//! that joins only takes: whatever tokens it has, the others keep what they hold where
-//! one meets the joiner first on every way. So for every place where nodes may come
-//! next there is a scenario in which they are met first everywhere, and the others must
-//! not hold more there than they should beside them. With three copies or more, nodes
-//! may come in two places. Which rings those are depends on the zones: beside a zone
-//! that holds one copy of everything, for instance, the zones that are left are a ring
-//! of their own with one copy less.
+//! that joins only takes from others. It takes most if it owns every range: what a member
+//! holds even then, no later joiner can take from it. So there is a scenario for every
+//! place where nodes may come next. In it the nodes that come own every range, and no
+//! other member may hold more than its share beside them. With more copies, nodes may
+//! come to several places at once. An example: beside a zone that holds one copy of
+//! everything, the other zones are a ring of their own with one copy less.
 
 use chord_placement::spread::Sites;
 
@@ -147,7 +146,7 @@ fn choices(places: usize, most: usize) -> Vec<Vec<usize>> {
     found
 }
 
-/// All that the tokens of the last of these nodes have to be good for.
+/// The scenarios for which the tokens of the last of these nodes are chosen.
 pub fn scenarios(seats: &[Seat], copies: usize) -> Vec<Scenario> {
     let sites: Vec<Site> = seats.iter().map(Seat::site).collect();
     let weights: Vec<f64> = seats.iter().map(|seat| f64::from(seat.tokens)).collect();

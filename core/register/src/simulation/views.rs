@@ -1,5 +1,5 @@
-//! The change of view that the registers go through, by the rules that a node keeps:
-//! what goes on voting is what [`Votes`] says.
+//! The change of view that the registers go through. As on a node, [`Votes`] decides which
+//! registers go on voting.
 
 use chord_placement::Placements;
 use chord_types::{DiskId, Tables, View};

@@ -138,8 +138,8 @@ mod tests {
     use crate::http::this_node::ThisNode;
     use crate::node::testing::Nodes;
 
-    /// Names, types and help that dashboards, alerts and people go by; those of the
-    /// client port itself are in its own test.
+    /// Dashboards and alerts depend on these names, types and help texts. The families of
+    /// the client port are in the test of that port.
     const FAMILIES: [(&str, &str, &str); 16] = [
         (
             "chord_view_epoch",

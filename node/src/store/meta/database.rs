@@ -32,9 +32,9 @@ pub(in crate::store) fn open_database(
         .create_with_backend(backend)
 }
 
-/// redb's file. Each call of redb is one call of the file system, as with the file
-/// that redb opens by itself, but for a write that finds no room: redb would take
-/// nothing more after the error, so the ballast gives some and it is tried again.
+/// redb's file. Each call of redb is one call of the file system, as with a file that
+/// redb opens itself. Only a write that finds no room differs: the ballast gives some and
+/// the write is tried again, since redb takes nothing more after an error.
 ///
 /// Of redb's locks it has the one over the whole file, which is all that a database
 /// needs that one process opens. It is the lock that other programs with redb look for,

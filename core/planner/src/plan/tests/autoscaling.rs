@@ -389,7 +389,7 @@ fn draining_the_highest_node_does_not_stop_the_autoscaler() {
         scaling(&world)
     );
     assert!(world.nodes[&Ordinal(3)].wanted, "its node stays");
-    // Not more: of so few keys, a member of four may hold a tenth more than its share.
+    // No fuller: with so few keys one of four members may hold a tenth more than its share.
     fill(&mut world, 75);
     world.settle(10);
     assert_eq!(world.members(), [0, 1, 2, 4], "{:?}", world.plan().status);
